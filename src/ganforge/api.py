@@ -1,0 +1,74 @@
+"""The verbs for Python and notebooks: the same words as on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ganforge import run as _run
+from ganforge.collect import collect
+from ganforge.data.store import Store
+from ganforge.demo import demo
+from ganforge.images import Pixels
+from ganforge.measure import SAMPLES, Measured
+from ganforge.measure import measure as _measure
+from ganforge.prepare import prepare
+from ganforge.report import write as _report
+from ganforge.sample import sample as _sample
+from ganforge.show import show
+from ganforge.train import train as _train
+
+
+class Run(_run.Run):
+    """A trained generator in its folder: `Run("runs/dcgan-flowers")`."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(Path(path))
+
+    def sample(self, seeds: Iterable[int] = range(16)) -> Pixels:
+        """One picture a seed: (N, H, W, C) uint8."""
+        return _sample(self, list(seeds))
+
+    def measure(self, store: Store | None = None, samples: int = SAMPLES) -> Measured:
+        """Its numbers; see `ganforge.measure`."""
+        return _measure(self, store, samples)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Measure, and write an HTML page (`report.html` in the run)."""
+        return _report(self, [("trained", self.measure())], Path(out) if out else self.path / "report.html")
+
+
+def train(
+    system: str,
+    store: str | Path | Store,
+    out: str | Path | None = None,
+    *,
+    size: str = "medium",
+    images: int | None = None,
+    minutes: float | None = None,
+    device: str = "auto",
+    model: dict[str, Any] | None = None,
+    verbose: bool = True,
+    **settings: Any,
+) -> Run:
+    """Train, or go on with what is in `out`. `model` holds settings of the system, further keywords those of the loop."""
+    loop = settings | ({"images": images} if images is not None else {}) | ({"minutes": minutes} if minutes is not None else {})
+    made = _train(
+        system, store, out, size=size, device_name=device, overrides={"model": model or {}, "train": loop},
+        say=print if verbose else None,
+    )  # fmt: skip
+    return Run(made.path)
+
+
+def sample(run: str | Path | _run.Run, seeds: Iterable[int] = range(16)) -> Pixels:
+    """One picture a seed: (N, H, W, C) uint8."""
+    return _sample(run if isinstance(run, _run.Run) else Run(run), list(seeds))
+
+
+def measure(run: str | Path | _run.Run, store: Store | None = None, samples: int = SAMPLES) -> Measured:
+    """The numbers of a run against its store; see `ganforge.measure.measure`."""
+    return _measure(run if isinstance(run, _run.Run) else Run(run), store, samples)
+
+
+__all__ = ["Run", "Store", "collect", "demo", "measure", "prepare", "sample", "show", "train"]

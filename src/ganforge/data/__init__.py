@@ -1,0 +1,1 @@
+"""Data on disk: sources, decoding, the store, the stream. No file here knows of a network."""

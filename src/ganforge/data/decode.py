@@ -1,0 +1,123 @@
+"""Bytes of an image file -> pixels. Every way that a file can be wrong ends as a `Skip` with its reason."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from ganforge.data.sources import Skip
+from ganforge.images import MODES, Pixels
+
+MAX_PIXELS = 64_000_000
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit, read from the header before anything is decoded, takes its place
+
+
+def decode(data: bytes, channels: int, background: tuple[int, int, int], short_side: int) -> tuple[Pixels, tuple[int, int]]:
+    """Decode one file to (H, W, channels) uint8, upright by its EXIF orientation, and its true (height, width).
+
+    Transparency is laid over `background` unless `channels` is 4. A JPEG may come back smaller than it is, down to
+    twice `short_side` (its decoder halves for almost nothing), never smaller than that. Raises Skip with the reason.
+    """
+    if not data:
+        raise Skip("empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS:
+                    raise Skip(f"{width}x{height} is {width * height / 1e6:.0f} megapixels, over the limit of {MAX_PIXELS / 1e6:.0f}")
+                orientation = _orientation(image)
+                if image.format == "JPEG" and image.mode in ("RGB", "L"):
+                    size = (width, height) if orientation >= 5 else (height, width)
+                    return _jpeg(data, image.mode, orientation, channels, short_side), size
+                image.load()
+                if orientation in _TRANSPOSE:
+                    image = image.transpose(_TRANSPOSE[orientation])
+                pixels = _convert(image, channels, background)
+                return pixels, (pixels.shape[0], pixels.shape[1])
+    except Skip:
+        raise
+    except UnidentifiedImageError:
+        raise Skip("not an image that can be read") from None
+    except MemoryError:
+        raise Skip("does not fit into memory") from None
+    except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
+        raise Skip(f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+
+
+def probe(data: bytes) -> tuple[int, int, bool, bool]:
+    """(height, width, coloured, transparent) from the header alone, upright. Raises Skip."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+                if _orientation(image) >= 5:
+                    width, height = height, width
+                transparent = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
+                grey = image.mode in ("1", "L", "LA", "La") or image.mode in _DEEP
+                return height, width, not grey, transparent
+    except Exception as error:
+        raise Skip(str(error)) from None
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # a damaged EXIF block is no reason to lose the picture
+        return 1
+
+
+def _jpeg(data: bytes, mode: str, orientation: int, channels: int, short_side: int) -> Pixels:
+    """Strict and fast: a truncated or corrupted scan is an error here, where Pillow would fill it with grey."""
+    wanted = 2 * short_side
+    pixels: Pixels = simplejpeg.decode_jpeg(
+        data, "GRAY" if mode == "L" or channels == 1 else "RGB", min_height=wanted, min_width=wanted, min_factor=1, strict=True
+    )
+    if orientation in _TRANSPOSE:
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        pixels = np.asarray(image.transpose(_TRANSPOSE[orientation]))
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return fit_channels(pixels, channels)
+
+
+def _convert(image: Image.Image, channels: int, background: tuple[int, int, int]) -> Pixels:
+    """Any of Pillow's modes -> L, RGB or RGBA; 16-bit grey keeps its upper eight bits."""
+    if image.mode in _DEEP:
+        image = _deep_grey(image)
+    if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode == "RGBA" and channels != 4:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
+    pixels = np.asarray(image.convert(MODES[channels]))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F" or values.min(initial=0) < 0:
+        low, high = values.min(), values.max()
+        values = (values - low) * (255 / max(high - low, 1e-12))
+    elif values.max(initial=0) > 255:
+        values = values / 257  # 0..65535 -> 0..255
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+
+
+def fit_channels(pixels: Pixels, channels: int) -> Pixels:
+    """Grey, RGB or RGBA (H, W, C) without transparency to care for -> (H, W, channels)."""
+    if pixels.shape[-1] == channels:
+        return pixels
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    out = np.asarray(image.convert(MODES[channels]))
+    return out.reshape(*out.shape[:2], channels)

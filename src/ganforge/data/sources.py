@@ -1,0 +1,257 @@
+"""Where pictures come from: a folder, a zip, IDX files (MNIST), CIFAR-10's binary files. Originals are only read."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ganforge.errors import DataError
+from ganforge.images import Pixels
+
+EXTENSIONS = {
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".tga",
+}  # fmt: skip
+SIDE_FILES = {"provenance.csv", "labels.csv"}
+MAX_FILE_BYTES = 256 << 20
+MAX_IDX_BYTES = 1 << 30
+MAX_ZIP_ENTRIES = 2_000_000
+MAX_ZIP_RATIO = 200
+SPLITS = {"train": "train", "training": "train", "test": "heldout", "val": "heldout", "valid": "heldout",
+          "validation": "heldout", "heldout": "heldout"}  # fmt: skip
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture of a source, not read yet."""
+
+    name: str
+    """Its path inside the source, with forward slashes."""
+    read: Callable[[], bytes | Pixels]
+    """Bytes of an image file, or (H, W, C) uint8 pixels."""
+    label: str | None = None
+    split: str | None = None
+    """`train` or `heldout` where the source itself says so."""
+
+
+class Skip(Exception):
+    """A file that is not used, with the reason."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures that can be iterated over again and again, always in the same order."""
+
+    name: str
+    classes: tuple[str, ...]
+    entries: Callable[[], Iterator[Entry]]
+
+
+def open_source(path: Path, labels: Path | None = None) -> Source:
+    """The source at `path`: a folder or a zip of pictures, IDX files, or CIFAR-10's binary files.
+
+    Sub-folders directly under it are the classes; `labels` (CSV with the columns `file` and `label`) says them instead,
+    and so does a `labels.csv` inside a folder. DataError where nothing of the kind is there.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
+    if path.is_dir():
+        if any(path.glob("*-images-idx3-ubyte*")):
+            return _idx(path)
+        if any(path.glob("data_batch_*.bin")):
+            return _cifar10(path)
+        if labels is None and (path / "labels.csv").is_file():
+            labels = path / "labels.csv"
+        return _files(path, _walk(path), labels)
+    if zipfile.is_zipfile(path):
+        return _zip(path, labels)
+    raise DataError(f"{path} is neither a folder nor a zip. Put the pictures into one of the two.")
+
+
+def _files(path: Path, names: list[str], labels: Path | None) -> Source:
+    """A folder's files, as paths relative to it."""
+    table = _read_labels(labels) if labels else None
+    classes, label_of, split_of = _structure(names, table)
+
+    def entries() -> Iterator[Entry]:
+        for name in names:
+            yield Entry(name, lambda name=name: _read_file(path / name), label_of(name), split_of(name))  # type: ignore[misc]
+
+    return Source(path.name, classes, entries)
+
+
+def _walk(root: Path) -> list[str]:
+    """Relative names of all regular files, sorted; links to folders are not followed, so a loop cannot be entered."""
+    names = []
+    for folder, folders, files in os.walk(root, onerror=_cannot_list):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        relative = Path(folder).relative_to(root).as_posix()
+        prefix = "" if relative == "." else relative + "/"
+        names += [prefix + f for f in sorted(files) if not f.startswith(".") and f not in SIDE_FILES]
+    return names
+
+
+def _cannot_list(error: OSError) -> None:
+    raise DataError(f"{error.filename} cannot be listed: {error.strerror}. Check its permissions.") from error
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):
+            raise Skip("not a regular file")
+        if info.st_size > MAX_FILE_BYTES:
+            raise Skip(f"file of {info.st_size >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
+        return path.read_bytes()
+    except OSError as error:
+        raise Skip(f"cannot be read: {error.strerror or error}") from error
+
+
+def _structure(
+    names: list[str], table: dict[str, str] | None
+) -> tuple[tuple[str, ...], Callable[[str], str | None], Callable[[str], str | None]]:
+    """Classes, and how a name tells its label and its split."""
+    tops = {name.split("/", 1)[0] for name in names if "/" in name}
+    has_splits = len(tops) > 1 and tops <= SPLITS.keys()
+
+    def split_of(name: str) -> str | None:
+        return SPLITS[name.split("/", 1)[0]] if has_splits and "/" in name else None
+
+    def label_of(name: str) -> str | None:
+        if table is not None:
+            return table.get(name) or table.get(name.rsplit("/", 1)[-1])
+        folders = name.split("/")[:-1][1 if has_splits else 0 :]
+        return folders[0] if folders else None
+
+    found = {label_of(name) for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS}
+    classes = tuple(sorted((c for c in found if c is not None), key=_natural))
+    if table is None and (len(classes) < 2 or None in found):
+        return (), lambda name: None, split_of  # one folder, or files beside folders: no classes
+    return classes, label_of, split_of
+
+
+def _natural(word: str) -> tuple[int, str]:
+    """2 before 10."""
+    return (int(word), "") if word.isdecimal() else (1 << 62, word)
+
+
+def _read_labels(path: Path) -> dict[str, str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV of labels: {error}.") from error
+    if not rows or not {"file", "label"} <= rows[0].keys():
+        found = ", ".join(rows[0]) if rows else "none"
+        raise DataError(f"{path} needs the columns file and label; it has {found}.")
+    return {row["file"].replace("\\", "/"): row["label"] for row in rows if row["file"] and row["label"]}
+
+
+def _zip(path: Path, labels: Path | None) -> Source:
+    try:
+        archive = zipfile.ZipFile(path)
+        infos = {i.filename: i for i in archive.infolist() if not i.is_dir() and _plain_name(i.filename)}
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be opened as a zip: {error}.") from error
+    if len(infos) > MAX_ZIP_ENTRIES:
+        raise DataError(f"{path} holds {len(infos):,} files; the limit is {MAX_ZIP_ENTRIES:,}. Unpack it to a folder.")
+    names = sorted(infos)
+    common = names[0].split("/")[0] + "/" if names and "/" in names[0] else ""
+    tops = {name.split("/")[1] for name in names if name.count("/") > 1}
+    strip = len(common) if common and tops and all(n.startswith(common) for n in names) else 0  # one folder around all
+    table = _read_labels(labels) if labels else None
+    classes, label_of, split_of = _structure([name[strip:] for name in names], table)
+
+    def read(info: zipfile.ZipInfo) -> bytes:
+        if info.flag_bits & 1:
+            raise Skip("encrypted inside the zip")
+        if info.file_size > MAX_FILE_BYTES or info.file_size > MAX_ZIP_RATIO * max(info.compress_size, 1 << 12):
+            raise Skip(f"unpacks from {info.compress_size:,} to {info.file_size:,} bytes, over the limits")
+        try:
+            with archive.open(info) as member:
+                data = member.read(info.file_size + 1)
+        except (zipfile.BadZipFile, OSError, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
+            raise Skip(f"cannot be unpacked: {error}") from error
+        except Exception as error:  # zlib.error, lzma.LZMAError: what a damaged member raises depends on its method
+            raise Skip(f"cannot be unpacked: {error}") from error
+        if len(data) > info.file_size:
+            raise Skip("longer than the zip says")
+        return data
+
+    def entries() -> Iterator[Entry]:
+        for name in names:
+            inner = name[strip:]
+            yield Entry(inner, lambda name=name: read(infos[name]), label_of(inner), split_of(inner))  # type: ignore[misc]
+
+    return Source(path.stem, classes, entries)
+
+
+def _plain_name(name: str) -> bool:
+    """No hidden files and none of what a Mac adds. Nothing is written under these names, so they need no more."""
+    return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
+def _idx(path: Path) -> Source:
+    """LeCun's IDX files: `train-` and `t10k-` with images (magic 2051) and labels (magic 2049), gzipped or not."""
+    fashion = "fashion" in path.name.lower()
+    words = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+    classes = words if fashion else tuple(str(digit) for digit in range(10))
+
+    def entries() -> Iterator[Entry]:
+        for prefix, split in (("t10k", "heldout"), ("train", "train")):
+            files = sorted(path.glob(f"{prefix}-images-idx3-ubyte*"))
+            if not files:
+                continue
+            images = read_idx(files[0])
+            labels = read_idx(files[0].with_name(files[0].name.replace("images-idx3", "labels-idx1")))
+            if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) >= len(classes):
+                raise DataError(f"{files[0]} and its labels do not fit: {images.shape} and {labels.shape}.")
+            for n, (image, label) in enumerate(zip(images, labels, strict=True)):
+                yield Entry(f"{prefix}/{n:05d}", lambda image=image: image[..., None], classes[label], split)  # type: ignore[misc]
+
+    return Source(path.name, classes, entries)
+
+
+def read_idx(path: Path) -> Pixels:
+    """An IDX file of unsigned bytes, as the array that its header declares. DataError where the two do not agree."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(MAX_IDX_BYTES)
+    except (OSError, EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} cannot be read: {error}. Collect it again.") from error
+    if len(data) < 8 or data[:3] != b"\x00\x00\x08" or not 1 <= data[3] <= 3:
+        raise DataError(f"{path} is not an IDX file of unsigned bytes.")
+    shape = [int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(data[3])]
+    start = 4 + 4 * data[3]
+    if int(np.prod(shape)) != len(data) - start:
+        raise DataError(f"{path} declares the shape {shape} but holds {len(data) - start:,} bytes. Collect it again.")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _cifar10(path: Path) -> Source:
+    """CIFAR-10's binary files: records of one label byte and 3x32x32 pixel bytes, channels first."""
+
+    def entries() -> Iterator[Entry]:
+        for file in [path / "test_batch.bin", *sorted(path.glob("data_batch_*.bin"))]:
+            if not file.exists():
+                continue
+            data = np.fromfile(file, np.uint8)
+            if data.size % 3073:
+                raise DataError(f"{file} holds {data.size:,} bytes, not a multiple of 3,073. Collect it again.")
+            records = data.reshape(-1, 3073)
+            if records[:, 0].max(initial=0) > 9:
+                raise DataError(f"{file} has labels over 9. Collect it again.")
+            images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+            split = "heldout" if file.name == "test_batch.bin" else "train"
+            for n, image in enumerate(images):
+                yield Entry(f"{file.stem}/{n:05d}", lambda image=image: image, CIFAR10[records[n, 0]], split)  # type: ignore[misc]
+
+    return Source(path.name, CIFAR10, entries)

@@ -1,0 +1,59 @@
+"""The only resize in the house, and the three ways to fit a picture of one shape into another."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from ganforge.images import Pixels
+
+FITS = ("crop", "pad", "letterbox", "stretch")
+
+
+def resize(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Antialiased bicubic resize. (N, C, H, W) uint8 -> (N, C, height, width) uint8."""
+    if pixels.shape[-2:] == (height, width):
+        return pixels
+    return interpolate(pixels, (height, width), mode="bicubic", antialias=True, align_corners=False)
+
+
+def fit(pixels: Pixels, height: int, width: int, how: str, background: tuple[int, ...]) -> Pixels:
+    """(H, W, C) uint8 -> (height, width, C) uint8.
+
+    `crop` scales until the target is covered and cuts the centre; `letterbox` scales until it is inside and fills the
+    rest with `background` (C numbers); `pad` does so without enlarging; `stretch` ignores proportions.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if how == "crop":
+        pixels = _cut(pixels, height / width)
+    scale = min(height / pixels.shape[0], width / pixels.shape[1])
+    if how == "pad":
+        scale = min(scale, 1.0)
+    if how in ("crop", "stretch"):
+        inner = height, width
+    else:
+        inner = max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
+    batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    out = resize(batch, *inner)
+    if inner != (height, width):
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        sides = (left, width - inner[1] - left, top, height - inner[0] - top)
+        out = torch.cat([pad(out[:, c : c + 1], sides, value=background[c]) for c in range(out.shape[1])], 1)
+    return out[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def _cut(pixels: Pixels, ratio: float) -> Pixels:
+    """The largest centred window whose height is `ratio` times its width."""
+    height, width = pixels.shape[:2]
+    if height > width * ratio:
+        inner = max(1, math.floor(width * ratio + 0.5))
+        top = (height - inner) // 2
+        return pixels[top : top + inner]
+    inner = max(1, math.floor(height / ratio + 0.5))
+    left = (width - inner) // 2
+    return pixels[:, left : left + inner]

@@ -1,0 +1,97 @@
+"""The contract of a system: what the training loop, sampling and measuring know of it, and no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ganforge.images import Batch, ImageSpec
+from ganforge.seeds import key
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Settings of the optimizer of one submodule."""
+
+    lr: float
+    beta1: float = 0.5
+    beta2: float = 0.99
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a training step: a loss, and the submodule that learns from it."""
+
+    name: str
+    learns: str
+    """Name of the submodule; the others' weights stand still, and only gradients that it needs are computed."""
+    loss: Callable[[Batch], dict[str, Tensor]]
+    """Scalars by name: `loss` is minimised, the rest is reported."""
+    every: int = 1
+    """Runs in every n-th step only."""
+
+
+class System(nn.Module):
+    """Base of all systems. A subclass has `Config`, `PRESETS`, `averaged`, and says its phases."""
+
+    Config: ClassVar[type]
+    """A frozen dataclass with at least `latent: int`."""
+    PRESETS: ClassVar[dict[str, dict[str, Any]]]
+    """`small`, `medium`, `large`: settings that differ from Config's defaults."""
+    TRAIN: ClassVar[dict[str, Any]] = {}
+    """The loop's settings that suit this system, where they differ from the loop's defaults."""
+    averaged: ClassVar[tuple[str, ...]]
+    """Submodules whose moving average makes the samples."""
+
+    def __init__(self, config: Any, spec: ImageSpec) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+
+    def phases(self) -> list[Phase]:
+        """The phases in the order of one step."""
+        raise NotImplementedError
+
+    def adam(self) -> dict[str, Adam]:
+        """Optimizer settings by the name of the submodule that learns."""
+        raise NotImplementedError
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, Z) float32, and (N,) int64 for systems that take labels -> (N, C, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+    def latents(self, seeds: Iterable[int]) -> Tensor:
+        """One seed, one latent, whatever else is in the batch: (N, Z) float32 on the CPU, normal with variance 1."""
+        rows = []
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(key(seed, "latent"))
+            rows.append(torch.randn(self.config.latent, generator=generator))
+        return torch.stack(rows)
+
+    def noise(self, batch: Batch) -> Tensor:
+        """Latents for a training step: (N, Z) float32 on the batch's device, from torch's generator."""
+        return torch.randn(len(batch.images), self.config.latent, device=batch.images.device)
+
+
+def base_grid(spec: ImageSpec, smallest: int = 7) -> tuple[int, int, int]:
+    """(height, width, doublings): the grid that a convolutional generator starts from.
+
+    As few doublings as bring the shorter side to `smallest` or less; where the grid does not divide, it is rounded up and
+    the generator cuts the rest off. 28x28 -> 7, 7, 2; 32x32 -> 4, 4, 3; 48x64 -> 6, 8, 3; 30x30 -> 8, 8, 2.
+    """
+    short = min(spec.height, spec.width)
+    doublings = 0
+    while short / 2**doublings > smallest + 0.5:
+        doublings += 1
+    return math.ceil(spec.height / 2**doublings), math.ceil(spec.width / 2**doublings), doublings
+
+
+def crop(images: Tensor, spec: ImageSpec) -> Tensor:
+    """(N, C, H', W') -> (N, C, H, W), the centre."""
+    top, left = (images.shape[2] - spec.height) // 2, (images.shape[3] - spec.width) // 2
+    return images[:, :, top : top + spec.height, left : left + spec.width]

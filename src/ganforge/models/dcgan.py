@@ -1,0 +1,130 @@
+"""dcgan: a convolutional GAN with a spectrally normalised discriminator and the hinge loss.
+
+Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional GANs", for the generator and the classic
+discriminator; Miyato et al. 2018, "Spectral Normalization for GANs", for the default one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrize import register_parametrization
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.nn import losses
+from ganforge.nn.augment import diff_augment
+from ganforge.nn.layers import Down, SpectralNorm, Up, minibatch_deviation
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the DCGAN."""
+
+    latent: int = setting(64, "numbers in a latent", low=1, high=4096)
+    width: int = setting(64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024)
+    discriminator: str = setting("spectral", "spectral (norm, hinge) or classic (batch norm, cross-entropy)", choices=("spectral", "classic"))
+    bound: float = setting(1.0, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
+    lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
+    beta1: float = setting(0.5, "Adam's decay of the mean gradient", low=0.0, high=0.999)
+    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+
+
+PRESETS = {"small": {"width": 32}, "medium": {}, "large": {"width": 128}}
+
+
+class Generator(nn.Module):
+    """(N, Z) -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        height, width, doublings = base_grid(spec)
+        widths = [config.width * 2 ** min(n, 3) for n in range(max(doublings, 1))][::-1]
+        self.grid = (height, width, widths[0])
+        self.dense = nn.Linear(config.latent, height * width * widths[0], bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
+        self.ups = nn.ModuleList(Up(a, b, bias=False) for a, b in zip(widths, widths[1:], strict=False))
+        self.last = Up(widths[-1], spec.channels) if doublings else nn.Conv2d(widths[-1], spec.channels, 3, 1, 1)
+        for layer in (self.dense, *self.ups, self.last):
+            nn.init.normal_(layer.weight, 0, 0.02)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.dense(latents).unflatten(1, self.grid).permute(0, 3, 1, 2)  # channels last in memory
+        x = F.relu(self.norms[0](x))
+        for layer, norm in zip(self.ups, self.norms[1:], strict=True):
+            x = F.relu(norm(layer(x)))
+        return torch.tanh(crop(self.last(x), self.spec))
+
+
+class Discriminator(nn.Module):
+    """(N, C, H, W) -> (N,), a score: strided convolutions down to a grid of about 4, then a dense layer."""
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        height, width, before, after = spec.height, spec.width, spec.channels, config.width
+        while min(height, width) >= 6:
+            layers += [Down(before, after)]
+            if config.discriminator == "classic" and before != spec.channels:
+                layers += [nn.BatchNorm2d(after)]
+            layers += [nn.LeakyReLU(0.2)]
+            height, width, before, after = height // 2, width // 2, after, min(2 * after, 8 * config.width)
+        self.features = nn.Sequential(*layers)
+        self.score = nn.Linear(before * height * width, 1)
+        for layer in (*self.features, self.score):
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                nn.init.normal_(layer.weight, 0, 0.02)
+                if config.discriminator == "spectral":
+                    register_parametrization(layer, "weight", SpectralNorm(layer.weight, config.bound))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.score(self.features(images).flatten(1))[:, 0].float()
+
+
+class DCGAN(System):
+    """Convolutional generator and discriminator; the step's fakes are made once and serve both."""
+
+    Config = Config
+    PRESETS = PRESETS
+    averaged = ("generator",)
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.generator = Generator(config, spec)
+        self.discriminator = Discriminator(config, spec)
+        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+
+    def adam(self) -> dict[str, Adam]:
+        both = Adam(self.config.lr, self.config.beta1, 0.99)
+        return {"generator": both, "discriminator": both}
+
+    def phases(self) -> list[Phase]:
+        return [
+            Phase("generator", "generator", self.generator_loss),
+            Phase("discriminator", "discriminator", self.discriminator_loss),
+        ]
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        fakes = self.generator(self.noise(batch))
+        batch.shared["fakes"] = fakes.detach()
+        scores = self.discriminator(diff_augment(fakes, self.kinds))
+        return {"loss": -scores.mean() if self.config.discriminator == "spectral" else losses.non_saturating(scores)}
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        fakes = batch.shared["fakes"]
+        both = torch.cat([batch.images.to(fakes.dtype), fakes])
+        real, fake = self.discriminator(diff_augment(both, self.kinds)).chunk(2)
+        loss = losses.hinge(real, fake) if self.config.discriminator == "spectral" else losses.logistic(real, fake)
+        return {"loss": loss, "real": real.mean(), "fake": fake.mean()}
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.generator(latents)
+
+
+SYSTEM = DCGAN

@@ -1,0 +1,96 @@
+"""gan: the first GAN, two stacks of dense layers.
+
+Goodfellow et al. 2014, "Generative Adversarial Nets", with the habits that textbooks add to it: LeakyReLU, batch
+normalisation in the generator, and one-sided label smoothing (Salimans et al. 2016, section 3.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System
+from ganforge.nn import losses
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the dense GAN."""
+
+    latent: int = setting(100, "numbers in a latent", low=1, high=4096)
+    width: int = setting(256, "units of the narrowest layer; the others have 2 and 4 times as many", low=8, high=4096)
+    lr: float = setting(2e-4, "learning rate of both networks", low=0.0, high=1.0)
+    beta1: float = setting(0.5, "Adam's decay of the mean gradient", low=0.0, high=0.999)
+    smooth: float = setting(0.9, "what the discriminator should say of reals", low=0.5, high=1.0)
+
+
+PRESETS = {"small": {"width": 128}, "medium": {}, "large": {"width": 512}}
+
+
+class Generator(nn.Sequential):
+    """(N, Z) -> (N, pixels) in [-1, 1]."""
+
+    def __init__(self, config: Config, pixels: int) -> None:
+        widths = [config.latent, config.width, 2 * config.width, 4 * config.width]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, nn.Linear(widths[-1], pixels), nn.Tanh())
+
+
+class Discriminator(nn.Sequential):
+    """(N, pixels) -> (N, 1), a logit."""
+
+    def __init__(self, config: Config, pixels: int) -> None:
+        widths = [pixels, 4 * config.width, 2 * config.width, config.width]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, nn.Linear(widths[-1], 1))
+
+
+class GAN(System):
+    """Two dense networks against each other; the step's fakes are made once and serve both."""
+
+    Config = Config
+    PRESETS = PRESETS
+    averaged = ("generator",)
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.generator = Generator(config, spec.pixels)
+        self.discriminator = Discriminator(config, spec.pixels)
+
+    def adam(self) -> dict[str, Adam]:
+        both = Adam(self.config.lr, self.config.beta1, 0.999)
+        return {"generator": both, "discriminator": both}
+
+    def phases(self) -> list[Phase]:
+        return [
+            Phase("generator", "generator", self.generator_loss),
+            Phase("discriminator", "discriminator", self.discriminator_loss),
+        ]
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        fakes = self.generator(self.noise(batch))
+        batch.shared["fakes"] = fakes.detach()
+        return {"loss": losses.non_saturating(self.discriminator(fakes)[:, 0].float())}
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        fakes = batch.shared["fakes"]
+        reals = batch.images.permute(0, 2, 3, 1).flatten(1).to(fakes.dtype)
+        real, fake = self.discriminator(torch.cat([reals, fakes]))[:, 0].float().chunk(2)
+        return {"loss": losses.logistic(real, fake, self.config.smooth), "real": real.mean(), "fake": fake.mean()}
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        flat = self.generator(latents)
+        return flat.unflatten(1, (self.spec.height, self.spec.width, self.spec.channels)).permute(0, 3, 1, 2)
+
+
+SYSTEM = GAN

@@ -1,0 +1,116 @@
+"""vae: a convolutional variational autoencoder with a weight on its prior.
+
+Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; the weight is beta of Higgins et al. 2017. The decoder's
+likelihood is a Gaussian whose variance is the batch's own mean squared error (Rybkin et al. 2021, "Simple and Effective
+VAE Training with Calibrated Decoders", eq. 5), so that beta = 1 is the evidence bound at any resolution.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.nn import losses
+from ganforge.nn.layers import Down, Up
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the VAE."""
+
+    latent: int = setting(64, "numbers in a latent", low=1, high=4096)
+    width: int = setting(32, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=512)
+    beta: float = setting(1.0, "weight of the prior against the reconstruction", low=0.0, high=1000.0)
+    lr: float = setting(1e-3, "learning rate", low=0.0, high=1.0)
+
+
+PRESETS = {"small": {"width": 16, "latent": 32}, "medium": {}, "large": {"width": 64, "latent": 128}}
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder: one thing learns, one loss."""
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        height, width, doublings = base_grid(spec)
+        widths = [config.width * 2 ** min(n, 3) for n in range(doublings)]
+        top = widths[-1] if widths else config.width
+        self.grid = (top, height, width)
+        self.pad = (width * 2**doublings - spec.width, height * 2**doublings - spec.height)
+        encoder: list[nn.Module] = []
+        before = spec.channels
+        for after in widths:
+            encoder += [Down(before, after), nn.LeakyReLU(0.2)]
+            before = after
+        self.encoder = nn.Sequential(*encoder)
+        self.to_latent = nn.Linear(before * height * width, 2 * config.latent)
+        self.from_latent = nn.Linear(config.latent, math.prod(self.grid))
+        decoder: list[nn.Module] = []
+        before = top
+        for after in widths[-2::-1]:
+            decoder += [nn.LeakyReLU(0.2), Up(before, after)]
+            before = after
+        last = Up(before, spec.channels) if widths else nn.Conv2d(before, spec.channels, 3, 1, 1)
+        self.decoder = nn.Sequential(*decoder, nn.LeakyReLU(0.2), last)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> mean and log-variance, (N, Z) float32 each."""
+        right, bottom = self.pad
+        x = F.pad(images, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2), mode="replicate")
+        mean, log_variance = self.to_latent(self.encoder(x).flatten(1)).float().chunk(2, 1)
+        return mean, log_variance.clamp(-12, 12)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(N, Z) -> (N, C, H, W) in [-1, 1]."""
+        x = self.from_latent(latents).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+        return torch.tanh(crop(self.decoder(x), self.spec))
+
+
+class VAE(System):
+    """Pictures to a normal distribution and back."""
+
+    Config = Config
+    PRESETS = PRESETS
+    averaged = ("autoencoder",)
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.autoencoder = Autoencoder(config, spec)
+
+    def adam(self) -> dict[str, Adam]:
+        return {"autoencoder": Adam(self.config.lr, 0.9, 0.999)}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("autoencoder", "autoencoder", self.loss)]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The negative evidence bound, in nats a number of the picture."""
+        mean, log_variance = self.autoencoder.encode(batch.images)
+        latents = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        error = (self.autoencoder.decode(latents).float() - batch.images).square().mean()
+        kl = losses.gaussian_kl(mean, log_variance).mean()
+        reconstruction = 0.5 * error.clamp_min(1e-6).log()
+        return {
+            "loss": reconstruction + self.config.beta * kl / self.spec.pixels,
+            "error": error,
+            "kl": kl,
+        }
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.autoencoder.decode(latents)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, Z), the mean of each picture's distribution."""
+        return self.autoencoder.encode(images)[0]
+
+
+SYSTEM = VAE

@@ -1,0 +1,1 @@
+"""Building blocks for networks, without opinions about the systems that use them."""

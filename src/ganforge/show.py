@@ -1,0 +1,59 @@
+"""The facts of a store or of a run, in words and as a contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ganforge.data.store import Store
+from ganforge.errors import InputError
+from ganforge.images import enlarge, grid, write_png
+from ganforge.run import Run
+from ganforge.seeds import permuted
+from ganforge.stats import read
+
+SHEET = 64
+
+
+def show(path: str | Path) -> list[str]:
+    """Lines about the store or run at `path`; for a store a contact sheet is written into it as `sheet.png`."""
+    path = Path(path)
+    if (path / "manifest.json").is_file():
+        return _store(Store(path))
+    if (path / "run.toml").is_file():
+        return _run(Run(path))
+    raise InputError(f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml).")
+
+
+def _store(store: Store) -> list[str]:
+    facts = store.manifest
+    store.verify()
+    chosen = permuted(0, "sheet", len(store), np.arange(min(SHEET, len(store))))
+    sheet = store.path / "sheet.png"
+    write_png(sheet, grid(enlarge(store.read(np.sort(chosen)), 56)))
+    lines = [
+        f"{store.path}: a store of {store.spec}",
+        f"  pictures   {len(store):,}: {len(store.train):,} for training, {len(store.heldout):,} held out",
+        f"  bytes      {len(store) * store.spec.pixels / 1e6:,.1f} MB in {len(store.shards)} shard(s)",
+        f"  mean       {', '.join(f'{v:.1f}' for v in facts['mean'])}    deviation {', '.join(f'{v:.1f}' for v in facts['deviation'])}",
+        f"  made from  {facts['recipe'].get('source')}, fit {facts['recipe'].get('fit')}",
+        f"  root hash  {store.root}, every file checked",
+    ]
+    if store.spec.classes:
+        counts = np.bincount(store.labels, minlength=len(store.spec.classes))
+        widest = max(map(len, store.spec.classes))
+        for name, count in list(zip(store.spec.classes, counts, strict=True))[:30]:
+            lines.append(f"  {name:<{widest}}  {count:>8,}  {'#' * round(40 * count / max(counts.max(), 1))}")
+    return [*lines, f"  sheet      {sheet}"]
+
+
+def _run(run: Run) -> list[str]:
+    rows = read(run.path)
+    lines = [f"{run.path}: {run.system_name} on {run.spec}, trained on {run.store_path}"]
+    lines.append(f"  checkpoints  {', '.join(p.name for p in run.checkpoints()) or 'none yet'}")
+    if rows:
+        last = rows[-1]
+        lines.append(f"  last report  {last['seen']:,} images, {last['seconds']:,.0f} s, {last['images_per_second']:,.0f} images/s")
+    sheets = sorted((run.path / "samples").glob("*.png"))
+    return [*lines, *([f"  samples      {sheets[-1]}"] if sheets else [])]

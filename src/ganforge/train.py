@@ -1,0 +1,392 @@
+"""The training loop. It knows phases, not systems."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganforge import config, device, models, stats
+from ganforge.config import setting
+from ganforge.data.store import Store
+from ganforge.data.stream import Stream
+from ganforge.errors import Diverged, GanforgeError, InputError, RunError, Stopped, did_you_mean
+from ganforge.images import enlarge, grid, write_png
+from ganforge.models.base import Phase, System
+from ganforge.nn import ema
+from ganforge.run import Run, spec_section
+from ganforge.sample import pictures
+from ganforge.seeds import key
+
+SHEET_SEEDS = range(64)
+SIZES = ("small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the loop, the section [train] of run.toml."""
+
+    images: int = setting(1_000_000, "length of the run, in images shown; with --minutes 0 until it is known", low=0)
+    minutes: float = setting(0.0, "length of the run in minutes instead; 0: images decide", low=0.0)
+    batch: int = setting(128, "images a step", low=1, high=65536)
+    seed: int = setting(0, "what all randomness follows from", low=0, high=2**32 - 1)
+    precision: str = setting("auto", "bf16, fp32 or the faster one", choices=device.PRECISIONS)
+    mirror: bool = setting(False, "show each picture or its mirror image, by chance")
+    ema_images: int = setting(10_000, "half-life of the averaged weights, in images", low=0)
+    ema_ramp: float = setting(0.05, "the half-life is at most this share of the images shown so far", low=0.0, high=1.0)
+    cooldown: float = setting(0.5, "share of the run, at its end, over which learning rates fall linearly", low=0.0, high=1.0)
+    report: int = setting(0, "images between reports; 0: a twentieth of the run", low=0)
+
+
+@dataclass
+class Progress:
+    """How far a run is; saved with each checkpoint."""
+
+    seen: int = 0
+    seconds: float = 0.0
+    lr_scale: float = 1.0
+    rollbacks: int = 0
+
+
+def plan(
+    system: str,
+    store: Store,
+    out: Path,
+    size: str = "medium",
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    base: Path | None = None,
+) -> dict[str, dict[str, Any]]:
+    """The complete settings of a run, as the sections of run.toml: preset, then a TOML file `base`, then `overrides`."""
+    cls = models.load(system)
+    if size not in SIZES:
+        raise InputError(f"There is no size {size!r}.{did_you_mean(size, SIZES)}")
+    given = config.read_toml(base) if base else {}
+    overrides = overrides or {}
+    values: dict[str, dict[str, Any]] = {
+        "model": {**cls.PRESETS[size], **given.get("model", {}), **overrides.get("model", {})},
+        "train": {**cls.TRAIN, **given.get("train", {}), **overrides.get("train", {})},
+    }
+    settings = config.build(Settings, values["train"], "train")
+    if settings.minutes:
+        settings = replace(settings, images=0)
+    elif not settings.images:
+        raise InputError("train.images is 0; say how long to train with --images or --minutes.")
+    model = config.build(cls.Config, values["model"], "model")
+    return {
+        "run": {"system": system, "store": str(store.path.resolve()), "store_root": store.root},
+        "train": asdict(settings),
+        "model": asdict(model),
+        "spec": spec_section(store.spec),
+    }
+
+
+def train(
+    system: str,
+    store: str | Path | Store,
+    out: str | Path | None = None,
+    *,
+    size: str = "medium",
+    device_name: str = "auto",
+    base: Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Run:
+    """Train `system` on `store` into the run folder `out` (`runs/SYSTEM-STORE` by default), or go on with what is there.
+
+    Called again with the same arguments it resumes from the newest checkpoint; with other arguments on the same folder
+    it raises RunError, since the result would be neither the one nor the other. Raises Stopped after Ctrl-C, with the
+    state saved, and Diverged when rolling back did not help.
+    """
+    store = store if isinstance(store, Store) else Store(store)
+    run = Run(Path(out) if out else Path("runs") / f"{system}-{store.path.name}")
+    settings = plan(system, store, run.path, size, overrides, base)
+    if (run.path / "run.toml").exists():
+        _same(run, settings)
+    else:
+        if run.path.exists() and any(run.path.iterdir()):
+            raise RunError(f"{run.path} holds something else than a run. Choose another place with --out.")
+        chosen = device.choose(device_name)
+        settings["train"]["precision"] = device.resolve_precision(settings["train"]["precision"], chosen)
+        run.begin(settings)
+    Trainer(run, store, device_name, say).train()
+    return run
+
+
+def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """RunError naming the first setting in which the run on disk differs; a longer run is no difference."""
+    there = run.settings
+    for section, values in settings.items():
+        for name, value in values.items():
+            old = there.get(section, {}).get(name)
+            value = list(value) if isinstance(value, tuple) else value
+            if (section, name) in (("train", "images"), ("train", "minutes"), ("train", "report"), ("run", "store")):
+                continue
+            if (section, name) == ("train", "precision") and value == "auto":
+                continue
+            if old != value:
+                raise RunError(
+                    f"{run.path} was made with {section}.{name} = {old!r}, not {value!r}. "
+                    "Resume it with the same settings, or train into another folder with --out."
+                )
+    merged = {name: dict(values) for name, values in there.items()}
+    new, old_minutes = settings["train"], there["train"]["minutes"]
+    if new["minutes"] != old_minutes or (not new["minutes"] and new["images"] != there["train"]["images"]):
+        merged["train"] |= {"minutes": new["minutes"], "images": new["images"]}
+    merged["train"]["report"] = new["report"]
+    merged["run"]["store"] = settings["run"]["store"]
+    if merged != there:
+        run.begin(merged)
+
+
+class Trainer:
+    """The state of one training process: the system, its average, its optimizers, and how far it is."""
+
+    def __init__(self, run: Run, store: Store, device_name: str = "auto", say: Callable[[str], None] | None = None) -> None:
+        device.keep_memory()
+        self.run, self.store, self.say = run, store, say or (lambda line: None)
+        self.device = device.choose(device_name)
+        self.settings = config.build(Settings, run.settings["train"], "train")
+        if run.spec != store.spec:
+            raise RunError(f"{run.path} was made for pictures of {run.spec}; {store.path} holds {store.spec}. Train into another folder with --out.")
+        self.stream = Stream(store, self.settings.seed, self.device, self.settings.mirror)
+        torch.manual_seed(key(self.settings.seed, "weights"))
+        self.system: System = run.new_system()
+        device.place(self.system, self.device)
+        self.average: System = copy.deepcopy(self.system).eval().requires_grad_(False)
+        self.phases: list[Phase] = self.system.phases()
+        self.rates = {name: a.lr for name, a in self.system.adam().items()}
+        self.optimizers = {
+            name: torch.optim.Adam(
+                self.system.get_submodule(name).parameters(), lr=a.lr, betas=(a.beta1, a.beta2), eps=a.eps, fused=True
+            )
+            for name, a in self.system.adam().items()
+        }
+        self.progress = Progress()
+        self.means = stats.Means()
+        self.bad_steps = torch.zeros((), device=self.device)
+        if run.checkpoints():
+            self.restore()
+
+    # ---------------------------------------------------------------------------------------------- the loop itself
+
+    def train(self) -> None:
+        """Run until the end, saving and sampling at every report."""
+        if self._done():
+            self.say(f"{self.run.path} is trained already: {self.progress.seen:,} images seen.")
+            return
+        log = stats.Log(self.run.path, self.progress.seen)
+        with _interruptible() as interrupted, _bar(self) as bar:
+            started, reported, mark = time.perf_counter() - self.progress.seconds, self.progress.seen, time.perf_counter()
+            while not self._done():
+                self.step()
+                self.progress.seconds = time.perf_counter() - started
+                self._settle_length()
+                bar(self.progress)
+                due = self.progress.seen - reported >= self._interval()
+                if due or interrupted or self._done():
+                    if self._recover():
+                        log = stats.Log(self.run.path, self.progress.seen)
+                        started, reported = time.perf_counter() - self.progress.seconds, self.progress.seen
+                        continue
+                    speed = (self.progress.seen - reported) / (time.perf_counter() - mark)
+                    self.save()
+                    self._report(log, speed)
+                    reported, mark = self.progress.seen, time.perf_counter()
+                    started = mark - self.progress.seconds  # saving and sampling do not count as training
+                    if interrupted and not self._done():
+                        raise Stopped(f"Stopped at {self.progress.seen:,} images, saved. Run the same command again to go on.")
+
+    def step(self) -> None:
+        """One step: every phase in turn, then the average."""
+        s, p = self.settings, self.progress
+        torch.manual_seed(key(s.seed, "step", p.seen))
+        batch = self.stream.batch(p.seen, s.batch)
+        self.system.train()
+        for phase in self.phases:
+            if (p.seen // s.batch) % phase.every:
+                continue
+            learner, optimizer = self.system.get_submodule(phase.learns), self.optimizers[phase.learns]
+            self.system.requires_grad_(False)
+            learner.requires_grad_(True)
+            with device.autocast(self.device, s.precision):
+                reported = phase.loss(batch)
+            reported["loss"].backward()
+            self._update(optimizer, learner, self.rates[phase.learns] * self._rate())
+            self.means.add({f"{phase.name}/{name}": value for name, value in reported.items()})
+        p.seen += s.batch
+        keep = ema.keep(s.ema_images, s.ema_ramp, p.seen, s.batch)
+        for name in self.system.averaged:
+            ema.update(self.average.get_submodule(name), self.system.get_submodule(name), keep)
+
+    def _update(self, optimizer: torch.optim.Adam, learner: nn.Module, rate: float) -> None:
+        """Adam's step, left out on the device itself where a gradient is not finite: no number has to come back."""
+        gradients = [p.grad for p in learner.parameters() if p.grad is not None]
+        bad = (~torch.nn.utils.get_total_norm(gradients).isfinite()).float()
+        self.bad_steps = bad * (self.bad_steps + 1)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.found_inf = bad  # type: ignore[attr-defined]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    # -------------------------------------------------------------------------------------------------- how long yet
+
+    def fraction(self) -> float:
+        """How much of the run is done, from 0 to 1."""
+        if self.settings.images:
+            return min(1.0, self.progress.seen / self.settings.images)
+        return min(1.0, self.progress.seconds / (60 * self.settings.minutes))
+
+    def _done(self) -> bool:
+        return bool(self.settings.images) and self.progress.seen >= self.settings.images
+
+    def _interval(self) -> float:
+        if self.settings.report:
+            return self.settings.report
+        if self.settings.images:
+            return self.settings.images / 20
+        return self.progress.seen / max(self.progress.seconds, 1e-9) * 3 * self.settings.minutes
+
+    def _rate(self) -> float:
+        """Factor of the learning rates: 1, then falling linearly to a fiftieth over the cooldown."""
+        left = 1 - self.progress.seen / self.settings.images if self.settings.images else 1.0
+        cooldown = self.settings.cooldown
+        return self.progress.lr_scale * (max(0.02, min(1.0, left / cooldown)) if cooldown else 1.0)
+
+    def _settle_length(self) -> None:
+        """With --minutes: when only the cooldown is left to run, fix the length in images, so that what follows is
+        a function of the images alone."""
+        s = self.settings
+        if s.images or self.progress.seconds < 60 * s.minutes * (1 - s.cooldown):
+            return
+        steps = math.ceil(self.progress.seen / s.batch / (1 - s.cooldown)) if s.cooldown < 1 else 1
+        self.settings = replace(s, images=steps * s.batch)
+        self.run.begin({**self.run.settings, "train": asdict(self.settings)})
+
+    # ------------------------------------------------------------------------------------------- saving and restoring
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        self.run.save(self.progress.seen, self._tensors(), asdict(self.progress))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"system.{name}": value for name, value in self.system.state_dict().items()}
+        for module in self.system.averaged:
+            for name, value in self.average.get_submodule(module).state_dict().items():
+                tensors[f"average.{module}.{name}"] = value
+        for learns, optimizer in self.optimizers.items():
+            for name, parameter in self.system.get_submodule(learns).named_parameters():
+                for slot, value in optimizer.state[parameter].items():
+                    tensors[f"optimizer.{learns}.{name}.{slot}"] = value
+        return tensors
+
+    def restore(self) -> None:
+        """Go to the newest checkpoint."""
+        tensors, state = self.run.load()
+        try:
+            self.progress = Progress(**state)
+            self._load(self.system, tensors, "system.")
+            for module in self.system.averaged:
+                self._load(self.average.get_submodule(module), tensors, f"average.{module}.")
+        except (RuntimeError, TypeError) as error:
+            raise RunError(f"{self.run.path}: the checkpoint does not fit run.toml: {str(error).splitlines()[-1].strip()}") from error
+        for learns, optimizer in self.optimizers.items():
+            for name, parameter in self.system.get_submodule(learns).named_parameters():
+                prefix = f"optimizer.{learns}.{name}."
+                slots = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                optimizer.state[parameter] = {
+                    slot: value.to(parameter.device) if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+                    for slot, value in slots.items()
+                }
+        self.means = stats.Means()
+        self.bad_steps.zero_()
+
+    @staticmethod
+    def _load(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+
+    def _recover(self) -> bool:
+        """Go back to the last checkpoint, at half the rates, when the numbers are not finite any more."""
+        if self.bad_steps < 3 and all(t.isfinite().all() for t in self._tensors().values() if t.is_floating_point()):
+            return False
+        before, rollbacks = self.progress, self.progress.rollbacks + 1
+        if rollbacks > 2 or not self.run.checkpoints():
+            raise Diverged(
+                f"Training met numbers that are not finite at {before.seen:,} images, {rollbacks} times. "
+                f"Lower the learning rate (--model.lr); the last good checkpoint is kept in {self.run.path}."
+            )
+        self.restore()
+        self.progress.rollbacks, self.progress.lr_scale = rollbacks, before.lr_scale / 2
+        self.say(f"Numbers were not finite at {before.seen:,} images: back to {self.progress.seen:,}, at half the rates.")
+        return True
+
+    def _report(self, log: stats.Log, speed: float) -> None:
+        p = self.progress
+        row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
+        row |= {name: round(value, 6) for name, value in self.means.result().items()}
+        log.write(row)
+        sheet = grid(enlarge(np.concatenate(list(pictures(self.average, SHEET_SEEDS))), 56))
+        folder = self.run.path / "samples"
+        folder.mkdir(exist_ok=True)
+        made_by = {"run": self.run.path.name, "system": self.run.system_name, "seeds": list(SHEET_SEEDS)}
+        write_png(folder / f"{p.seen:09d}.png", sheet, made_by)
+        losses = "  ".join(f"{name.removesuffix('/loss')} {value:.3f}" for name, value in row.items() if name.endswith("/loss"))
+        self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C or SIGTERM fills; the second Ctrl-C stops at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread, where signals cannot be had
+        yield asked
+        return
+    try:
+        yield asked
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _bar(trainer: Trainer) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar with images a second and time left, where the output is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("train", total=1.0, completed=trainer.fraction(), speed="")
+        first = (trainer.progress.seen, trainer.progress.seconds)
+
+        def update(progress: Progress) -> None:
+            speed = (progress.seen - first[0]) / max(progress.seconds - first[1], 1e-9)
+            bar.update(task, completed=trainer.fraction(), speed=f"{progress.seen:,} images, {speed:,.0f}/s")
+
+        yield update
+
+
+__all__ = ["GanforgeError", "Progress", "Settings", "Trainer", "plan", "train"]
