@@ -53,7 +53,11 @@ def train(
     **settings: Any,
 ) -> Run:
     """Train, or go on with what is in `out`. `model` holds settings of the system, further keywords those of the loop."""
-    loop = settings | ({"images": images} if images is not None else {}) | ({"minutes": minutes} if minutes is not None else {})
+    loop = (
+        settings
+        | ({"images": images} if images is not None else {})
+        | ({"minutes": minutes} if minutes is not None else {})
+    )
     made = _train(
         system, store, out, size=size, device_name=device, overrides={"model": model or {}, "train": loop},
         say=print if verbose else None,

@@ -42,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--resolution", help="64, or 48x64 (height x width)")
     prepare.add_argument("--channels", type=int, help="1 grey, 3 RGB, 4 RGBA (what the pictures are)")
     prepare.add_argument("--fit", default="crop", help="crop (default), letterbox, pad or stretch")
-    prepare.add_argument("--background", default="white", help="colour under transparency and beside a letterbox (white)")
+    prepare.add_argument(
+        "--background", default="white", help="colour under transparency and beside a letterbox (white)"
+    )
     prepare.add_argument("--labels", type=Path, help="CSV with the columns file and label, instead of sub-folders")
     prepare.add_argument("--heldout", type=float, default=0.1, help="share kept from training (0.1)")
 
@@ -66,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--seeds", help="such as 7 or 0-63 or 1,5,9 (0-63)")
     sample.add_argument("--count", type=int, help="how many, from seed 0 on")
     sample.add_argument("--each", action="store_true", help="single files instead of one sheet")
-    sample.add_argument("--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)")
+    sample.add_argument(
+        "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
+    )
 
     measure = verb("measure", "how good a run is, each number beside its floor")
     measure.add_argument("run", type=Path)
@@ -85,7 +89,12 @@ class _Parser(argparse.ArgumentParser):
             from ganforge.errors import did_you_mean
 
             word = message.split("'")[1]
-            verbs = [name for action in self._actions if isinstance(action, argparse._SubParsersAction) for name in action.choices]
+            verbs = [
+                name
+                for action in self._actions
+                if isinstance(action, argparse._SubParsersAction)
+                for name in action.choices
+            ]
             message = f"there is no verb {word!r}.{did_you_mean(word, verbs)}"
         raise InputError(f"{self.prog}: {message}")
 
@@ -136,7 +145,9 @@ def _overrides(words: Sequence[str]) -> dict[str, dict[str, str]]:
         section, dot, name = word.removeprefix("--").partition(".")
         if not word.startswith("--") or not dot or section not in out:
             known = ["--out", "--size", "--images", "--minutes", "--config", "--device", "--dry-run"]
-            raise InputError(f"ganforge train: {word} is not understood.{did_you_mean(word, known)} Any setting is --model.NAME or --train.NAME.")
+            raise InputError(
+                f"ganforge train: {word} is not understood.{did_you_mean(word, known)} Any setting is --model.NAME or --train.NAME."
+            )
         if not equals:
             if not rest:
                 raise InputError(f"ganforge train: {word} needs a value.")
@@ -184,7 +195,9 @@ def _prepare(asked: argparse.Namespace) -> None:
     for note in made.notes:
         print(f"  {note}")
     store = made.store
-    print(f"{store.path}: {len(store):,} pictures of {store.spec}; {len(store.train):,} for training, {len(store.heldout):,} held out, {made.skipped_count:,} left out")
+    print(
+        f"{store.path}: {len(store):,} pictures of {store.spec}; {len(store.train):,} for training, {len(store.heldout):,} held out, {made.skipped_count:,} left out"
+    )
     print(f"Next: ganforge train dcgan {store.path}")
 
 
@@ -199,18 +212,27 @@ def _train(asked: argparse.Namespace, texts: dict[str, dict[str, str]]) -> None:
     from ganforge.data.store import Store
     from ganforge.train import Settings, plan, train
 
-    cls = models.load(asked.system)
+    loaded = models.load(asked.system)
     for name in ("images", "minutes"):
         if getattr(asked, name) is not None:
             texts["train"][name] = getattr(asked, name)
-    kinds = {"model": cls.Config, "train": Settings}
+    kinds = {"model": loaded.config, "train": Settings}
     overrides = {s: {n: config.parse(kinds[s], n, t, s) for n, t in values.items()} for s, values in texts.items()}
     store = Store(asked.store)
     out = asked.out or Path("runs") / f"{asked.system}-{store.path.name}"
     if asked.dry_run:
         print(config.to_toml(plan(asked.system, store, out, asked.size, overrides, asked.config)))
         return
-    run = train(asked.system, store, out, size=asked.size, device_name=asked.device, base=asked.config, overrides=overrides, say=_say)
+    run = train(
+        asked.system,
+        store,
+        out,
+        size=asked.size,
+        device_name=asked.device,
+        base=asked.config,
+        overrides=overrides,
+        say=_say,
+    )
     print(f"Next: ganforge measure {run.path}")
 
 
@@ -227,7 +249,9 @@ def _seeds(asked: argparse.Namespace) -> list[int]:
         try:
             span = range(int(first), int(last if dash else first) + 1)
         except ValueError:
-            raise InputError(f"ganforge sample: the seeds {part!r} are not understood; such as 7 or 0-63 or 1,5,9.") from None
+            raise InputError(
+                f"ganforge sample: the seeds {part!r} are not understood; such as 7 or 0-63 or 1,5,9."
+            ) from None
         if len(span) > 1_000_000:
             raise InputError(f"ganforge sample: {part} is more than a million seeds.")
         seeds += span

@@ -85,7 +85,9 @@ SETS = {
         "Krizhevsky 2009",
         ("https://www.cs.toronto.edu/~kriz/",),
         (Part("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", 170052171),),
-        tuple(Part(f"{name}.bin", "", 30_730_000) for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")),
+        tuple(
+            Part(f"{name}.bin", "", 30_730_000) for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
+        ),
     ),
 }
 
@@ -107,7 +109,11 @@ def collect(name: str, out: str | Path | None = None, source: str | Path | None 
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
-        rows = _digits(partial, facts) if name == "digits" else _files(name, facts, partial, Path(source) if source else None, say)
+        rows = (
+            _digits(partial, facts)
+            if name == "digits"
+            else _files(name, facts, partial, Path(source) if source else None, say)
+        )
         with (partial / "provenance.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["file", "source", "retrieved", "licence", "author", "sha256", "label"])
             writer.writeheader()
@@ -116,7 +122,9 @@ def collect(name: str, out: str | Path | None = None, source: str | Path | None 
             out.rmdir()
         partial.rename(out)
     except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror or error}. Choose another place with --out.") from error
+        raise DataError(
+            f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     say(f"{out}: {facts.what}. Licence: {facts.licence}.")
@@ -143,7 +151,9 @@ def _digits(out: Path, facts: PublicSet) -> list[dict[str, str]]:
     return rows
 
 
-def _files(name: str, facts: PublicSet, out: Path, source: Path | None, say: Callable[[str], None]) -> list[dict[str, str]]:
+def _files(
+    name: str, facts: PublicSet, out: Path, source: Path | None, say: Callable[[str], None]
+) -> list[dict[str, str]]:
     if source is not None and not source.is_dir():
         raise DataError(f"{source} is not a folder. --from takes the folder that holds the original files of {name}.")
     found = source is not None and facts.inside and all((source / part.name).is_file() for part in facts.inside)

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from ganforge.errors import InputError, did_you_mean
 
-
 T = TypeVar("T")
 
 
@@ -64,7 +63,7 @@ def parse(cls: type, name: str, text: str, section: str) -> Any:
 def _check(where: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if value is None and type(None) in typing.get_args(hint):
         return None
-    kind = _plain(hint)
+    kind: Any = _plain(hint)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)  # torch's Adam refuses betas that mix int and float
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -83,8 +82,8 @@ def _check(where: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
 def _plain(hint: Any) -> type:
     """int for `int | None`."""
     if isinstance(hint, types.UnionType):
-        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    return hint  # type: ignore[no-any-return]
+        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    return typing.cast(type, hint)
 
 
 def _whole(number: float) -> int:

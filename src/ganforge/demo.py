@@ -18,7 +18,9 @@ from ganforge.train import train
 MINUTES = 1.2
 
 
-def demo(out: Path, minutes: float = MINUTES, say: Callable[[str], None] | None = None) -> tuple[Run, Measured, Measured, Path]:
+def demo(
+    out: Path, minutes: float = MINUTES, say: Callable[[str], None] | None = None
+) -> tuple[Run, Measured, Measured, Path]:
     """Everything into the folder `out`. Returns the run, its numbers, an untrained generator's, and the report's path."""
     say = say or (lambda line: None)
     if out.exists() and not (out / "digits").exists() and any(out.iterdir()):

@@ -108,7 +108,9 @@ def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None)
         as_image(pixels).save(path, pnginfo=info)
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise DataError(f"{path} cannot be written: {error.strerror or error}. Free some space or choose another.") from error
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}. Free some space or choose another."
+        ) from error
 
 
 def read_mark(path: Path) -> dict[str, Any] | None:

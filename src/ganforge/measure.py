@@ -57,7 +57,9 @@ class Measured:
     def __str__(self) -> str:
         floor = f"{self.floor:.3f}" if self.heldout else "none: nothing is held out"
         kernel_floor = f"{1000 * self.kernel_floor:.3f}" if self.heldout > 1 else "-"
-        learned = {"classes": "held-out accuracy", "clusters": "agreement with its clusters"}[self.extractor.split("-")[0]]
+        learned = {"classes": "held-out accuracy", "clusters": "agreement with its clusters"}[
+            self.extractor.split("-")[0]
+        ]
         return "\n".join(
             [
                 f"Fréchet distance   {self.distance:10.3f}    floor {floor}",
@@ -85,7 +87,9 @@ def measure(
     system = run.build()
     store = store or Store(run.store_path)
     if store.spec != run.spec:
-        raise RunError(f"{run.path} makes {run.spec}; {store.path} holds {store.spec}. Measure it against its own store.")
+        raise RunError(
+            f"{run.path} makes {run.spec}; {store.path} holds {store.spec}. Measure it against its own store."
+        )
     result = measure_system(system, store, samples, say, run.path / "nearest.png")
     with (run.path / "measures.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(result)) + "\n")

@@ -103,7 +103,7 @@ def prepare(
                 pictures, metas = _keep_apart(pictures, metas, heldout_hashes)
                 writer.add(pictures, metas)
                 for meta in metas:
-                    counts[meta.dropped and "dropped" or str(meta.split)] += 1
+                    counts[(meta.dropped and "dropped") or str(meta.split)] += 1
                     if meta.dropped:
                         reasons[meta.dropped.split(":")[0]] += 1
                         if len(skipped) < 1000:
@@ -118,7 +118,9 @@ def prepare(
                 + (f" Left out: {why}." if why else " Is this the right folder?")
             )
     if plan.spec.classes:
-        notes.append(f"classes from {'labels' if labels else 'the folders'}: {', '.join(plan.spec.classes[:12])}{'…' if len(plan.spec.classes) > 12 else ''}")
+        notes.append(
+            f"classes from {'labels' if labels else 'the folders'}: {', '.join(plan.spec.classes[:12])}{'…' if len(plan.spec.classes) > 12 else ''}"
+        )
     return Prepared(Store(out), skipped, counts["dropped"], notes)
 
 
@@ -163,7 +165,9 @@ def _make_plan(
     if channels is None:
         channels = 3 if coloured else 1
         if transparent:
-            notes.append(f"{transparent} of {len(sizes)} pictures looked at have transparency, laid over {background}; --channels 4 keeps it")
+            notes.append(
+                f"{transparent} of {len(sizes)} pictures looked at have transparency, laid over {background}; --channels 4 keeps it"
+            )
     if channels not in (1, 3, 4):
         raise InputError(f"channels is {channels}; it takes 1 (grey), 3 (RGB) or 4 (RGBA).")
     if resolution is None:
@@ -188,7 +192,7 @@ def _is_picture(entry: Entry) -> bool:
 def _propose(sizes: list[tuple[int, int]]) -> tuple[int, int]:
     if not sizes:
         return 64, 64
-    if len(set(sizes)) == 1 and SMALLEST <= min(sizes[0]) and max(sizes[0]) <= 256:
+    if len(set(sizes)) == 1 and min(sizes[0]) >= SMALLEST and max(sizes[0]) <= 256:
         return sizes[0]
     median = statistics.median(min(size) for size in sizes)
     side = max((side for side in (32, 64, 128) if side <= median), default=32)
@@ -201,7 +205,9 @@ def parse_resolution(text: str | int) -> tuple[int, int]:
         sides = [int(side) for side in str(text).lower().split("x")]
         height, width = sides if len(sides) == 2 else (*sides, *sides)
     except ValueError:
-        raise InputError(f"The resolution {text!r} is not understood; it takes 64, or 48x64 (height x width).") from None
+        raise InputError(
+            f"The resolution {text!r} is not understood; it takes 64, or 48x64 (height x width)."
+        ) from None
     if not (SMALLEST <= height <= LARGEST and SMALLEST <= width <= LARGEST):
         raise InputError(f"The resolution {height}x{width} is out of range; sides go from {SMALLEST} to {LARGEST}.")
     return height, width

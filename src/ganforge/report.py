@@ -52,7 +52,12 @@ def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path
         ]
     if len(rows) > 1:
         losses = [name for name in rows[-1] if name.endswith("/loss")]
-        parts += ["<h2>Losses</h2>", _curves(rows, losses), "<h2>Images a second</h2>", _curves(rows, ["images_per_second"])]
+        parts += [
+            "<h2>Losses</h2>",
+            _curves(rows, losses),
+            "<h2>Images a second</h2>",
+            _curves(rows, ["images_per_second"]),
+        ]
     if len(sheets) > 2:
         parts += ["<h2>The first sheet</h2>", _image(sheets[0], "the same seeds at the first report")]
     settings = (run.path / "run.toml").read_text("utf-8")
@@ -83,14 +88,18 @@ def _tiles(m: Measured) -> str:
         (f"{m.density:.2f} / {m.coverage:.2f}", "density / coverage"),
         (f"{m.copies:.1%}", "copies; held-out pictures 1.0%"),
     ]
-    return "<div class=tiles>" + "".join(f"<div class=tile><b>{a}</b><span>{b}</span></div>" for a, b in tiles) + "</div>"
+    return (
+        "<div class=tiles>" + "".join(f"<div class=tile><b>{a}</b><span>{b}</span></div>" for a, b in tiles) + "</div>"
+    )
 
 
 def _table(measured: Sequence[tuple[str, Measured]]) -> str:
     width = max(len(name) for name, _ in measured)
     lines = [f"{'':{width}}  distance     floor  precision  recall  coverage"]
     for name, m in measured:
-        lines.append(f"{name:{width}}  {m.distance:8.3f}  {m.floor:8.3f}  {m.precision:9.3f}  {m.recall:6.3f}  {m.coverage:8.3f}")
+        lines.append(
+            f"{name:{width}}  {m.distance:8.3f}  {m.floor:8.3f}  {m.precision:9.3f}  {m.recall:6.3f}  {m.coverage:8.3f}"
+        )
     return "\n".join(lines)
 
 
@@ -103,7 +112,11 @@ def _curves(rows: list[dict[str, Any]], names: Sequence[str]) -> str:
     """Lines over images shown, as SVG."""
     width, height, left, bottom = 800, 240, 60, 30
     points = [(row["seen"], name, row[name]) for row in rows for name in names if name in row]
-    top, low, end = max(p[2] for p in points), min(0.0, min(p[2] for p in points)), max(p[0] for p in points)
+    top, low, end = (
+        float(max(p[2] for p in points)),
+        float(min(0.0, *(p[2] for p in points))),
+        float(max(p[0] for p in points)),
+    )
     span = (top - low) or 1.0
 
     def x(seen: float) -> float:
@@ -115,10 +128,16 @@ def _curves(rows: list[dict[str, Any]], names: Sequence[str]) -> str:
     marks = []
     for share in (0.0, 0.5, 1.0):
         value, seen = low + span * share, end * share
-        marks.append(f"<line x1={left} x2={width - 10} y1={y(value):.1f} y2={y(value):.1f} stroke='currentColor' stroke-opacity=.15 />")
-        marks.append(f"<text x={left - 8} y={y(value) + 4:.1f} font-size=12 text-anchor=end fill='currentColor'>{value:,.4g}</text>")
+        marks.append(
+            f"<line x1={left} x2={width - 10} y1={y(value):.1f} y2={y(value):.1f} stroke='currentColor' stroke-opacity=.15 />"
+        )
+        marks.append(
+            f"<text x={left - 8} y={y(value) + 4:.1f} font-size=12 text-anchor=end fill='currentColor'>{value:,.4g}</text>"
+        )
         anchor = "end" if share == 1 else "middle"
-        marks.append(f"<text x={x(seen):.1f} y={height - 8} font-size=12 text-anchor={anchor} fill='currentColor'>{seen:,.0f}</text>")
+        marks.append(
+            f"<text x={x(seen):.1f} y={height - 8} font-size=12 text-anchor={anchor} fill='currentColor'>{seen:,.0f}</text>"
+        )
     keys = []
     for color, name in zip(_COLORS, names, strict=False):
         line = " ".join(f"{x(row['seen']):.1f},{y(row[name]):.1f}" for row in rows if name in row)

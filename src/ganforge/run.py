@@ -1,9 +1,9 @@
 """A run: one folder with its settings, checkpoints, statistics and samples.
 
-    run.toml                  all settings; also the input of the next run
-    checkpoints/000128000/    tensors.safetensors, state.json, manifest.json with their SHA-256; written whole or not at all
-    stats.jsonl               what was reported
-    samples/000128000.png     the same seeds at every report
+run.toml                  all settings; also the input of the next run
+checkpoints/000128000/    tensors.safetensors, state.json, manifest.json with their SHA-256; written whole or not at all
+stats.jsonl               what was reported
+samples/000128000.png     the same seeds at every report
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class Run:
             partial.write_text(config.to_toml(settings), "utf-8")
             partial.replace(self.path / "run.toml")
         except OSError as error:
-            raise RunError(f"{self.path} cannot be written: {error.strerror or error}. Choose another place with --out.") from error
+            raise RunError(
+                f"{self.path} cannot be written: {error.strerror or error}. Choose another place with --out."
+            ) from error
 
     def save(self, seen: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
         """Write a checkpoint: into a folder of its own, each file synced, renamed when all is there; then drop old ones."""
@@ -117,13 +119,17 @@ class Run:
         found = self.checkpoints()
         if not found:
             _ = self.settings  # says so if this is no run at all
-            raise RunError(f"{self.path} holds no checkpoint yet. Train it with: ganforge train {self.system_name} {self.store_path} --out {self.path}")
+            raise RunError(
+                f"{self.path} holds no checkpoint yet. Train it with: ganforge train {self.system_name} {self.store_path} --out {self.path}"
+            )
         folder = found[-1]
         try:
             manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
             for name in ("tensors.safetensors", "state.json"):
                 if _sha256(folder / name) != manifest["sha256"][name]:
-                    raise RunError(f"{folder / name} was changed: its SHA-256 is not the manifest's. Remove {folder} to go back to the one before.")
+                    raise RunError(
+                        f"{folder / name} was changed: its SHA-256 is not the manifest's. Remove {folder} to go back to the one before."
+                    )
             with safe_open(folder / "tensors.safetensors", framework="pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             return tensors, json.loads((folder / "state.json").read_text("utf-8"))
@@ -132,8 +138,8 @@ class Run:
 
     def new_system(self) -> System:
         """The system as its settings describe it, with fresh weights."""
-        cls = models.load(self.system_name)
-        return cls(config.build(cls.Config, self.settings.get("model", {}), "model"), self.spec)
+        loaded = models.load(self.system_name)
+        return loaded.system(config.build(loaded.config, self.settings.get("model", {}), "model"), self.spec)
 
     def build(self) -> System:
         """The trained system, its averaged weights in place, ready to sample from."""
@@ -144,7 +150,9 @@ class Run:
         try:
             system.load_state_dict(weights)
         except RuntimeError as error:
-            raise RunError(f"{self.path}: the checkpoint does not fit run.toml: {str(error).splitlines()[-1].strip()}") from error
+            raise RunError(
+                f"{self.path}: the checkpoint does not fit run.toml: {str(error).splitlines()[-1].strip()}"
+            ) from error
         return system.eval().requires_grad_(False)
 
 
@@ -158,7 +166,7 @@ def weights_hash(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

@@ -49,11 +49,17 @@ def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool) -> list[Path
     """Samples as PNG: one sheet at `out`, or single files seed-N.png in the folder `out`. Each says what made it."""
     system = run.build()
     seeds = check_seeds(seeds)
-    made_by: dict[str, Any] = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
+    made_by: dict[str, Any] = {
+        "run": run.path.name,
+        "system": run.system_name,
+        "weights": weights_hash(system.state_dict()),
+    }
     try:
         (out.parent if as_grid else out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror or error}. Choose another place with --out.") from error
+        raise DataError(
+            f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
+        ) from error
     if as_grid:
         sheet = grid(np.concatenate(list(pictures(system, seeds))))
         write_png(out, sheet, {**made_by, "seeds": list(seeds)})

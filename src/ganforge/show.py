@@ -54,6 +54,8 @@ def _run(run: Run) -> list[str]:
     lines.append(f"  checkpoints  {', '.join(p.name for p in run.checkpoints()) or 'none yet'}")
     if rows:
         last = rows[-1]
-        lines.append(f"  last report  {last['seen']:,} images, {last['seconds']:,.0f} s, {last['images_per_second']:,.0f} images/s")
+        lines.append(
+            f"  last report  {last['seen']:,} images, {last['seconds']:,.0f} s, {last['images_per_second']:,.0f} images/s"
+        )
     sheets = sorted((run.path / "samples").glob("*.png"))
     return [*lines, *([f"  samples      {sheets[-1]}"] if sheets else [])]

@@ -43,7 +43,7 @@ class Log:
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=seen + 1)
+            self.board: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=seen + 1)
         except Exception:  # not installed, or broken: an optional view must not stop a run
             self.board = None
 

@@ -46,7 +46,9 @@ class Settings:
     mirror: bool = setting(False, "show each picture or its mirror image, by chance")
     ema_images: int = setting(10_000, "half-life of the averaged weights, in images", low=0)
     ema_ramp: float = setting(0.05, "the half-life is at most this share of the images shown so far", low=0.0, high=1.0)
-    cooldown: float = setting(0.5, "share of the run, at its end, over which learning rates fall linearly", low=0.0, high=1.0)
+    cooldown: float = setting(
+        0.5, "share of the run, at its end, over which learning rates fall linearly", low=0.0, high=1.0
+    )
     report: int = setting(0, "images between reports; 0: a twentieth of the run", low=0)
 
 
@@ -69,21 +71,21 @@ def plan(
     base: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The complete settings of a run, as the sections of run.toml: preset, then a TOML file `base`, then `overrides`."""
-    cls = models.load(system)
+    loaded = models.load(system)
     if size not in SIZES:
         raise InputError(f"There is no size {size!r}.{did_you_mean(size, SIZES)}")
     given = config.read_toml(base) if base else {}
     overrides = overrides or {}
     values: dict[str, dict[str, Any]] = {
-        "model": {**cls.PRESETS[size], **given.get("model", {}), **overrides.get("model", {})},
-        "train": {**cls.TRAIN, **given.get("train", {}), **overrides.get("train", {})},
+        "model": {**loaded.presets[size], **given.get("model", {}), **overrides.get("model", {})},
+        "train": {**loaded.train, **given.get("train", {}), **overrides.get("train", {})},
     }
     settings = config.build(Settings, values["train"], "train")
     if settings.minutes:
         settings = replace(settings, images=0)
     elif not settings.images:
         raise InputError("train.images is 0; say how long to train with --images or --minutes.")
-    model = config.build(cls.Config, values["model"], "model")
+    model: Any = config.build(loaded.config, values["model"], "model")
     return {
         "run": {"system": system, "store": str(store.path.resolve()), "store_root": store.root},
         "train": asdict(settings),
@@ -153,13 +155,17 @@ def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
 class Trainer:
     """The state of one training process: the system, its average, its optimizers, and how far it is."""
 
-    def __init__(self, run: Run, store: Store, device_name: str = "auto", say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, run: Run, store: Store, device_name: str = "auto", say: Callable[[str], None] | None = None
+    ) -> None:
         device.keep_memory()
         self.run, self.store, self.say = run, store, say or (lambda line: None)
         self.device = device.choose(device_name)
         self.settings = config.build(Settings, run.settings["train"], "train")
         if run.spec != store.spec:
-            raise RunError(f"{run.path} was made for pictures of {run.spec}; {store.path} holds {store.spec}. Train into another folder with --out.")
+            raise RunError(
+                f"{run.path} was made for pictures of {run.spec}; {store.path} holds {store.spec}. Train into another folder with --out."
+            )
         self.stream = Stream(store, self.settings.seed, self.device, self.settings.mirror)
         torch.manual_seed(key(self.settings.seed, "weights"))
         self.system: System = run.new_system()
@@ -175,7 +181,7 @@ class Trainer:
         }
         self.progress = Progress()
         self.means = stats.Means()
-        self.bad_steps = torch.zeros((), device=self.device)
+        self.bad_steps = {name: torch.zeros((), device=self.device) for name in self.optimizers}
         if run.checkpoints():
             self.restore()
 
@@ -188,7 +194,11 @@ class Trainer:
             return
         log = stats.Log(self.run.path, self.progress.seen)
         with _interruptible() as interrupted, _bar(self) as bar:
-            started, reported, mark = time.perf_counter() - self.progress.seconds, self.progress.seen, time.perf_counter()
+            started, reported, mark = (
+                time.perf_counter() - self.progress.seconds,
+                self.progress.seen,
+                time.perf_counter(),
+            )
             while not self._done():
                 self.step()
                 self.progress.seconds = time.perf_counter() - started
@@ -206,7 +216,9 @@ class Trainer:
                     reported, mark = self.progress.seen, time.perf_counter()
                     started = mark - self.progress.seconds  # saving and sampling do not count as training
                     if interrupted and not self._done():
-                        raise Stopped(f"Stopped at {self.progress.seen:,} images, saved. Run the same command again to go on.")
+                        raise Stopped(
+                            f"Stopped at {self.progress.seen:,} images, saved. Run the same command again to go on."
+                        )
 
     def step(self) -> None:
         """One step: every phase in turn, then the average."""
@@ -223,20 +235,20 @@ class Trainer:
             with device.autocast(self.device, s.precision):
                 reported = phase.loss(batch)
             reported["loss"].backward()
-            self._update(optimizer, learner, self.rates[phase.learns] * self._rate())
+            self._update(phase.learns, optimizer, learner)
             self.means.add({f"{phase.name}/{name}": value for name, value in reported.items()})
         p.seen += s.batch
         keep = ema.keep(s.ema_images, s.ema_ramp, p.seen, s.batch)
         for name in self.system.averaged:
             ema.update(self.average.get_submodule(name), self.system.get_submodule(name), keep)
 
-    def _update(self, optimizer: torch.optim.Adam, learner: nn.Module, rate: float) -> None:
+    def _update(self, name: str, optimizer: torch.optim.Adam, learner: nn.Module) -> None:
         """Adam's step, left out on the device itself where a gradient is not finite: no number has to come back."""
         gradients = [p.grad for p in learner.parameters() if p.grad is not None]
         bad = (~torch.nn.utils.get_total_norm(gradients).isfinite()).float()
-        self.bad_steps = bad * (self.bad_steps + 1)
+        self.bad_steps[name] = bad * (self.bad_steps[name] + 1)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.rates[name] * self._rate()
         optimizer.found_inf = bad  # type: ignore[attr-defined]
         optimizer.step()
         optimizer.zero_grad()
@@ -301,7 +313,9 @@ class Trainer:
             for module in self.system.averaged:
                 self._load(self.average.get_submodule(module), tensors, f"average.{module}.")
         except (RuntimeError, TypeError) as error:
-            raise RunError(f"{self.run.path}: the checkpoint does not fit run.toml: {str(error).splitlines()[-1].strip()}") from error
+            raise RunError(
+                f"{self.run.path}: the checkpoint does not fit run.toml: {str(error).splitlines()[-1].strip()}"
+            ) from error
         for learns, optimizer in self.optimizers.items():
             for name, parameter in self.system.get_submodule(learns).named_parameters():
                 prefix = f"optimizer.{learns}.{name}."
@@ -311,7 +325,7 @@ class Trainer:
                     for slot, value in slots.items()
                 }
         self.means = stats.Means()
-        self.bad_steps.zero_()
+        self.bad_steps = {name: torch.zeros((), device=self.device) for name in self.optimizers}
 
     @staticmethod
     def _load(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
@@ -319,7 +333,9 @@ class Trainer:
 
     def _recover(self) -> bool:
         """Go back to the last checkpoint, at half the rates, when the numbers are not finite any more."""
-        if self.bad_steps < 3 and all(t.isfinite().all() for t in self._tensors().values() if t.is_floating_point()):
+        if max(self.bad_steps.values()) < 3 and all(
+            t.isfinite().all() for t in self._tensors().values() if t.is_floating_point()
+        ):
             return False
         before, rollbacks = self.progress, self.progress.rollbacks + 1
         if rollbacks > 2 or not self.run.checkpoints():
@@ -329,7 +345,9 @@ class Trainer:
             )
         self.restore()
         self.progress.rollbacks, self.progress.lr_scale = rollbacks, before.lr_scale / 2
-        self.say(f"Numbers were not finite at {before.seen:,} images: back to {self.progress.seen:,}, at half the rates.")
+        self.say(
+            f"Numbers were not finite at {before.seen:,} images: back to {self.progress.seen:,}, at half the rates."
+        )
         return True
 
     def _report(self, log: stats.Log, speed: float) -> None:
@@ -342,7 +360,9 @@ class Trainer:
         folder.mkdir(exist_ok=True)
         made_by = {"run": self.run.path.name, "system": self.run.system_name, "seeds": list(SHEET_SEEDS)}
         write_png(folder / f"{p.seen:09d}.png", sheet, made_by)
-        losses = "  ".join(f"{name.removesuffix('/loss')} {value:.3f}" for name, value in row.items() if name.endswith("/loss"))
+        losses = "  ".join(
+            f"{name.removesuffix('/loss')} {value:.3f}" for name, value in row.items() if name.endswith("/loss")
+        )
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
 
@@ -375,11 +395,17 @@ def _bar(trainer: Trainer) -> Iterator[Callable[[Progress], None]]:
         yield lambda progress: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.percentage:>3.0f}%"),
+        BarColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("train", total=1.0, completed=trainer.fraction(), speed="")
+        task = bar.add_task("train", total=1.0, speed="")
         first = (trainer.progress.seen, trainer.progress.seconds)
 
         def update(progress: Progress) -> None:

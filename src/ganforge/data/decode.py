@@ -22,7 +22,9 @@ _DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
 Image.MAX_IMAGE_PIXELS = None  # our own limit, read from the header before anything is decoded, takes its place
 
 
-def decode(data: bytes, channels: int, background: tuple[int, int, int], short_side: int) -> tuple[Pixels, tuple[int, int]]:
+def decode(
+    data: bytes, channels: int, background: tuple[int, int, int], short_side: int
+) -> tuple[Pixels, tuple[int, int]]:
     """Decode one file to (H, W, channels) uint8, upright by its EXIF orientation, and its true (height, width).
 
     Transparency is laid over `background` unless `channels` is 4. A JPEG may come back smaller than it is, down to
@@ -33,12 +35,15 @@ def decode(data: bytes, channels: int, background: tuple[int, int, int], short_s
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data)) as file:
+                image: Image.Image = file
                 width, height = image.size
                 if width * height > MAX_PIXELS:
-                    raise Skip(f"{width}x{height} is {width * height / 1e6:.0f} megapixels, over the limit of {MAX_PIXELS / 1e6:.0f}")
+                    raise Skip(
+                        f"{width}x{height} is {width * height / 1e6:.0f} megapixels, over the limit of {MAX_PIXELS / 1e6:.0f}"
+                    )
                 orientation = _orientation(image)
-                if image.format == "JPEG" and image.mode in ("RGB", "L"):
+                if file.format == "JPEG" and image.mode in ("RGB", "L"):
                     size = (width, height) if orientation >= 5 else (height, width)
                     return _jpeg(data, image.mode, orientation, channels, short_side), size
                 image.load()
@@ -83,7 +88,12 @@ def _jpeg(data: bytes, mode: str, orientation: int, channels: int, short_side: i
     """Strict and fast: a truncated or corrupted scan is an error here, where Pillow would fill it with grey."""
     wanted = 2 * short_side
     pixels: Pixels = simplejpeg.decode_jpeg(
-        data, "GRAY" if mode == "L" or channels == 1 else "RGB", min_height=wanted, min_width=wanted, min_factor=1, strict=True
+        data,
+        "GRAY" if mode == "L" or channels == 1 else "RGB",
+        min_height=wanted,
+        min_width=wanted,
+        min_factor=1,
+        strict=True,
     )
     if orientation in _TRANSPOSE:
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

@@ -87,7 +87,9 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Closes on success; on any error removes what was written."""
         try:
             if kind is None:
@@ -153,8 +155,13 @@ class Writer:
             deviation = np.sqrt(np.maximum(self.totals[1] / (count * self.spec.height * self.spec.width) - mean**2, 0))
         else:
             mean = deviation = np.zeros(self.spec.channels)
-        files = {f"images-{n:05d}.npy": {"rows": s["rows"], "sha256": s["hash"].hexdigest()} for n, s in enumerate(self.shards)}
-        files |= {name: {"sha256": _sha256(self.partial / name)} for name in ("labels.npy", "splits.npy", "meta.parquet")}
+        files = {
+            f"images-{n:05d}.npy": {"rows": s["rows"], "sha256": s["hash"].hexdigest()}
+            for n, s in enumerate(self.shards)
+        }
+        files |= {
+            name: {"sha256": _sha256(self.partial / name)} for name in ("labels.npy", "splits.npy", "meta.parquet")
+        }
         manifest = {
             "schema": SCHEMA,
             "spec": asdict(self.spec),
@@ -181,7 +188,9 @@ class Store:
         manifest = self.path / "manifest.json"
         if not manifest.is_file():
             what = "is unfinished or no store" if self.path.is_dir() else "does not exist"
-            raise StoreError(f"{self.path} {what}: there is no manifest.json in it. Make one with: ganforge prepare FOLDER -o {self.path}")
+            raise StoreError(
+                f"{self.path} {what}: there is no manifest.json in it. Make one with: ganforge prepare FOLDER -o {self.path}"
+            )
         try:
             self.manifest: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
             spec = self.manifest["spec"]
@@ -199,7 +208,9 @@ class Store:
             if not sum(map(len, self.shards)) == len(self.labels) == len(self.splits) == self.manifest["rows"]:
                 raise ValueError("its files differ in length")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{self.path} was cut short or edited: {error}. Prepare it again from the originals.") from error
+            raise StoreError(
+                f"{self.path} was cut short or edited: {error}. Prepare it again from the originals."
+            ) from error
         self.starts = np.cumsum([0, *map(len, self.shards)])
         self.train = np.flatnonzero(self.splits == TRAIN)
         self.heldout = np.flatnonzero(self.splits == HELDOUT)
@@ -271,4 +282,6 @@ def _flush(file: BinaryIO) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path} cannot be written: {error.strerror or error}. Nothing is left of it; choose another place or free some space.")
+    return DataError(
+        f"{path} cannot be written: {error.strerror or error}. Nothing is left of it; choose another place or free some space."
+    )

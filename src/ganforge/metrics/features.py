@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import interpolate
 
+from ganforge.device import autocast, keep_memory, place, resolve_precision
 from ganforge.errors import StoreError
 from ganforge.images import Pixels, to_float
 from ganforge.seeds import key, permuted
@@ -112,7 +113,8 @@ def train(
     sample = read(rows[:1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "extractor"))
-        network = Network(sample.shape[-1], int(labels.max()) + 1).to(memory_format=torch.channels_last)
+        network = Network(sample.shape[-1], int(labels.max()) + 1)
+        place(network, torch.device("cpu"))
         _fit(network, read, rows, labels, seed, say)
     network.eval()
     if kind == "classes" and test_labels is not None and len(test_rows):
@@ -129,7 +131,6 @@ def _fit(
     say: Callable[[str], None] | None,
 ) -> None:  # fmt: skip
     """One cycle of Adam, in bf16 where that is the faster one; small random shifts."""
-    from ganforge.device import autocast, keep_memory, resolve_precision
 
     keep_memory()
     cpu = torch.device("cpu")
@@ -145,7 +146,9 @@ def _fit(
         chosen = permuted(seed, f"extractor/{epoch}", len(rows), np.arange(offset, offset + count) % len(rows))
         images = to_float(torch.from_numpy(read(rows[chosen])))
         dy, dx = (int(v) for v in torch.randint(-2, 3, (2,)))
-        images = F.pad(images, (2, 2, 2, 2), mode="replicate")[:, :, 2 + dy : 2 + dy + shape[1], 2 + dx : 2 + dx + shape[2]]
+        images = F.pad(images, (2, 2, 2, 2), mode="replicate")[
+            :, :, 2 + dy : 2 + dy + shape[1], 2 + dx : 2 + dx + shape[2]
+        ]
         with autocast(cpu, precision):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), torch.from_numpy(labels[chosen]))
@@ -164,7 +167,9 @@ def _clusters(read: Reader, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64
 
     thumbnails = np.concatenate(
         [
-            interpolate(to_float(torch.from_numpy(read(part))), (16, 16), mode="bilinear", antialias=True).flatten(1).numpy()
+            interpolate(to_float(torch.from_numpy(read(part))), (16, 16), mode="bilinear", antialias=True)
+            .flatten(1)
+            .numpy()
             for part in _portions(rows)
         ]
     )
@@ -179,7 +184,9 @@ def _accuracy(network: Network, read: Reader, rows: npt.NDArray[np.int64], label
     right = 0
     for start in range(0, len(rows), 500):
         part = rows[start : start + 500]
-        right += int((network(to_float(torch.from_numpy(read(part)))).argmax(1).numpy() == labels[start : start + 500]).sum())
+        right += int(
+            (network(to_float(torch.from_numpy(read(part)))).argmax(1).numpy() == labels[start : start + 500]).sum()
+        )
     return right / len(rows)
 
 
@@ -207,7 +214,7 @@ def load(path: Path) -> Extractor:
         network = Network(tensors["convolutions.0.weight"].shape[1], len(tensors["logits.bias"]))
         network.load_state_dict(tensors)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        network.to(memory_format=torch.channels_last)
+        place(network, torch.device("cpu"))
         return Extractor(network.eval(), float(facts["scale"]), facts["kind"], float(facts["accuracy"]), digest)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise StoreError(f"{path} is damaged: {error}. Remove it, and the extractor is trained again.") from error

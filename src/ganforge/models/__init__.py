@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ganforge.errors import InputError, did_you_mean
 
@@ -26,10 +27,19 @@ def describe(name: str) -> str:
     return (ast.get_docstring(tree) or "").splitlines()[0]
 
 
-def load(name: str) -> type[System]:
-    """The class of a system. InputError for a name that there is not."""
+@dataclass(frozen=True)
+class Loaded:
+    """What a system's file holds."""
+
+    system: type[System]
+    config: type
+    presets: dict[str, dict[str, Any]]
+    train: dict[str, Any]
+
+
+def load(name: str) -> Loaded:
+    """Import a system's file. InputError for a name that there is not."""
     if name not in names():
         raise InputError(f"There is no system {name!r}.{did_you_mean(name, names())}")
     module = importlib.import_module(f"ganforge.models.{name}")
-    system: type[System] = module.SYSTEM
-    return system
+    return Loaded(module.SYSTEM, module.Config, module.PRESETS, module.TRAIN)

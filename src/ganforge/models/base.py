@@ -38,14 +38,13 @@ class Phase:
 
 
 class System(nn.Module):
-    """Base of all systems. A subclass has `Config`, `PRESETS`, `averaged`, and says its phases."""
+    """Base of all systems; a subclass names `averaged` and says its phases.
 
-    Config: ClassVar[type]
-    """A frozen dataclass with at least `latent: int`."""
-    PRESETS: ClassVar[dict[str, dict[str, Any]]]
-    """`small`, `medium`, `large`: settings that differ from Config's defaults."""
-    TRAIN: ClassVar[dict[str, Any]] = {}
-    """The loop's settings that suit this system, where they differ from the loop's defaults."""
+    Its file also holds `Config` (a frozen dataclass with at least `latent: int`), `PRESETS` (settings of `small`, `medium`
+    and `large` that differ from Config's defaults), `TRAIN` (the loop's settings that suit it, where they differ from the
+    loop's defaults), and `SYSTEM`, the subclass.
+    """
+
     averaged: ClassVar[tuple[str, ...]]
     """Submodules whose moving average makes the samples."""
 

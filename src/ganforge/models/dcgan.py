@@ -7,6 +7,8 @@ discriminator; Miyato et al. 2018, "Spectral Normalization for GANs", for the de
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop
 from ganforge.nn import losses
 from ganforge.nn.augment import diff_augment
-from ganforge.nn.layers import Down, SpectralNorm, Up, minibatch_deviation
+from ganforge.nn.layers import Down, SpectralNorm, Up
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,20 @@ class Config:
     """Settings of the DCGAN."""
 
     latent: int = setting(64, "numbers in a latent", low=1, high=4096)
-    width: int = setting(64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024)
-    discriminator: str = setting("spectral", "spectral (norm, hinge) or classic (batch norm, cross-entropy)", choices=("spectral", "classic"))
+    width: int = setting(
+        64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
+    )
+    discriminator: str = setting(
+        "spectral", "spectral (norm, hinge) or classic (batch norm, cross-entropy)", choices=("spectral", "classic")
+    )
     bound: float = setting(1.0, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
     lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
     beta1: float = setting(0.5, "Adam's decay of the mean gradient", low=0.0, high=0.999)
     augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
 
 
-PRESETS = {"small": {"width": 32}, "medium": {}, "large": {"width": 128}}
+PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 32}, "medium": {}, "large": {"width": 128}}
+TRAIN: dict[str, Any] = {}
 
 
 class Generator(nn.Module):
@@ -48,7 +55,7 @@ class Generator(nn.Module):
         self.grid = (height, width, widths[0])
         self.dense = nn.Linear(config.latent, height * width * widths[0], bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
-        self.ups = nn.ModuleList(Up(a, b, bias=False) for a, b in zip(widths, widths[1:], strict=False))
+        self.ups = nn.ModuleList(Up(a, b, bias=False) for a, b in pairwise(widths))
         self.last = Up(widths[-1], spec.channels) if doublings else nn.Conv2d(widths[-1], spec.channels, 3, 1, 1)
         for layer in (self.dense, *self.ups, self.last):
             nn.init.normal_(layer.weight, 0, 0.02)
@@ -73,7 +80,7 @@ class Discriminator(nn.Module):
             if config.discriminator == "classic" and before != spec.channels:
                 layers += [nn.BatchNorm2d(after)]
             layers += [nn.LeakyReLU(0.2)]
-            height, width, before, after = height // 2, width // 2, after, min(2 * after, 8 * config.width)
+            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
         for layer in (*self.features, self.score):
@@ -83,14 +90,13 @@ class Discriminator(nn.Module):
                     register_parametrization(layer, "weight", SpectralNorm(layer.weight, config.bound))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.score(self.features(images).flatten(1))[:, 0].float()
+        scores: Tensor = self.score(self.features(images).flatten(1))[:, 0]
+        return scores.float()
 
 
 class DCGAN(System):
     """Convolutional generator and discriminator; the step's fakes are made once and serve both."""
 
-    Config = Config
-    PRESETS = PRESETS
     averaged = ("generator",)
     config: Config
 
@@ -124,7 +130,8 @@ class DCGAN(System):
         return {"loss": loss, "real": real.mean(), "fake": fake.mean()}
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.generator(latents)
+        images: Tensor = self.generator(latents)
+        return images
 
 
 SYSTEM = DCGAN

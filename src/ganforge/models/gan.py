@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,8 @@ class Config:
     smooth: float = setting(0.9, "what the discriminator should say of reals", low=0.5, high=1.0)
 
 
-PRESETS = {"small": {"width": 128}, "medium": {}, "large": {"width": 512}}
+PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 128}, "medium": {}, "large": {"width": 512}}
+TRAIN: dict[str, Any] = {}
 
 
 class Generator(nn.Sequential):
@@ -57,8 +59,6 @@ class Discriminator(nn.Sequential):
 class GAN(System):
     """Two dense networks against each other; the step's fakes are made once and serve both."""
 
-    Config = Config
-    PRESETS = PRESETS
     averaged = ("generator",)
     config: Config
 
@@ -89,8 +89,9 @@ class GAN(System):
         return {"loss": losses.logistic(real, fake, self.config.smooth), "real": real.mean(), "fake": fake.mean()}
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        flat = self.generator(latents)
-        return flat.unflatten(1, (self.spec.height, self.spec.width, self.spec.channels)).permute(0, 3, 1, 2)
+        flat: Tensor = self.generator(latents)
+        shape = (self.spec.height, self.spec.width, self.spec.channels)
+        return flat.unflatten(1, shape).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 
 SYSTEM = GAN

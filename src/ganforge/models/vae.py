@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,19 @@ class Config:
     """Settings of the VAE."""
 
     latent: int = setting(64, "numbers in a latent", low=1, high=4096)
-    width: int = setting(32, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=512)
+    width: int = setting(
+        32, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=512
+    )
     beta: float = setting(1.0, "weight of the prior against the reconstruction", low=0.0, high=1000.0)
     lr: float = setting(1e-3, "learning rate", low=0.0, high=1.0)
 
 
-PRESETS = {"small": {"width": 16, "latent": 32}, "medium": {}, "large": {"width": 64, "latent": 128}}
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 16, "latent": 32},
+    "medium": {},
+    "large": {"width": 64, "latent": 128},
+}
+TRAIN: dict[str, Any] = {}
 
 
 class Autoencoder(nn.Module):
@@ -77,8 +85,6 @@ class Autoencoder(nn.Module):
 class VAE(System):
     """Pictures to a normal distribution and back."""
 
-    Config = Config
-    PRESETS = PRESETS
     averaged = ("autoencoder",)
     config: Config
 

@@ -61,4 +61,3 @@ def cutout(images: Tensor) -> Tensor:
 
 def _uniform(images: Tensor, numbers: int) -> Tensor:
     return torch.rand(len(images), numbers, device=images.device)
-

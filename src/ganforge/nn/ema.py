@@ -9,7 +9,9 @@ from torch import nn
 @torch.no_grad()
 def update(average: nn.Module, module: nn.Module, keep: float) -> None:
     """average <- keep * average + (1 - keep) * module, for weights and floating buffers; other buffers are copied."""
-    pairs = list(zip([*average.parameters(), *average.buffers()], [*module.parameters(), *module.buffers()], strict=True))
+    pairs = list(
+        zip([*average.parameters(), *average.buffers()], [*module.parameters(), *module.buffers()], strict=True)
+    )
     floats = [(a, b) for a, b in pairs if a.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - keep)
     for a, b in pairs:

@@ -12,12 +12,15 @@ _UNFOLD_BYTES = 16 << 20
 
 
 class Down(nn.Conv2d):
-    """Convolution 4x4 with stride 2 and padding 1: (N, C, H, W) -> (N, out, H/2, W/2)."""
+    """Convolution 4x4 with stride 2 and padding 1: (N, C, H, W) -> (N, out, ceil(H/2), ceil(W/2))."""
 
     def __init__(self, channels: int, out: int, bias: bool = True) -> None:
         super().__init__(channels, out, 4, 2, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, width % 2, 0, height % 2))
         return down(x, self.weight, self.bias)
 
 
@@ -32,11 +35,11 @@ class Up(nn.ConvTranspose2d):
 
 
 def down(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`conv2d(x, weight, bias, stride=2, padding=1)` for a 4x4 kernel, equal to rounding, differentiable twice."""
+    """`conv2d(x, weight, bias, stride=2, padding=1)` for a 4x4 kernel and even sides, equal to rounding, differentiable twice."""
     x, weight, bias = _cast(x, weight, bias)
     if x.device.type != "cpu":
         return F.conv2d(x, weight, bias, 2, 1)
-    y: Tensor = _Down.apply(x, weight)
+    y: Tensor = _Down.apply(x, weight)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias[:, None, None]
 
 
@@ -45,7 +48,7 @@ def up(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight, bias = _cast(x, weight, bias)
     if x.device.type != "cpu":
         return F.conv_transpose2d(x, weight, bias, 2, 1)
-    y: Tensor = _Up.apply(x, weight)
+    y: Tensor = _Up.apply(x, weight)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias[:, None, None]
 
 

@@ -1,0 +1,73 @@
+"""The contract that every system keeps, as one check; for the systems here and for files kept elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ganforge.data.store import Meta, Store, Writer
+from ganforge.images import ImageSpec
+from ganforge.run import Run
+from ganforge.sample import sample
+from ganforge.train import train
+
+
+def make_store(path: Path, spec: ImageSpec, count: int = 96, seed: int = 0) -> Store:
+    """A small store of blurred noise whose brightness follows its class: real enough to learn from in a few steps."""
+    rng = np.random.default_rng(seed)
+    with Writer(path, spec, {"source": "ganforge.testing", "fit": "none"}) as writer:
+        for n in range(count):
+            label = n % len(spec.classes) if spec.classes else 0
+            coarse = rng.integers(0, 128, (4, 4, spec.channels)) + 30 * label
+            rows, columns = np.arange(spec.height) * 4 // spec.height, np.arange(spec.width) * 4 // spec.width
+            picture = coarse[rows][:, columns].clip(0, 255).astype(np.uint8)
+            split = "heldout" if n % 5 == 0 else "train"
+            name = spec.classes[label] if spec.classes else None
+            writer.add([picture], [Meta(f"{n}.png", name, split, spec.height, spec.width)])
+    return Store(path)
+
+
+def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any] | None = None, steps: int = 4) -> None:
+    """Train `name` on pictures of `spec` in `folder`, and raise AssertionError where it does not keep the contract:
+
+    losses are finite, all that should learn does, a run that is stopped and resumed is bit-equal to one that was not, and
+    samples are the same for the same seeds in any company.
+    """
+    store = make_store(folder / "store", spec)
+    batch = 16
+
+    def run_to(out: str, lengths: tuple[int, ...]) -> Run:
+        """Each length goes on from the checkpoint of the one before."""
+        for length in lengths:
+            loop = {"images": length * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
+            overrides = {"model": model or {}, "train": loop}
+            made = train(name, store, folder / out, size="small", device_name="cpu", overrides=overrides)
+        return made
+
+    whole = run_to("whole", (steps,))
+    first = whole.new_system()
+    tensors, state = whole.load()
+    assert state["seen"] == steps * batch
+    for key, value in tensors.items():
+        if value.is_floating_point():
+            assert value.isfinite().all(), f"{key} is not finite"
+    for learns in first.adam():
+        slots = [k for k in tensors if k.startswith(f"optimizer.{learns}.") and k.endswith("exp_avg")]
+        assert slots, f"{learns} has no optimizer state"
+        still = [k for k in slots if tensors[k].ndim > 1 and not tensors[k].any()]  # a bias may balance exactly
+        assert not still, f"no gradient reaches {still}"
+
+    resumed, _ = run_to("resumed", (steps // 2, steps)).load()
+    assert resumed.keys() == tensors.keys()
+    for key, value in tensors.items():
+        assert torch.equal(value, resumed[key]), f"{key} differs after resuming"
+
+    pictures = sample(whole, range(9))
+    assert pictures.shape == (9, spec.height, spec.width, spec.channels)
+    assert pictures.dtype == np.uint8
+    assert np.array_equal(pictures[[7, 2]], sample(whole, [7, 2])), "a seed's picture depends on its company"
+    assert np.array_equal(pictures[4:5], sample(whole, [4])), "a seed's picture depends on the batch size"
+    assert len({p.tobytes() for p in pictures}) == 9, "different seeds give the same picture"

@@ -1,0 +1,114 @@
+"""Layers and losses against their plain definitions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrize import register_parametrization
+
+from ganforge.nn import augment, ema, losses
+from ganforge.nn.layers import SpectralNorm, _weight_gradient, down, minibatch_deviation, up
+
+torch.manual_seed(0)
+
+
+@pytest.mark.parametrize(("ours", "theirs", "flip"), [(down, F.conv2d, False), (up, F.conv_transpose2d, True)])
+@pytest.mark.parametrize("shape", [(3, 5, 8, 8), (2, 1, 6, 10), (70, 4, 14, 14)])
+def test_strided_convolutions_are_torchs(ours, theirs, flip, shape):
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn((shape[1], 6, 4, 4) if flip else (6, shape[1], 4, 4), dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    a, b = ours(x, weight, bias), theirs(x, weight, bias, 2, 1)
+    torch.testing.assert_close(a, b)
+    probe = torch.randn_like(a)
+    for one, two in zip(
+        torch.autograd.grad(a, (x, weight, bias), probe), torch.autograd.grad(b, (x, weight, bias), probe), strict=True
+    ):
+        torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("ours", [down, up])
+def test_strided_convolutions_are_differentiable_twice(ours):
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a, b: ours(a, b, None), (x, weight))
+    assert torch.autograd.gradgradcheck(lambda a, b: ours(a, b, None), (x, weight))
+
+
+def test_weight_gradient_in_slices_is_the_same(monkeypatch):
+    large, small = torch.randn(9, 3, 8, 8, dtype=torch.float64), torch.randn(9, 5, 4, 4, dtype=torch.float64)
+    whole = _weight_gradient(large, small)
+    monkeypatch.setattr("ganforge.nn.layers._UNFOLD_BYTES", 5000)
+    torch.testing.assert_close(_weight_gradient(large, small), whole)
+
+
+def test_gradient_penalty_is_eager_float64_autograd():
+    """Against the penalty written out for a quadratic score, whose gradient is known: s = x'Ax, ds/dx = 2Ax."""
+    a = torch.randn(12, 12, dtype=torch.float64)
+    a = ((a + a.T) / 2).requires_grad_(True)
+    x = torch.randn(5, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    flat = x.flatten(1)
+    penalty = losses.gradient_penalty((flat @ a * flat).sum(1), x)
+    expected = (2 * flat @ a).square().sum(1).mean()
+    assert penalty.item() == pytest.approx(expected.item(), rel=1e-6)
+    (ours,) = torch.autograd.grad(penalty, a, retain_graph=True)
+    (theirs,) = torch.autograd.grad(expected, a)
+    torch.testing.assert_close((ours + ours.T) / 2, (theirs + theirs.T) / 2, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(30, 20), nn.Conv2d(4, 8, 4)])
+def test_spectral_norm_converges_to_the_true_value(layer):
+    register_parametrization(layer, "weight", SpectralNorm(layer.weight, bound=2.0))
+    layer.train()
+    for _ in range(200):
+        weight = layer.weight
+    assert torch.linalg.matrix_norm(weight.detach().flatten(1), 2).item() == pytest.approx(2.0, rel=1e-3)
+    layer.eval()
+    assert torch.equal(layer.weight, layer.weight)
+
+
+def test_losses_against_their_formulas():
+    real, fake = torch.tensor([2.0, 0.0]), torch.tensor([-3.0, 1.0])
+    assert losses.hinge(real, fake).item() == pytest.approx((0 + 1) / 2 + (0 + 2) / 2)
+    sigmoid = torch.sigmoid
+    expected = -(0.9 * sigmoid(real).log() + 0.1 * (1 - sigmoid(real)).log()).mean() - (1 - sigmoid(fake)).log().mean()
+    assert losses.logistic(real, fake, 0.9).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses.non_saturating(fake).item() == pytest.approx(-sigmoid(fake).log().mean().item(), rel=1e-5)
+    mean, log_variance = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    p = torch.distributions.Normal(mean, (log_variance / 2).exp())
+    kl = torch.distributions.kl_divergence(p, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(losses.gaussian_kl(mean, log_variance), kl)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("kind", augment.KINDS)
+def test_augmentations_keep_shape_differ_by_picture_and_pass_gradients(kind, channels):
+    x = torch.rand(16, channels, 16, 24, requires_grad=True)
+    y = augment.diff_augment(x, (kind,))
+    assert y.shape == x.shape
+    assert len({row.numpy().tobytes() for row in (y - x).detach()}) > 3
+    y.sum().backward()
+    assert x.grad is not None and x.grad.abs().sum() > 0
+
+
+def test_colour_leaves_alpha_alone():
+    x = torch.rand(4, 4, 8, 8)
+    assert torch.equal(augment.color(x)[:, 3], x[:, 3])
+
+
+@pytest.mark.parametrize("count", [1, 6, 16, 17, 24])
+def test_minibatch_deviation_takes_any_batch(count):
+    out = minibatch_deviation(torch.randn(count, 10))
+    assert out.shape == (count, 1)
+    assert minibatch_deviation(torch.ones(count, 10)).max() < 0.01
+
+
+def test_average_of_weights_follows_its_half_life():
+    one, other = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    nn.init.zeros_(one.weight)
+    for _ in range(10):
+        ema.update(one, other, ema.keep(1000, 1.0, 10**9, 100))
+    assert one.weight.item() == pytest.approx(0.5, rel=1e-5)
+    assert ema.keep(1000, 0.05, 100, 100) == pytest.approx(0.5**20)
