@@ -219,13 +219,13 @@ def test_a_killed_save_leaves_the_checkpoint_before(run, monkeypatch):
 
 
 def _poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    original, count = GAN.generator_loss, iter(range(10**9))
+    original, count = GAN.loss, iter(range(10**9))
 
     def loss(self, batch):
         said = original(self, batch)
         return {"loss": said["loss"] * float("nan")} if next(count) in steps else said
 
-    monkeypatch.setattr(GAN, "generator_loss", loss)
+    monkeypatch.setattr(GAN, "loss", loss)
 
 
 OVERRIDES = {"model": {"width": 8, "latent": 8}, "train": {"images": 320, "batch": 16, "report": 64}}
@@ -282,4 +282,4 @@ def test_labels_and_spec_reach_the_loss(store, tmp_path):
     assert (made.path / "samples" / "000000320.png").exists()
     rows = [json.loads(line) for line in (made.path / "stats.jsonl").read_text().splitlines()]
     assert [row["seen"] for row in rows] == [64, 128, 192, 256, 320]
-    assert all({"generator/loss", "discriminator/loss", "images_per_second"} <= row.keys() for row in rows)
+    assert all({"both/loss", "both/generator", "images_per_second"} <= row.keys() for row in rows)

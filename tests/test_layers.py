@@ -112,3 +112,31 @@ def test_average_of_weights_follows_its_half_life():
         ema.update(one, other, ema.keep(1000, 1.0, 10**9, 100))
     assert one.weight.item() == pytest.approx(0.5, rel=1e-5)
     assert ema.keep(1000, 0.05, 100, 100) == pytest.approx(0.5**20)
+
+
+@pytest.mark.parametrize("name", ["hinge", "logistic"])
+def test_one_pass_gives_both_players_their_own_gradients(name):
+    """Against two separate losses with a pass each, in float64; fakes beyond the hinge's margin among them."""
+    torch.manual_seed(1)
+    generator = nn.Linear(3, 6, dtype=torch.float64)
+    discriminator = nn.Sequential(nn.Linear(6, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1)).double()
+    z, reals = torch.randn(40, 3, dtype=torch.float64), torch.randn(40, 6, dtype=torch.float64)
+
+    def score(x):
+        return 20 * discriminator(x)[:, 0] - 7
+
+    fakes = generator(z)
+    real, fake = score(torch.cat([reals, fakes])).chunk(2)
+    assert (fake < -1).any() and (fake > -1).any()
+    shared = {"hinge": losses.hinge_for_both, "logistic": losses.logistic_for_both}[name]
+    said = shared(real, fake, fakes)
+    said["loss"].backward()
+    ours = [p.grad.clone() for p in (*generator.parameters(), *discriminator.parameters())]
+    alone = {"hinge": lambda s: -s.mean(), "logistic": losses.non_saturating}[name](score(generator(z)))
+    expected = list(torch.autograd.grad(alone, list(generator.parameters())))
+    loss = {"hinge": losses.hinge, "logistic": losses.logistic}[name](score(reals), score(generator(z).detach()))
+    expected += torch.autograd.grad(loss, list(discriminator.parameters()))
+    assert said["generator"].item() == pytest.approx(alone.item())
+    for n, (one, two) in enumerate(zip(ours, expected, strict=True)):
+        exact = name == "logistic" or n < 2
+        torch.testing.assert_close(one, two, rtol=1e-6 if exact else 5e-3, atol=1e-8 if exact else 5e-3)

@@ -229,21 +229,23 @@ class Trainer:
         for phase in self.phases:
             if (p.seen // s.batch) % phase.every:
                 continue
-            learner, optimizer = self.system.get_submodule(phase.learns), self.optimizers[phase.learns]
             self.system.requires_grad_(False)
-            learner.requires_grad_(True)
+            for name in phase.learns:
+                self.system.get_submodule(name).requires_grad_(True)
             with device.autocast(self.device, s.precision):
                 reported = phase.loss(batch)
             reported["loss"].backward()
-            self._update(phase.learns, optimizer, learner)
+            for name in phase.learns:
+                self._update(name)
             self.means.add({f"{phase.name}/{name}": value for name, value in reported.items()})
         p.seen += s.batch
         keep = ema.keep(s.ema_images, s.ema_ramp, p.seen, s.batch)
         for name in self.system.averaged:
             ema.update(self.average.get_submodule(name), self.system.get_submodule(name), keep)
 
-    def _update(self, name: str, optimizer: torch.optim.Adam, learner: nn.Module) -> None:
+    def _update(self, name: str) -> None:
         """Adam's step, left out on the device itself where a gradient is not finite: no number has to come back."""
+        learner, optimizer = self.system.get_submodule(name), self.optimizers[name]
         gradients = [p.grad for p in learner.parameters() if p.grad is not None]
         bad = (~torch.nn.utils.get_total_norm(gradients).isfinite()).float()
         self.bad_steps[name] = bad * (self.bad_steps[name] + 1)

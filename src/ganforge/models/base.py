@@ -26,11 +26,11 @@ class Adam:
 
 @dataclass(frozen=True)
 class Phase:
-    """One part of a training step: a loss, and the submodule that learns from it."""
+    """One part of a training step: a loss, and the submodules that learn from it."""
 
     name: str
-    learns: str
-    """Name of the submodule; the others' weights stand still, and only gradients that it needs are computed."""
+    learns: tuple[str, ...]
+    """Names of the submodules; the others' weights stand still, and only gradients that these need are computed."""
     loss: Callable[[Batch], dict[str, Tensor]]
     """Scalars by name: `loss` is minimised, the rest is reported."""
     every: int = 1

@@ -62,9 +62,9 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         x = self.dense(latents).unflatten(1, self.grid).permute(0, 3, 1, 2)  # channels last in memory
-        x = F.relu(self.norms[0](x))
+        x = F.relu_(self.norms[0](x))
         for layer, norm in zip(self.ups, self.norms[1:], strict=True):
-            x = F.relu(norm(layer(x)))
+            x = F.relu_(norm(layer(x)))
         return torch.tanh(crop(self.last(x), self.spec))
 
 
@@ -79,7 +79,7 @@ class Discriminator(nn.Module):
             layers += [Down(before, after)]
             if config.discriminator == "classic" and before != spec.channels:
                 layers += [nn.BatchNorm2d(after)]
-            layers += [nn.LeakyReLU(0.2)]
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
             height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
@@ -95,7 +95,7 @@ class Discriminator(nn.Module):
 
 
 class DCGAN(System):
-    """Convolutional generator and discriminator; the step's fakes are made once and serve both."""
+    """Convolutional generator and discriminator."""
 
     averaged = ("generator",)
     config: Config
@@ -111,23 +111,31 @@ class DCGAN(System):
         return {"generator": both, "discriminator": both}
 
     def phases(self) -> list[Phase]:
+        if self.config.discriminator == "spectral":
+            return [Phase("both", ("generator", "discriminator"), self.loss)]
         return [
-            Phase("generator", "generator", self.generator_loss),
-            Phase("discriminator", "discriminator", self.discriminator_loss),
+            Phase("generator", ("generator",), self.classic_generator_loss),
+            Phase("discriminator", ("discriminator",), self.classic_discriminator_loss),
         ]
 
-    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """One pass for both players."""
         fakes = self.generator(self.noise(batch))
-        batch.shared["fakes"] = fakes.detach()
-        scores = self.discriminator(diff_augment(fakes, self.kinds))
-        return {"loss": -scores.mean() if self.config.discriminator == "spectral" else losses.non_saturating(scores)}
-
-    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        fakes = batch.shared["fakes"]
         both = torch.cat([batch.images.to(fakes.dtype), fakes])
         real, fake = self.discriminator(diff_augment(both, self.kinds)).chunk(2)
-        loss = losses.hinge(real, fake) if self.config.discriminator == "spectral" else losses.logistic(real, fake)
-        return {"loss": loss, "real": real.mean(), "fake": fake.mean()}
+        return losses.hinge_for_both(real, fake, fakes)
+
+    def classic_generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Batch normalisation mixes pictures, so here each player has a pass of its own."""
+        fakes = self.generator(self.noise(batch))
+        batch.shared["fakes"] = fakes.detach()
+        return {"loss": losses.non_saturating(self.discriminator(diff_augment(fakes, self.kinds)))}
+
+    def classic_discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Reals and fakes apart, each normalised by its own batch (Radford et al. 2016, section 3)."""
+        real = self.discriminator(diff_augment(batch.images, self.kinds))
+        fake = self.discriminator(diff_augment(batch.shared["fakes"], self.kinds))
+        return {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(latents)

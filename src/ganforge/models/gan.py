@@ -57,7 +57,7 @@ class Discriminator(nn.Sequential):
 
 
 class GAN(System):
-    """Two dense networks against each other; the step's fakes are made once and serve both."""
+    """Two dense networks against each other."""
 
     averaged = ("generator",)
     config: Config
@@ -72,21 +72,14 @@ class GAN(System):
         return {"generator": both, "discriminator": both}
 
     def phases(self) -> list[Phase]:
-        return [
-            Phase("generator", "generator", self.generator_loss),
-            Phase("discriminator", "discriminator", self.discriminator_loss),
-        ]
+        return [Phase("both", ("generator", "discriminator"), self.loss)]
 
-    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """One pass for both players."""
         fakes = self.generator(self.noise(batch))
-        batch.shared["fakes"] = fakes.detach()
-        return {"loss": losses.non_saturating(self.discriminator(fakes)[:, 0].float())}
-
-    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        fakes = batch.shared["fakes"]
         reals = batch.images.permute(0, 2, 3, 1).flatten(1).to(fakes.dtype)
         real, fake = self.discriminator(torch.cat([reals, fakes]))[:, 0].float().chunk(2)
-        return {"loss": losses.logistic(real, fake, self.config.smooth), "real": real.mean(), "fake": fake.mean()}
+        return losses.logistic_for_both(real, fake, fakes, self.config.smooth)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         flat: Tensor = self.generator(latents)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_UNFOLD_BYTES = 16 << 20
+_UNFOLD_BYTES = 4 << 20
+_THIN = 4  # up to so many channels, a convolution of 2x2 blocks of pixels is the faster way to the same numbers
 
 
 class Down(nn.Conv2d):
@@ -39,8 +40,12 @@ def down(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight, bias = _cast(x, weight, bias)
     if x.device.type != "cpu":
         return F.conv2d(x, weight, bias, 2, 1)
-    y: Tensor = _Down.apply(x, weight)  # type: ignore[no-untyped-call]
-    return y if bias is None else y + bias[:, None, None]
+    if x.shape[1] <= _THIN:
+        blocks = F.pixel_unshuffle(F.pad(x, (1, 1, 1, 1)), 2).contiguous(memory_format=torch.channels_last)
+        parts = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (O, C, i, a, j, b): the kernel's row is 2i + a
+        return F.conv2d(blocks, parts.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), bias)
+    y: Tensor = _Down.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return y
 
 
 def up(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -48,8 +53,13 @@ def up(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight, bias = _cast(x, weight, bias)
     if x.device.type != "cpu":
         return F.conv_transpose2d(x, weight, bias, 2, 1)
-    y: Tensor = _Up.apply(x, weight)  # type: ignore[no-untyped-call]
-    return y if bias is None else y + bias[:, None, None]
+    if weight.shape[1] <= _THIN:
+        parts = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).flip(2, 4)  # (I, C, i, a, j, b), read backwards
+        kernel = parts.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
+        blocks = F.conv2d(F.pad(x, (1, 1, 1, 1)), kernel, None if bias is None else bias.repeat_interleave(4))
+        return F.pixel_shuffle(blocks, 2)[:, :, 1:-1, 1:-1]
+    y: Tensor = _Up.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return y
 
 
 def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -68,32 +78,34 @@ class _Down(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, None, 2, 1)
+        return F.conv2d(x, weight, bias, 2, 1)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         for_x = up(grad, weight, None) if ctx.needs_input_grad[0] else None
-        return for_x, _weight_gradient(x, grad) if ctx.needs_input_grad[1] else None
+        for_weight = _weight_gradient(x, grad) if ctx.needs_input_grad[1] else None
+        return for_x, for_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
 
 class _Up(torch.autograd.Function):
     """The transpose of `_Down`, by the same pieces with the roles of input and gradient changed."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return F.conv_transpose2d(x, weight, None, 2, 1)
+        return F.conv_transpose2d(x, weight, bias, 2, 1)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         for_x = down(grad, weight, None) if ctx.needs_input_grad[0] else None
-        return for_x, _weight_gradient(grad, x) if ctx.needs_input_grad[1] else None
+        for_weight = _weight_gradient(grad, x) if ctx.needs_input_grad[1] else None
+        return for_x, for_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
 
 def _weight_gradient(large: Tensor, small: Tensor) -> Tensor:
@@ -108,7 +120,7 @@ def _weight_gradient(large: Tensor, small: Tensor) -> Tensor:
     total: Tensor | None = None
     for block, vectors in zip(padded.chunk(slices), small.chunk(slices), strict=True):
         windows = block.unfold(1, 4, 2).unfold(2, 4, 2).permute(0, 1, 2, 4, 5, 3)  # (n, H, W, 4, 4, L)
-        part = vectors.reshape(-1, vectors.shape[3]).T @ windows.reshape(-1, 16 * large.shape[1])
+        part = vectors.reshape(-1, vectors.shape[3]).T.contiguous() @ windows.reshape(-1, 16 * large.shape[1])
         total = part if total is None else total + part
     assert total is not None
     return total.view(-1, 4, 4, large.shape[1]).permute(0, 3, 1, 2)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+SLOPE = 1e-3
+
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
     """The discriminator's hinge loss (Lim and Ye 2017; Miyato et al. 2018, eq. 16). Scalar."""
@@ -23,6 +25,42 @@ def logistic(real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
 def non_saturating(fake: Tensor) -> Tensor:
     """The generator's loss that keeps its gradient when it loses (Goodfellow et al. 2014, section 3). Scalar."""
     return F.softplus(-fake).mean()
+
+
+def hinge_for_both(real: Tensor, fake: Tensor, fakes: Tensor) -> dict[str, Tensor]:
+    """The hinge losses of both players from one forward and one backward pass; see `_share`.
+
+    Beyond its margin the discriminator's loss on fakes keeps a slope of SLOPE, since the generator's gradient is won
+    back from it. Scores (N,) and the fakes (N, ...) that led to `fake`.
+    """
+    own = torch.where(fake > -1, 1.0, SLOPE)
+    _share(fakes, own, torch.full_like(own, -1.0))
+    loss = F.relu(1 - real).mean() + F.leaky_relu(1 + fake, SLOPE).mean()
+    return {"loss": loss, "generator": -fake.detach().mean(), "real": real.mean(), "fake": fake.mean()}
+
+
+def logistic_for_both(real: Tensor, fake: Tensor, fakes: Tensor, target: float = 1.0) -> dict[str, Tensor]:
+    """`logistic` and `non_saturating` from one forward and one backward pass, likewise; here nothing is approximated."""
+    score = fake.detach().clamp(min=-60)
+    _share(fakes, torch.sigmoid(score), -torch.sigmoid(-score))
+    return {
+        "loss": logistic(real, fake, target),
+        "generator": non_saturating(fake.detach()),
+        "real": real.mean(),
+        "fake": fake.mean(),
+    }
+
+
+def _share(fakes: Tensor, own: Tensor, theirs: Tensor) -> None:
+    """Let the backward pass of the discriminator's loss carry the generator's gradient to `fakes`.
+
+    Where no layer of the discriminator mixes pictures, the two losses' gradients with respect to a fake differ by one
+    number: theirs / own, the ratio of their derivatives by its score, (N,) each (Shen et al. 2021, "Training Generative
+    Adversarial Networks in One Stage", section 3). So one pass serves both players, who move at the same time.
+    """
+    factor = (theirs / own).reshape(-1, *[1] * (fakes.ndim - 1))
+    if fakes.requires_grad:
+        fakes.register_hook(lambda gradient: gradient * factor.to(gradient.dtype))
 
 
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
