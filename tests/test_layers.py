@@ -139,4 +139,4 @@ def test_one_pass_gives_both_players_their_own_gradients(name):
     assert said["generator"].item() == pytest.approx(alone.item())
     for n, (one, two) in enumerate(zip(ours, expected, strict=True)):
         exact = name == "logistic" or n < 2
-        torch.testing.assert_close(one, two, rtol=1e-6 if exact else 5e-3, atol=1e-8 if exact else 5e-3)
+        torch.testing.assert_close(one, two, rtol=1e-5 if exact else 5e-3, atol=1e-6 if exact else 5e-3)

@@ -1,0 +1,147 @@
+"""The distance of `dcgan` on MNIST over seconds of training, judged by the store's extractor and by a second judge.
+
+    python benchmarks/curve.py --data FOLDER [--minutes 5] [--seed 0] [--out RUN]
+
+FOLDER holds MNIST's four original files. The second judge is another network with other features and another seed; no
+setting was chosen by it. Judging does not count as training time. Options after `--` are passed on: --model.width 32
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import common
+from ganforge import config, models
+from ganforge.data.store import Store
+from ganforge.images import to_float
+from ganforge.measure import FIRST_SEED, extractor
+from ganforge.metrics import features, frechet
+from ganforge.prepare import prepare
+from ganforge.run import Run
+from ganforge.sample import pictures
+from ganforge.train import Settings, Trainer, plan
+
+SAMPLES = 10_000
+MARKS = (30, 60, 120, 180, 240, 300, 480, 600)
+
+
+class Judge(nn.Module):
+    """Plain, without batch norm before its 96 features; 5x5 convolutions and max pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 24, 5, padding=2), nn.BatchNorm2d(24), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(24, 48, 5, padding=2), nn.BatchNorm2d(48), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(48, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 49, 96), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(96, 10)
+
+    @torch.no_grad()
+    def features(self, pixels: np.ndarray) -> Tensor:
+        """(N, H, W, C) uint8 -> (N, 96)."""
+        parts = [self.body(to_float(torch.from_numpy(pixels[i : i + 500]))) for i in range(0, len(pixels), 500)]
+        return torch.cat(parts)
+
+
+def train_judge(store: Store) -> tuple[Judge, float, float]:
+    """The judge, its scale (total variance 96) and its held-out accuracy."""
+    torch.manual_seed(77)
+    judge = Judge()
+    optimizer = torch.optim.Adam(judge.parameters(), 1e-3)
+    for epoch in range(2):
+        order = np.random.default_rng(epoch).permutation(store.train)
+        for start in range(0, len(order), 100):
+            rows = order[start : start + 100]
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = judge.head(judge.body(to_float(torch.from_numpy(store.read(rows)))))
+            loss = F.cross_entropy(logits.float(), torch.from_numpy(store.labels[rows]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-4
+    judge.eval()
+    scale = (96 / judge.features(store.read(store.train)).var(0).sum().item()) ** 0.5
+    with torch.no_grad():
+        said = judge.head(judge.features(store.read(store.heldout))).argmax(1).numpy()
+    return judge, scale, float((said == store.labels[store.heldout]).mean())
+
+
+def main() -> None:
+    """Train, judge at the marks, write the curve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--store", type=Path, help="keep the prepared store and its extractor here")
+    parser.add_argument("--system", default="dcgan")
+    parser.add_argument("--size", default="medium")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="curve")
+    asked, rest = parser.parse_known_args()
+    model: dict[str, Any] = {}
+    loop: dict[str, Any] = {"minutes": asked.minutes, "seed": asked.seed}
+    loaded = models.load(asked.system)
+    for word in rest:
+        name, _, value = word.removeprefix("--").partition("=")
+        section, _, name = name.partition(".")
+        target, kind = (model, loaded.config) if section == "model" else (loop, Settings)
+        target[name] = config.parse(kind, name, value, section)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = asked.store or Path(temporary) / "store"
+        store = Store(place) if place.exists() else prepare(asked.data, place).store
+        extract = extractor(store, print)
+        judge, scale, accuracy = train_judge(store)
+        judges = {
+            extract.name: (features.SIZE, lambda pixels: extract([pixels])),
+            "second judge": (96, lambda pixels: judge.features(pixels) * scale),
+        }
+        train = {n: frechet.Moments(size).add(f(store.read(store.train))) for n, (size, f) in judges.items()}
+        floors = {
+            n: frechet.distance(train[n], frechet.Moments(s).add(f(store.read(store.heldout))))
+            for n, (s, f) in judges.items()
+        }
+        run = Run(Path(temporary) / "run")
+        settings = plan(asked.system, store, run.path, asked.size, {"model": model, "train": loop})
+        settings["train"]["precision"] = (
+            "bf16" if settings["train"]["precision"] == "auto" else settings["train"]["precision"]
+        )
+        run.begin(settings)
+        trainer = Trainer(run, store, "cpu")
+        curve: list[dict[str, Any]] = []
+        marks = [mark for mark in MARKS if mark < 60 * asked.minutes]
+        import time
+
+        while not trainer._done():
+            start = time.perf_counter()
+            trainer.step()
+            trainer.progress.seconds += time.perf_counter() - start
+            trainer._settle_length()
+            if (marks and trainer.progress.seconds >= marks[0]) or trainer._done():
+                marks = marks[1:]
+                made = np.concatenate(list(pictures(trainer.average, range(FIRST_SEED, FIRST_SEED + SAMPLES))))
+                row: dict[str, Any] = {"seconds": round(trainer.progress.seconds, 1), "images": trainer.progress.seen}
+                for name, (size, f) in judges.items():
+                    row[name] = round(frechet.distance(train[name], frechet.Moments(size).add(f(made))), 3)
+                curve.append(row)
+                print(asked.name, row, flush=True)
+        results = {
+            "protocol": f"{SAMPLES} samples of averaged weights against 60,000 training pictures; floors: the 10,000 test pictures",
+            "settings": {"model": settings["model"], "train": settings["train"]},
+            "accuracy": {extract.name: extract.accuracy, "second judge": accuracy},
+            "floors": {name: round(value, 3) for name, value in floors.items()},
+            "curve": curve,
+        }
+        common.write(asked.name, results)
+
+
+if __name__ == "__main__":
+    main()
