@@ -182,12 +182,16 @@ def _collect(asked: argparse.Namespace) -> None:
 
 
 def _prepare(asked: argparse.Namespace) -> None:
+    from rich.console import Console
+
     from ganforge.prepare import prepare
 
-    made = prepare(
-        asked.source, asked.out, resolution=asked.resolution, channels=asked.channels, fit=asked.fit,
-        background=asked.background, labels=asked.labels, heldout=asked.heldout,
-    )  # fmt: skip
+    with Console(stderr=True).status("looking") as status:
+        made = prepare(
+            asked.source, asked.out, resolution=asked.resolution, channels=asked.channels, fit=asked.fit,
+            background=asked.background, labels=asked.labels, heldout=asked.heldout,
+            progress=lambda count: status.update(f"{count:,} pictures"),
+        )  # fmt: skip
     for file, reason in made.skipped[:20]:
         print(f"  left out: {file!r}: {reason}")
     if made.skipped_count > 20:

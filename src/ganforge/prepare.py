@@ -67,16 +67,15 @@ def prepare(
     background: str = "white",
     labels: str | Path | None = None,
     heldout: float = 0.1,
-    say: Callable[[str], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Prepared:
     """Make a store of every picture in `source` that can be read; the others are named with a reason and left out.
 
     `resolution` is 64 or "48x64" (height x width); without it the pictures' own where they agree, else 32, 64 or 128
     after the median. `channels` is 1, 3 or 4; without it 1 where all are grey, else 3, transparency laid over
     `background`. A share `heldout` is kept from training, chosen by a hash of the stored pixels, so that equal pictures
-    are on the same side; where the source brings its own split, that one stands.
+    are on the same side; where the source brings its own split, that one stands. `progress` is told how many were looked at.
     """
-    say = say or (lambda line: None)
     path = Path(source)
     opened = open_source(path, Path(labels) if labels else None)
     out = Path(out) if out else Path("stores") / opened.name
@@ -102,6 +101,8 @@ def prepare(
             for pictures, metas in _converted(opened.entries(), plan, threads):
                 pictures, metas = _keep_apart(pictures, metas, heldout_hashes)
                 writer.add(pictures, metas)
+                if progress:
+                    progress(counts.total() + len(metas))
                 for meta in metas:
                     counts[(meta.dropped and "dropped") or str(meta.split)] += 1
                     if meta.dropped:

@@ -22,7 +22,7 @@ from ganforge import config, device, models, stats
 from ganforge.config import setting
 from ganforge.data.store import Store
 from ganforge.data.stream import Stream
-from ganforge.errors import Diverged, GanforgeError, InputError, RunError, Stopped, did_you_mean
+from ganforge.errors import Diverged, InputError, RunError, Stopped, did_you_mean
 from ganforge.images import enlarge, grid, write_png
 from ganforge.models.base import Phase, System
 from ganforge.nn import ema
@@ -362,9 +362,7 @@ class Trainer:
         folder.mkdir(exist_ok=True)
         made_by = {"run": self.run.path.name, "system": self.run.system_name, "seeds": list(SHEET_SEEDS)}
         write_png(folder / f"{p.seen:09d}.png", sheet, made_by)
-        losses = "  ".join(
-            f"{name.removesuffix('/loss')} {value:.3f}" for name, value in row.items() if name.endswith("/loss")
-        )
+        losses = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in row.items() if "/" in name)
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
 
@@ -415,6 +413,3 @@ def _bar(trainer: Trainer) -> Iterator[Callable[[Progress], None]]:
             bar.update(task, completed=trainer.fraction(), speed=f"{progress.seen:,} images, {speed:,.0f}/s")
 
         yield update
-
-
-__all__ = ["GanforgeError", "Progress", "Settings", "Trainer", "plan", "train"]

@@ -27,21 +27,21 @@ from ganforge.nn.layers import Down, SpectralNorm, Up
 class Config:
     """Settings of the DCGAN."""
 
-    latent: int = setting(64, "numbers in a latent", low=1, high=4096)
+    latent: int = setting(32, "numbers in a latent", low=1, high=4096)
     width: int = setting(
         64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
     )
     discriminator: str = setting(
         "spectral", "spectral (norm, hinge) or classic (batch norm, cross-entropy)", choices=("spectral", "classic")
     )
-    bound: float = setting(1.0, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
-    lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
-    beta1: float = setting(0.5, "Adam's decay of the mean gradient", low=0.0, high=0.999)
+    bound: float = setting(1.5, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
+    lr: float = setting(2e-3, "learning rate of both networks", low=0.0, high=1.0)
+    beta1: float = setting(0.0, "Adam's decay of the mean gradient", low=0.0, high=0.999)
     augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
 
 
 PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 32}, "medium": {}, "large": {"width": 128}}
-TRAIN: dict[str, Any] = {}
+TRAIN: dict[str, Any] = {"batch": 64}
 
 
 class Generator(nn.Module):
@@ -79,7 +79,7 @@ class Discriminator(nn.Module):
             layers += [Down(before, after)]
             if config.discriminator == "classic" and before != spec.channels:
                 layers += [nn.BatchNorm2d(after)]
-            layers += [nn.LeakyReLU(0.2, inplace=True)]
+            layers += [nn.LeakyReLU(0.2)]
             height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
@@ -90,7 +90,7 @@ class Discriminator(nn.Module):
                     register_parametrization(layer, "weight", SpectralNorm(layer.weight, config.bound))
 
     def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.score(self.features(images).flatten(1))[:, 0]
+        scores: Tensor = self.score(self.features(images).permute(0, 2, 3, 1).flatten(1))[:, 0]
         return scores.float()
 
 

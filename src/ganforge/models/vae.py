@@ -56,7 +56,7 @@ class Autoencoder(nn.Module):
         encoder: list[nn.Module] = []
         before = spec.channels
         for after in widths:
-            encoder += [Down(before, after), nn.LeakyReLU(0.2, inplace=True)]
+            encoder += [Down(before, after), nn.LeakyReLU(0.2)]
             before = after
         self.encoder = nn.Sequential(*encoder)
         self.to_latent = nn.Linear(before * height * width, 2 * config.latent)
@@ -64,10 +64,10 @@ class Autoencoder(nn.Module):
         decoder: list[nn.Module] = []
         before = top
         for after in widths[-2::-1]:
-            decoder += [nn.LeakyReLU(0.2, inplace=True), Up(before, after)]
+            decoder += [nn.LeakyReLU(0.2), Up(before, after)]
             before = after
         last = Up(before, spec.channels) if widths else nn.Conv2d(before, spec.channels, 3, 1, 1)
-        self.decoder = nn.Sequential(*decoder, nn.LeakyReLU(0.2, inplace=True), last)
+        self.decoder = nn.Sequential(*decoder, nn.LeakyReLU(0.2), last)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> mean and log-variance, (N, Z) float32 each."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _UNFOLD_BYTES = 4 << 20
-_THIN = 4  # up to so many channels, a convolution of 2x2 blocks of pixels is the faster way to the same numbers
+_THIN = 4  # up to so many channels, a matrix product over blocks of pixels is the faster way to the same numbers
 
 
 class Down(nn.Conv2d):
@@ -41,9 +41,7 @@ def down(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.device.type != "cpu":
         return F.conv2d(x, weight, bias, 2, 1)
     if x.shape[1] <= _THIN:
-        blocks = F.pixel_unshuffle(F.pad(x, (1, 1, 1, 1)), 2).contiguous(memory_format=torch.channels_last)
-        parts = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (O, C, i, a, j, b): the kernel's row is 2i + a
-        return F.conv2d(blocks, parts.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), bias)
+        return _thin_down(x, weight, bias)
     y: Tensor = _Down.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y
 
@@ -54,12 +52,28 @@ def up(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.device.type != "cpu":
         return F.conv_transpose2d(x, weight, bias, 2, 1)
     if weight.shape[1] <= _THIN:
-        parts = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).flip(2, 4)  # (I, C, i, a, j, b), read backwards
-        kernel = parts.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
-        blocks = F.conv2d(F.pad(x, (1, 1, 1, 1)), kernel, None if bias is None else bias.repeat_interleave(4))
-        return F.pixel_shuffle(blocks, 2)[:, :, 1:-1, 1:-1]
+        return _thin_up(x, weight, bias)
     y: Tensor = _Up.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y
+
+
+def _thin_down(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`down` for few channels in: blocks of 2x2 pixels, then one matrix product over 2x2 blocks."""
+    blocks = F.pixel_unshuffle(F.pad(x, (1, 1, 1, 1)), 2).permute(0, 2, 3, 1)  # (N, H/2+1, W/2+1, C a b)
+    windows = torch.cat([blocks[:, :-1, :-1], blocks[:, :-1, 1:], blocks[:, 1:, :-1], blocks[:, 1:, 1:]], 3)
+    parts = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (O, C, i, a, j, b): the kernel's row is 2i + a
+    return F.linear(windows, parts.permute(0, 2, 4, 1, 3, 5).flatten(1), bias).permute(0, 3, 1, 2)
+
+
+def _thin_up(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`up` for few channels out: the same, backwards; overlapping blocks add up."""
+    parts = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (I, C, i, a, j, b)
+    columns = F.linear(x.permute(0, 2, 3, 1), parts.permute(2, 4, 1, 3, 5, 0).flatten(0, 4))
+    corners = zip(columns.chunk(4, 3), ((0, 1, 0, 1), (1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 1, 0)), strict=True)
+    blocks = sum(F.pad(corner, (0, 0, *sides)) for corner, sides in corners)
+    assert isinstance(blocks, Tensor)
+    y = F.pixel_shuffle(blocks.permute(0, 3, 1, 2), 2)[:, :, 1:-1, 1:-1]
+    return y if bias is None else y + bias[:, None, None]
 
 
 def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
