@@ -51,7 +51,7 @@ def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path
             _image(run.path / "nearest.png", "samples beside their nearest training pictures"),
         ]
     if len(rows) > 1:
-        losses = [name for name in rows[-1] if name.endswith("/loss")]
+        losses = [name for name in rows[-1] if "/" in name]
         parts += [
             "<h2>Losses</h2>",
             _curves(rows, losses),

@@ -35,12 +35,18 @@ class Config:
         "spectral", "spectral (norm, hinge) or classic (batch norm, cross-entropy)", choices=("spectral", "classic")
     )
     bound: float = setting(1.5, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
-    lr: float = setting(2e-3, "learning rate of both networks", low=0.0, high=1.0)
-    beta1: float = setting(0.0, "Adam's decay of the mean gradient", low=0.0, high=0.999)
+    lr: float = setting(
+        2e-3, "learning rate of both networks; the classic discriminator takes a tenth", low=0.0, high=1.0
+    )
+    beta1: float = setting(0.0, "Adam's decay of the mean gradient; 0.5 for classic", low=0.0, high=0.999)
     augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
 
 
-PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 32}, "medium": {}, "large": {"width": 128}}
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 32, "latent": 16},
+    "medium": {},
+    "large": {"width": 128, "latent": 64},
+}
 TRAIN: dict[str, Any] = {"batch": 64}
 
 
@@ -79,7 +85,7 @@ class Discriminator(nn.Module):
             layers += [Down(before, after)]
             if config.discriminator == "classic" and before != spec.channels:
                 layers += [nn.BatchNorm2d(after)]
-            layers += [nn.LeakyReLU(0.2)]
+            layers += [nn.LeakyReLU(0.2) if config.discriminator == "classic" else nn.ReLU()]
             height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
@@ -108,6 +114,8 @@ class DCGAN(System):
 
     def adam(self) -> dict[str, Adam]:
         both = Adam(self.config.lr, self.config.beta1, 0.99)
+        if self.config.discriminator == "classic":
+            both = Adam(self.config.lr / 10, 0.5, 0.999)  # Radford et al. 2016, section 4
         return {"generator": both, "discriminator": both}
 
     def phases(self) -> list[Phase]:
