@@ -199,6 +199,18 @@ def test_resize_is_pillows_bicubic():
     assert np.abs(ours.astype(int) - theirs).mean() < 0.5
 
 
+def test_invisible_colours_do_not_bleed_into_edges():
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[..., :3] = (0, 255, 0)
+    pixels[10:30, 10:30] = (250, 0, 0, 255)
+    small = fit(pixels, 16, 16, "crop", (0, 0, 0, 0))
+    visible = small[small[..., 3] > 20]
+    assert len(visible) > 40
+    assert (visible[:, 0] >= 248).all() and (visible[:, 1] <= 2).all()
+    theirs = np.asarray(Image.fromarray(pixels).resize((16, 16), Image.Resampling.BICUBIC))
+    assert np.abs(small[..., 3].astype(int) - theirs[..., 3]).max() <= 3  # Pillow rounds between its two passes
+
+
 @pytest.mark.parametrize("how", ["crop", "pad", "letterbox", "stretch"])
 def test_fit_shapes_and_fill(how):
     pixels = np.full((30, 90, 3), 200, np.uint8)

@@ -96,7 +96,7 @@ class _Parser(argparse.ArgumentParser):
                 for name in action.choices
             ]
             message = f"there is no verb {word!r}.{did_you_mean(word, verbs)}"
-        raise InputError(f"{self.prog}: {message}")
+        raise InputError(f"{self.prog.removeprefix('ganforge').strip() or 'words'}: {message}")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -122,7 +122,7 @@ def _main(words: Sequence[str]) -> int:
     asked, rest = top.parse_known_args(words)
     overrides = _overrides(rest) if asked.verb == "train" else {}
     if rest and asked.verb != "train":
-        raise InputError(f"ganforge {asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
+        raise InputError(f"{asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
     verbs = {
         "demo": _demo, "systems": _systems, "collect": _collect, "prepare": _prepare, "show": _show,
         "sample": _sample, "measure": _measure,
@@ -146,11 +146,11 @@ def _overrides(words: Sequence[str]) -> dict[str, dict[str, str]]:
         if not word.startswith("--") or not dot or section not in out:
             known = ["--out", "--size", "--images", "--minutes", "--config", "--device", "--dry-run"]
             raise InputError(
-                f"ganforge train: {word} is not understood.{did_you_mean(word, known)} Any setting is --model.NAME or --train.NAME."
+                f"train: {word} is not understood.{did_you_mean(word, known)} Any setting is --model.NAME or --train.NAME."
             )
         if not equals:
             if not rest:
-                raise InputError(f"ganforge train: {word} needs a value.")
+                raise InputError(f"train: {word} needs a value.")
             value = rest.pop(0)
         out[section][name.replace("-", "_")] = value
     return out
@@ -242,10 +242,10 @@ def _train(asked: argparse.Namespace, texts: dict[str, dict[str, str]]) -> None:
 
 def _seeds(asked: argparse.Namespace) -> list[int]:
     if asked.seeds and asked.count is not None:
-        raise InputError("ganforge sample: say either --seeds or --count.")
+        raise InputError("sample: say either --seeds or --count.")
     if asked.count is not None:
         if not 1 <= asked.count <= 1_000_000:
-            raise InputError(f"ganforge sample: --count is {asked.count}; it takes 1 to 1,000,000.")
+            raise InputError(f"sample: --count is {asked.count}; it takes 1 to 1,000,000.")
         return list(range(asked.count))
     seeds: list[int] = []
     for part in (asked.seeds or "0-63").split(","):
@@ -253,14 +253,12 @@ def _seeds(asked: argparse.Namespace) -> list[int]:
         try:
             span = range(int(first), int(last if dash else first) + 1)
         except ValueError:
-            raise InputError(
-                f"ganforge sample: the seeds {part!r} are not understood; such as 7 or 0-63 or 1,5,9."
-            ) from None
+            raise InputError(f"sample: the seeds {part!r} are not understood; such as 7 or 0-63 or 1,5,9.") from None
         if len(span) > 1_000_000:
-            raise InputError(f"ganforge sample: {part} is more than a million seeds.")
+            raise InputError(f"sample: {part} is more than a million seeds.")
         seeds += span
     if not seeds:
-        raise InputError(f"ganforge sample: {asked.seeds} holds no seed.")
+        raise InputError(f"sample: {asked.seeds} holds no seed.")
     return seeds
 
 

@@ -119,9 +119,8 @@ def prepare(
                 + (f" Left out: {why}." if why else " Is this the right folder?")
             )
     if plan.spec.classes:
-        notes.append(
-            f"classes from {'labels' if labels else 'the folders'}: {', '.join(plan.spec.classes[:12])}{'…' if len(plan.spec.classes) > 12 else ''}"
-        )
+        more = "…" if len(plan.spec.classes) > 12 else ""
+        notes.append(f"classes: {', '.join(plan.spec.classes[:12])}{more}")
     return Prepared(Store(out), skipped, counts["dropped"], notes)
 
 

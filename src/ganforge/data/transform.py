@@ -15,10 +15,20 @@ FITS = ("crop", "pad", "letterbox", "stretch")
 
 
 def resize(pixels: Tensor, height: int, width: int) -> Tensor:
-    """Antialiased bicubic resize. (N, C, H, W) uint8 -> (N, C, height, width) uint8."""
+    """Antialiased bicubic resize. (N, C, H, W) uint8 -> (N, C, height, width) uint8.
+
+    Of four channels the fourth is alpha, and the colours are weighted by it: what is invisible does not bleed into edges.
+    """
     if pixels.shape[-2:] == (height, width):
         return pixels
-    return interpolate(pixels, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    if pixels.shape[1] != 4:
+        return interpolate(pixels, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    alpha = pixels[:, 3:].float()
+    weighted = torch.cat([pixels[:, :3].float() * alpha, alpha], 1)
+    out = interpolate(weighted, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    alpha = out[:, 3:].clamp(0, 255)
+    colour = torch.where(alpha > 0.5, out[:, :3] / alpha.clamp(min=0.5), 0)
+    return torch.cat([colour, alpha], 1).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def fit(pixels: Pixels, height: int, width: int, how: str, background: tuple[int, ...]) -> Pixels:
