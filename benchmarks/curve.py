@@ -30,7 +30,7 @@ from ganforge.sample import pictures
 from ganforge.train import Settings, Trainer, plan
 
 SAMPLES = 10_000
-MARKS = (30, 60, 120, 180, 240, 300, 480, 600)
+MARKS = (30, 60, 120, 180, 240, 360, 480)
 
 
 class Judge(nn.Module):

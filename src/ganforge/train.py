@@ -44,10 +44,10 @@ class Settings:
     seed: int = setting(0, "what all randomness follows from", low=0, high=2**32 - 1)
     precision: str = setting("auto", "bf16, fp32 or the faster one", choices=device.PRECISIONS)
     mirror: bool = setting(False, "show each picture or its mirror image, by chance")
-    ema_images: int = setting(10_000, "half-life of the averaged weights, in images", low=0)
+    ema_images: int = setting(20_000, "half-life of the averaged weights, in images", low=0)
     ema_ramp: float = setting(0.05, "the half-life is at most this share of the images shown so far", low=0.0, high=1.0)
     cooldown: float = setting(
-        0.5, "share of the run, at its end, over which learning rates fall linearly", low=0.0, high=1.0
+        0.0, "share of the run, at its end, over which learning rates fall linearly", low=0.0, high=1.0
     )
     report: int = setting(0, "images between reports; 0: a twentieth of the run", low=0)
 
