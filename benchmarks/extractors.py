@@ -29,7 +29,7 @@ from ganforge.run import Run
 from ganforge.sample import pictures
 from ganforge.train import Trainer, plan
 
-MOMENTS = (2, 4, 8, 16, 32, 64, 96, 128, 192, 256)  # thousands of images
+MOMENTS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96)  # thousands of images
 COUNT = 4000
 
 
