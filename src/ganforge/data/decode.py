@@ -17,6 +17,8 @@ _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+_EXIF_REACH = 1 << 17  # APP1 comes early; thumbnails of other blocks may stand before it
+_PLAIN = {"Gray", "RGB", "YCbCr"}
 _DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit, read from the header before anything is decoded, takes its place
@@ -35,13 +37,16 @@ def decode(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if data[:3] == b"\xff\xd8\xff" and b"Exif" not in data[:_EXIF_REACH]:
+                height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+                if colours in _PLAIN:  # no need of Pillow, whose opening costs as much as decoding a small picture
+                    _check_size(width, height)
+                    mode = "L" if colours == "Gray" else "RGB"
+                    return _jpeg(data, mode, 1, channels, short_side), (height, width)
             with Image.open(io.BytesIO(data)) as file:
                 image: Image.Image = file
                 width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise Skip(
-                        f"{width}x{height} is {width * height / 1e6:.0f} megapixels, over the limit of {MAX_PIXELS / 1e6:.0f}"
-                    )
+                _check_size(width, height)
                 orientation = _orientation(image)
                 if file.format == "JPEG" and image.mode in ("RGB", "L"):
                     size = (width, height) if orientation >= 5 else (height, width)
@@ -75,6 +80,12 @@ def probe(data: bytes) -> tuple[int, int, bool, bool]:
                 return height, width, not grey, transparent
     except Exception as error:
         raise Skip(str(error)) from None
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        pixels, limit = width * height / 1e6, MAX_PIXELS / 1e6
+        raise Skip(f"{width}x{height} is {pixels:.0f} megapixels, over the limit of {limit:.0f}")
 
 
 def _orientation(image: Image.Image) -> int:
