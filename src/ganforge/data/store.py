@@ -33,6 +33,7 @@ from ganforge.images import ImageSpec, Pixels
 SCHEMA = 1
 HEADER = 4096
 SHARD_BYTES = 256 << 20
+ROW_GROUP = 8192
 TRAIN, HELDOUT = 0, 1
 
 _META = pa.schema(
@@ -77,6 +78,7 @@ class Writer:
         self.shards: list[dict[str, Any]] = []
         self.shard: BinaryIO | None = None
         self.totals = np.zeros((2, spec.channels))
+        self.pending: list[pa.Table] = []
         try:
             self.partial.mkdir(parents=True)
             self.meta = pq.ParquetWriter(self.partial / "meta.parquet", _META, compression="zstd")
@@ -110,12 +112,19 @@ class Writer:
         columns: dict[str, list[Any]] = {"row": [next(rows) if m.dropped is None else -1 for m in metas]}
         for name in _META.names[1:]:
             columns[name] = [getattr(m, name) for m in metas]
-        self.meta.write_table(pa.table(columns, schema=_META))
+        self.pending.append(pa.table(columns, schema=_META))
+        if sum(map(len, self.pending)) >= ROW_GROUP:
+            self._write_meta()
         if pictures:
             self._append(np.stack(pictures))
         classes = {name: n for n, name in enumerate(self.spec.classes)}
         self.labels.extend(classes[m.label] if m.label is not None and classes else -1 for m in kept)
         self.splits.extend(HELDOUT if m.split == "heldout" else TRAIN for m in kept)
+
+    def _write_meta(self) -> None:
+        if self.pending:
+            self.meta.write_table(pa.concat_tables(self.pending))
+            self.pending = []
 
     def _append(self, block: Pixels) -> None:
         flat = block.reshape(-1, self.spec.channels).astype(np.float64)
@@ -146,6 +155,7 @@ class Writer:
 
     def _close(self) -> None:
         self._close_shard()
+        self._write_meta()
         self.meta.close()
         np.save(self.partial / "labels.npy", np.array(self.labels, np.int64))
         np.save(self.partial / "splits.npy", np.array(self.splits, np.uint8))
