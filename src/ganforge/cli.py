@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
 
     demo = verb("demo", "the whole way in two minutes: collect, prepare, train, sample, measure, report")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything (demo)")
-    demo.add_argument("--minutes", type=float, default=None, help="minutes of training (1.2)")
+    demo.add_argument("--minutes", type=float, default=None, help="minutes of training (1.1)")
 
     verb("systems", "the generators that there are")
 

@@ -15,7 +15,7 @@ from ganforge.run import Run
 from ganforge.sample import write
 from ganforge.train import train
 
-MINUTES = 1.2
+MINUTES = 1.1
 
 
 def demo(

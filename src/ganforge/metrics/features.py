@@ -137,7 +137,7 @@ def _fit(
     precision = resolve_precision("auto", cpu)
     shape = read(rows[:1]).shape
     cost = max(1.0, min(shape[1], LARGEST_SIDE) * min(shape[2], LARGEST_SIDE) / 28**2)
-    steps = max(100, round(min(IMAGES / cost, 40 * len(rows)) / BATCH))
+    steps = max(100, round(min(IMAGES / cost, 25 * len(rows)) / BATCH))
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.02, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.2)
     for step in range(steps):
