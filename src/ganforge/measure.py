@@ -129,8 +129,7 @@ def measure_system(
     shape = neighbours.manifold(some, fake[:few])
     spread = kernel.distance(train, fake)
     has_floor = len(heldout) > 1
-    yardstick = heldout if has_floor else train
-    copied = neighbours.copies(fake[:few], train, yardstick) if has_floor else None
+    copied = neighbours.copies(fake[:few], train, heldout) if has_floor else None
     if nearest_sheet is not None and copied is not None:
         _write_pairs(np.concatenate(kept)[:few], store, copied, nearest_sheet)
     return Measured(

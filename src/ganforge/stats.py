@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 
@@ -68,8 +67,3 @@ def read(folder: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
-
-
-def finite(values: dict[str, Tensor]) -> bool:
-    """Whether every scalar is a finite number."""
-    return bool(torch.stack([v.detach().float() for v in values.values()]).isfinite().all())

@@ -140,18 +140,6 @@ def _weight_gradient(large: Tensor, small: Tensor) -> Tensor:
     return total.view(-1, 4, 4, large.shape[1]).permute(0, 3, 1, 2)
 
 
-def minibatch_deviation(features: Tensor, group: int = 16) -> Tensor:
-    """How far the pictures of a group differ, as one more feature of each (Karras et al. 2018, section 3).
-
-    (N, F) -> (N, 1). A batch that `group` does not divide is split into the largest groups that do.
-    """
-    count = len(features)
-    size = max(n for n in range(1, min(group, count) + 1) if count % n == 0)
-    groups = features.float().reshape(-1, size, features.shape[1])
-    deviation = (groups.var(1, unbiased=False) + 1e-6).sqrt().mean(1)
-    return deviation.repeat_interleave(size)[:, None].to(features.dtype)
-
-
 class SpectralNorm(nn.Module):
     """Keeps the largest singular value of a weight near `bound`.
 

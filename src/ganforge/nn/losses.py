@@ -63,16 +63,6 @@ def _share(fakes: Tensor, own: Tensor, theirs: Tensor) -> None:
         fakes.register_hook(lambda gradient: gradient * factor.to(gradient.dtype))
 
 
-def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
-    """R1: the mean over pictures of the squared norm of the scores' gradient (Mescheder et al. 2018, eq. 9).
-
-    Scores (N,) and the images (N, C, H, W), which require a gradient -> scalar, differentiable. Without the factor
-    gamma / 2.
-    """
-    (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
-    return gradient.float().square().sum((1, 2, 3)).mean()
-
-
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats, (N, Z) each -> (N,) (Kingma and Welling 2014, appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
