@@ -1,0 +1,44 @@
+"""What was done to a folder of pictures: `history.jsonl` beside them, one line a step, only ever added to."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ganforge import __version__
+from ganforge.errors import DataError
+
+NAME = "history.jsonl"
+
+
+def step(verb: str, **facts: Any) -> dict[str, Any]:
+    """One step: the verb, when (UTC), by which version, and facts: settings, counts, hashes."""
+    return {"verb": verb, "at": datetime.now(UTC).isoformat(timespec="seconds"), "ganforge": __version__, **facts}
+
+
+def record(folder: Path, verb: str, **facts: Any) -> None:
+    """Add one step to the folder's history. DataError where it cannot be written."""
+    try:
+        with (folder / NAME).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(step(verb, **facts), ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise DataError(f"{folder / NAME} cannot be written: {error.strerror or error}. Free some space.") from error
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The folder's steps, the first one first; lines that were damaged are left out."""
+    steps = []
+    try:
+        lines = (folder / NAME).read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and "verb" in found:
+            steps.append(found)
+    return steps
