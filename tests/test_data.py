@@ -203,7 +203,7 @@ def test_invisible_colours_do_not_bleed_into_edges():
     pixels = np.zeros((40, 40, 4), np.uint8)
     pixels[..., :3] = (0, 255, 0)
     pixels[10:30, 10:30] = (250, 0, 0, 255)
-    small = fit(pixels, 16, 16, "crop", (0, 0, 0, 0))
+    small = fit(pixels[None], 16, 16, "crop", (0, 0, 0, 0))[0]
     visible = small[small[..., 3] > 20]
     assert len(visible) > 40
     assert (visible[:, 0] >= 248).all() and (visible[:, 1] <= 2).all()
@@ -214,11 +214,11 @@ def test_invisible_colours_do_not_bleed_into_edges():
 @pytest.mark.parametrize("how", ["crop", "pad", "letterbox", "stretch"])
 def test_fit_shapes_and_fill(how):
     pixels = np.full((30, 90, 3), 200, np.uint8)
-    out = fit(pixels, 60, 60, how, (1, 2, 3))
+    out = fit(pixels[None], 60, 60, how, (1, 2, 3))[0]
     assert out.shape == (60, 60, 3)
     filled = (out == (1, 2, 3)).all(2).sum()
     assert filled == {"crop": 0, "stretch": 0, "letterbox": 60 * 40, "pad": 60 * 40}[how]
-    small = fit(np.full((10, 10, 3), 200, np.uint8), 20, 20, how, (1, 2, 3))
+    small = fit(np.full((1, 10, 10, 3), 200, np.uint8), 20, 20, how, (1, 2, 3))[0]
     assert (small == 200).all() == (how != "pad")
 
 

@@ -17,7 +17,6 @@ _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-_EXIF_REACH = 1 << 17  # APP1 comes early; thumbnails of other blocks may stand before it
 _PLAIN = {"Gray", "RGB", "YCbCr"}
 _DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
 
@@ -37,7 +36,7 @@ def decode(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if data[:3] == b"\xff\xd8\xff" and b"Exif" not in data[:_EXIF_REACH]:
+            if data[:3] == b"\xff\xd8\xff" and not _has_exif(data):
                 height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
                 if colours in _PLAIN:  # no need of Pillow, whose opening costs as much as decoding a small picture
                     _check_size(width, height)
@@ -86,6 +85,19 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         pixels, limit = width * height / 1e6, MAX_PIXELS / 1e6
         raise Skip(f"{width}x{height} is {pixels:.0f} megapixels, over the limit of {limit:.0f}")
+
+
+def _has_exif(jpeg: bytes) -> bool:
+    """Whether a JPEG has an EXIF block, by walking its segments; True where they make no sense."""
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        kind = jpeg[at + 1]
+        if kind == 0xDA:  # the scan begins
+            return False
+        if kind == 0xE1 and jpeg[at + 4 : at + 8] == b"Exif":
+            return True
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return True
 
 
 def _orientation(image: Image.Image) -> int:

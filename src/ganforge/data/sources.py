@@ -105,12 +105,13 @@ def _cannot_list(error: OSError) -> None:
 
 def _read_file(path: Path) -> bytes:
     try:
-        info = path.stat()
+        info = path.stat()  # before opening: a pipe would keep us waiting
         if not stat.S_ISREG(info.st_mode):
             raise Skip("not a regular file")
         if info.st_size > MAX_FILE_BYTES:
             raise Skip(f"file of {info.st_size >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            return file.read(MAX_FILE_BYTES)
     except OSError as error:
         raise Skip(f"cannot be read: {error.strerror or error}") from error
 

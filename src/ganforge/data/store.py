@@ -77,7 +77,7 @@ class Writer:
         self.labels, self.splits = array("q"), array("B")
         self.shards: list[dict[str, Any]] = []
         self.shard: BinaryIO | None = None
-        self.totals = np.zeros((2, spec.channels))
+        self.histogram = np.zeros((spec.channels, 256), np.int64)
         self.pending: list[pa.Table] = []
         try:
             self.partial.mkdir(parents=True)
@@ -127,8 +127,8 @@ class Writer:
             self.pending = []
 
     def _append(self, block: Pixels) -> None:
-        flat = block.reshape(-1, self.spec.channels).astype(np.float64)
-        self.totals += np.ones(len(flat)) @ flat, np.diag(flat.T @ flat)  # whole numbers: exact below 2^53
+        for channel, counts in enumerate(self.histogram):
+            counts += np.bincount(block[..., channel].ravel(), minlength=256)
         while len(block):
             if self.shard is None:
                 self.shard = (self.partial / f"images-{len(self.shards):05d}.npy").open("wb")
@@ -160,11 +160,9 @@ class Writer:
         np.save(self.partial / "labels.npy", np.array(self.labels, np.int64))
         np.save(self.partial / "splits.npy", np.array(self.splits, np.uint8))
         count = len(self.labels)
-        if count:
-            mean = self.totals[0] / (count * self.spec.height * self.spec.width)
-            deviation = np.sqrt(np.maximum(self.totals[1] / (count * self.spec.height * self.spec.width) - mean**2, 0))
-        else:
-            mean = deviation = np.zeros(self.spec.channels)
+        levels, numbers = np.arange(256), max(1, count * self.spec.height * self.spec.width)
+        mean = self.histogram @ levels / numbers
+        deviation = np.sqrt(np.maximum(self.histogram @ levels**2 / numbers - mean**2, 0))
         files = {
             f"images-{n:05d}.npy": {"rows": s["rows"], "sha256": s["hash"].hexdigest()}
             for n, s in enumerate(self.shards)
