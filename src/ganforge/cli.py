@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge import __version__, models
-from ganforge.errors import GanforgeError, InputError
+from ganforge.errors import GanforgeError, InputError, did_you_mean
 
 DESCRIPTION = "From a pile of pictures to an image generator that you can trust."
 EPILOG = "Start with: ganforge demo. Every verb explains itself: ganforge prepare --help"
@@ -41,19 +41,38 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("-o", "--out", type=Path, help="the store to make (stores/NAME)")
     prepare.add_argument("--resolution", help="64, or 48x64 (height x width)")
     prepare.add_argument("--channels", type=int, help="1 grey, 3 RGB, 4 RGBA (what the pictures are)")
-    prepare.add_argument("--fit", default="crop", help="crop (default), letterbox, pad or stretch")
+    prepare.add_argument("--fit", default="crop", help="crop (default), smart, letterbox, pad or stretch")
     prepare.add_argument(
         "--background", default="white", help="colour under transparency and beside a letterbox (white)"
     )
     prepare.add_argument("--labels", type=Path, help="CSV with the columns file and label, instead of sub-folders")
+    prepare.add_argument(
+        "--normalise",
+        default="none",
+        help="none (default), unit, range, centre, standard or image; samples are turned back",
+    )
+    prepare.add_argument(
+        "--audit", type=Path, help="an audit's folder: leave out what it rejects, keep duplicates together"
+    )
     prepare.add_argument("--heldout", type=float, default=0.1, help="share kept from training (0.1)")
+    prepare.add_argument("--stratify", action="store_true", help="hold out that share of every class")
+    prepare.add_argument("--folds", type=int, default=0, help="deal the training pictures into so many folds")
+    prepare.add_argument("--per-class", type=int, default=0, help="at most so many training pictures of a class")
+    prepare.add_argument("--format", default="store", help="store (default), webdataset, parquet or folder")
+    prepare.add_argument("--part-size", type=int, help="pictures in a part (what fits into 256 MiB)")
+    prepare.add_argument(
+        "--shard", help="i/n: make every n-th part from i on; the same words without --shard join them"
+    )
+    prepare.add_argument(
+        "--engine", default="local", help="local (default) or ray, which finds a cluster by RAY_ADDRESS"
+    )
 
     show = verb("show", "the facts of a store, with a contact sheet, or of a run")
     show.add_argument("path", type=Path)
 
     train = verb("train", "train a system on a store, or go on where it was stopped")
     train.add_argument("system", help=f"one of {', '.join(models.names())}")
-    train.add_argument("store", type=Path)
+    train.add_argument("store", help="a store's folder, or its address such as s3://bucket/name")
     train.add_argument("--out", type=Path, help="the run's folder (runs/SYSTEM-STORE)")
     train.add_argument("--size", default="medium", help="small, medium (default) or large")
     train.add_argument("--images", help="length in images shown (1,000,000)")
@@ -74,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 
     measure = verb("measure", "how good a run is, each number beside its floor")
     measure.add_argument("run", type=Path)
-    measure.add_argument("--store", type=Path, help="the store, where it has moved")
+    measure.add_argument("--store", help="the store, where it has moved")
     measure.add_argument("--samples", type=int, default=10_000, help="pictures to make (10,000)")
     measure.add_argument("--json", action="store_true", help="print as JSON")
     measure.add_argument("--report", action="store_true", help="write RUN/report.html as well")
@@ -86,8 +105,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         if message.startswith("argument VERB: invalid choice"):
-            from ganforge.errors import did_you_mean
-
             word = message.split("'")[1]
             verbs = [
                 name
@@ -136,8 +153,6 @@ def _main(words: Sequence[str]) -> int:
 
 def _overrides(words: Sequence[str]) -> dict[str, dict[str, str]]:
     """--model.lr 1e-3 --train.batch=64 -> {"model": {"lr": "1e-3"}, "train": {"batch": "64"}}."""
-    from ganforge.errors import did_you_mean
-
     out: dict[str, dict[str, str]] = {"model": {}, "train": {}}
     rest = list(words)
     while rest:
@@ -182,16 +197,36 @@ def _collect(asked: argparse.Namespace) -> None:
 
 
 def _prepare(asked: argparse.Namespace) -> None:
+    import shutil
+
     from rich.console import Console
 
-    from ganforge.prepare import prepare
+    from ganforge.data import formats
+    from ganforge.prepare import prepare, prepare_shard
 
+    if asked.format not in formats.FORMATS:
+        raise InputError(f"prepare: there is no format {asked.format!r}.{did_you_mean(asked.format, formats.FORMATS)}")
+    names = ("resolution", "channels", "fit", "background", "normalise", "labels", "audit", "part_size")
+    settings = {name: getattr(asked, name) for name in names}
     with Console(stderr=True).status("looking") as status:
-        made = prepare(
-            asked.source, asked.out, resolution=asked.resolution, channels=asked.channels, fit=asked.fit,
-            background=asked.background, labels=asked.labels, heldout=asked.heldout,
-            progress=lambda count: status.update(f"{count:,} pictures"),
-        )  # fmt: skip
+        settings["progress"] = lambda count: status.update(f"{count:,} pictures")
+        if asked.shard:
+            done, parts = prepare_shard(asked.source, asked.out, *_shard(asked.shard), **settings)
+        else:
+            out = asked.out
+            if asked.format != "store":
+                if out is None:
+                    raise InputError("prepare: --format needs --out, the folder to write.")
+                out = out.with_name(f".{out.name}.store")
+            made = prepare(
+                asked.source, out, heldout=asked.heldout, stratify=asked.stratify, folds=asked.folds,
+                per_class=asked.per_class, engine=asked.engine, **settings,
+            )  # fmt: skip
+    if asked.shard:
+        print(
+            f"{done} of {parts} parts are finished. The same words without --shard make what is missing and join them."
+        )
+        return
     for file, reason in made.skipped[:20]:
         print(f"  left out: {file!r}: {reason}")
     if made.skipped_count > 20:
@@ -199,10 +234,23 @@ def _prepare(asked: argparse.Namespace) -> None:
     for note in made.notes:
         print(f"  {note}")
     store = made.store
+    if asked.format != "store":
+        count = formats.write(store, asked.out, asked.format)
+        shutil.rmtree(store.path)
+        print(f"{asked.out}: {count:,} pictures of {store.spec} as {asked.format}")
+        return
     print(
         f"{store.path}: {len(store):,} pictures of {store.spec}; {len(store.train):,} for training, {len(store.heldout):,} held out, {made.skipped_count:,} left out"
     )
     print(f"Next: ganforge train dcgan {store.path}")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """3/16 -> (3, 16)."""
+    index, slash, count = text.partition("/")
+    if not slash or not index.isdecimal() or not count.isdecimal() or int(index) >= int(count):
+        raise InputError(f"prepare: the shard {text!r} is not understood; with 16 jobs they are 0/16 to 15/16.")
+    return int(index), int(count)
 
 
 def _show(asked: argparse.Namespace) -> None:
@@ -223,7 +271,7 @@ def _train(asked: argparse.Namespace, texts: dict[str, dict[str, str]]) -> None:
     kinds = {"model": loaded.config, "train": Settings}
     overrides = {s: {n: config.parse(kinds[s], n, t, s) for n, t in values.items()} for s, values in texts.items()}
     store = Store(asked.store)
-    out = asked.out or Path("runs") / f"{asked.system}-{store.path.name}"
+    out = asked.out or Path("runs") / f"{asked.system}-{store.name}"
     if asked.dry_run:
         print(config.to_toml(plan(asked.system, store, out, asked.size, overrides, asked.config)))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class ImageSpec:
     width: int
     channels: int
     classes: tuple[str, ...] = ()
+    levels: tuple[tuple[float, float], ...] = ()
+    """The byte values that stand for -1 and for +1, a pair a channel; empty: 0 and 255. They may lie outside of 0..255."""
 
     def __str__(self) -> str:
         kind = {1: "grey", 3: "RGB", 4: "RGBA"}[self.channels]
@@ -60,15 +63,32 @@ class Batch:
     """What one phase hands to the next within the same step, such as the fakes that it has made already."""
 
 
-def to_float(pixels: Tensor) -> Tensor:
+def to_float(pixels: Tensor, spec: ImageSpec | None = None) -> Tensor:
     """The door in. (N, H, W, C) uint8 in 0..255 -> (N, C, H, W) float32 in [-1, 1], a channels_last view."""
-    return (pixels.to(torch.float32) / 127.5 - 1.0).permute(0, 3, 1, 2)
+    if spec is None or not spec.levels:
+        return (pixels.to(torch.float32) / 127.5 - 1.0).permute(0, 3, 1, 2)
+    low, high = torch.tensor(spec.levels, device=pixels.device).unbind(1)
+    return ((pixels - low) * (2 / (high - low)) - 1).permute(0, 3, 1, 2)
 
 
-def to_uint8(images: Tensor) -> Tensor:
+def to_uint8(images: Tensor, spec: ImageSpec | None = None) -> Tensor:
     """The door out. (N, C, H, W) float in [-1, 1] -> (N, H, W, C) uint8, rounded to the nearest and clamped."""
-    scaled = (images.detach().float() + 1.0).mul_(127.5).round_().clamp_(0, 255)
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    scaled = (images.detach().float() + 1.0).permute(0, 2, 3, 1)
+    if spec is None or not spec.levels:
+        scaled = scaled * 127.5
+    else:
+        low, high = torch.tensor(spec.levels, device=images.device).unbind(1)
+        scaled = scaled * ((high - low) / 2) + low
+    return scaled.round_().clamp_(0, 255).to(torch.uint8).contiguous()
+
+
+def spec_from(values: Mapping[str, Any]) -> ImageSpec:
+    """An ImageSpec from the plain values of a TOML or JSON file. KeyError, TypeError or ValueError where they are none."""
+    levels = tuple((float(low), float(high)) for low, high in values.get("levels", ()))
+    spec = ImageSpec(values["height"], values["width"], values["channels"], tuple(values["classes"]), levels)
+    if levels and (len(levels) != spec.channels or any(low >= high for low, high in levels)):
+        raise ValueError(f"levels {levels}")
+    return spec
 
 
 def grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:

@@ -85,10 +85,12 @@ def measure(
     Also writes `nearest.png`: the samples nearest to a training picture, each beside that picture.
     """
     system = run.build()
-    store = store or Store(run.store_path)
+    store = store or Store(run.store)
+    if (fold := run.settings.get("train", {}).get("fold", -1)) >= 0:
+        store = store.fold(fold)
     if store.spec != run.spec:
         raise RunError(
-            f"{run.path} makes {run.spec}; {store.path} holds {store.spec}. Measure it against its own store."
+            f"{run.path} makes {run.spec}; {store.address} holds {store.spec}. Measure it against its own store."
         )
     result = measure_system(system, store, samples, say, run.path / "nearest.png")
     with (run.path / "measures.jsonl").open("a", encoding="utf-8") as file:
@@ -163,7 +165,7 @@ def extractor(store: Store, say: Callable[[str], None] | None = None) -> feature
         return features.load(path)
     if say:
         what = "classes" if store.labelled else "clusters: it has no labels"
-        say(f"training the feature extractor of {store.path} on its {what}; once, about a minute")
+        say(f"training the feature extractor of {store.name} on its {what}; once, about a minute")
     labels, test_labels = (store.labels[store.train], store.labels[store.heldout]) if store.labelled else (None, None)
     made = features.train(store.read, store.train, labels, store.heldout, test_labels, say=say)
     try:
@@ -177,7 +179,7 @@ def extractor(store: Store, say: Callable[[str], None] | None = None) -> feature
 
 def _cached(store: Store, extract: features.Extractor, name: str, rows: npt.NDArray[np.int64]) -> Tensor:
     """Features of a store's pictures, kept beside the extractor under its digest."""
-    path = store.path / "features" / f"{name}-{extract.digest[:16]}.npy"
+    path = store.path / "features" / f"{name}{store.fold_name}-{extract.digest[:16]}.npy"
     if path.exists():
         found = np.load(path, allow_pickle=False)
         if found.shape == (len(rows), features.SIZE):

@@ -1,35 +1,44 @@
-"""A folder, a zip or a collected set -> a store: one shape, one colour mode, split, hashed."""
+"""A folder, a zip or a collected set -> a store: one shape, one colour mode, split, hashed.
+
+The pictures are converted in parts that do not know of each other; whoever makes them, here, in a job array (`shard`) or on a
+cluster (`engine`), the store is the same to the byte. What is finished is never made again.
+"""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
+import logging
 import os
+import shutil
 import statistics
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from ganforge.data.decode import decode, fit_channels, probe
-from ganforge.data.sources import EXTENSIONS, Entry, Skip, Source, open_source
-from ganforge.data.store import Meta, Store, Writer
-from ganforge.data.transform import FITS, fit
+from ganforge.data import history, parts
+from ganforge.data.convert import Plan, convert_part, is_picture, readable
+from ganforge.data.decode import probe
+from ganforge.data.parts import Sides, finished
+from ganforge.data.sources import Entry, Skip, Source, open_source
+from ganforge.data.store import Store
+from ganforge.data.transform import FITS
 from ganforge.device import keep_memory
-from ganforge.errors import DataError, InputError, StoreError, did_you_mean
-from ganforge.images import ImageSpec, Pixels
+from ganforge.errors import DataError, GanforgeError, InputError, Stopped, StoreError, did_you_mean
+from ganforge.images import ImageSpec
 
 SMALLEST, LARGEST = 8, 1024
 FEWEST = 8
 PROBED = 256
-CHUNK = 32
-RUN_BYTES = 4 << 20
+PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17
 RESIZE = "torch bicubic, antialiased"
+NORMALISE = ("none", "unit", "range", "centre", "standard", "image")
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -44,22 +53,6 @@ class Prepared:
     """Sentences that the user should read."""
 
 
-@dataclass(frozen=True)
-class _Plan:
-    spec: ImageSpec
-    fit: str
-    background: tuple[int, int, int]
-    heldout: float
-
-    @cached_property
-    def fill(self) -> tuple[int, ...]:
-        """The background in the store's channels."""
-        if self.spec.channels == 4:
-            return (*self.background, 0)
-        pixel = np.array([[self.background]], np.uint8)
-        return tuple(int(v) for v in fit_channels(pixel, self.spec.channels)[0, 0])
-
-
 def prepare(
     source: str | Path,
     out: str | Path | None = None,
@@ -68,89 +61,264 @@ def prepare(
     channels: int | None = None,
     fit: str = "crop",
     background: str = "white",
+    normalise: str = "none",
     labels: str | Path | None = None,
+    audit: str | Path | None = None,
     heldout: float = 0.1,
+    stratify: bool = False,
+    folds: int = 0,
+    per_class: int = 0,
+    part_size: int | None = None,
+    engine: str = "local",
     progress: Callable[[int], None] | None = None,
 ) -> Prepared:
     """Make a store of every picture in `source` that can be read; the others are named with a reason and left out.
 
     `resolution` is 64 or "48x64" (height x width); without it the pictures' own where they agree, else 32, 64 or 128
     after the median. `channels` is 1, 3 or 4; without it 1 where all are grey, else 3, transparency laid over
-    `background`. A share `heldout` is kept from training, chosen by a hash of the stored pixels, so that equal pictures
-    are on the same side; where the source brings its own split, that one stands. `progress` is told how many were looked at.
+    `background`. `fit` is one of `transform.FITS`, `normalise` one of NORMALISE (docs/prepare.md says what they do).
+
+    A share `heldout` is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on the same
+    side; where the source brings its own split, that one stands. `audit` names an audit's folder: what it rejects is left out, and
+    its groups of duplicates stay together. `stratify`, `folds` and `per_class` are those of `split.split`.
+
+    `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again with the same
+    arguments, it goes on. `progress` is told how many were looked at.
     """
-    path = Path(source)
-    opened = open_source(path, Path(labels) if labels else None)
-    out = Path(out) if out else Path("stores") / opened.name
-    if out.exists():
-        raise StoreError(f"{out} exists already. Choose another name with --out, or remove it first.")
-    if fit not in FITS:
-        raise InputError(f"There is no way to fit called {fit!r}.{did_you_mean(fit, FITS)}")
+    work = _Work(source, out, resolution, channels, fit, background, normalise, labels, audit, part_size)
+    if engine not in ENGINES:
+        raise InputError(f"There is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
+    sides = _check_sides(heldout, stratify, folds, per_class, work.plan)
+    work.begin()
+    try:
+        (_on_ray if engine == "ray" else _here)(work, range(work.plan.parts), progress)
+        return work.finish(sides)
+    except GanforgeError:
+        work.give_up()
+        raise
+    except KeyboardInterrupt:
+        raise work.stopped() from None
+
+
+def prepare_shard(
+    source: str | Path,
+    out: str | Path | None,
+    index: int,
+    count: int,
+    *,
+    progress: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> tuple[int, int]:
+    """Make every `count`-th part from `index` on, for a job array; `prepare` joins them. Returns (parts finished, parts in all).
+
+    `settings` are those of `prepare` that shape pictures; what concerns the split is said when they are joined.
+    """
+    if not 0 <= index < count:
+        raise InputError(f"The shard {index}/{count} is not understood; with 16 jobs they are 0/16 to 15/16.")
+    asked: dict[str, Any] = {
+        "resolution": None, "channels": None, "fit": "crop", "background": "white", "normalise": "none", "labels": None,
+        "audit": None, "part_size": None,
+    }  # fmt: skip
+    work = _Work(source, out, **{**asked, **settings})
+    work.begin()
+    try:
+        _here(work, range(index, work.plan.parts, count), progress)
+    except KeyboardInterrupt:
+        raise work.stopped() from None
+    return sum(finished(path) for path in work.paths), work.plan.parts
+
+
+class _Work:
+    """The unfinished store: a folder beside its place, with the plan and the parts that are there."""
+
+    def __init__(
+        self, source: str | Path, out: str | Path | None, resolution: str | int | None, channels: int | None, fit: str,
+        background: str, normalise: str, labels: str | Path | None, audit: str | Path | None, part_size: int | None,
+    ) -> None:  # fmt: skip
+        path = Path(source)
+        table = Path(labels) if labels else None
+        self.opened = open_source(path, table)
+        self.out = Path(out) if out else Path("stores") / self.opened.name
+        if self.out.exists():
+            raise StoreError(f"{self.out} exists already. Choose another name with --out, or remove it first.")
+        for word, value, known in (("way to fit", fit, FITS), ("way to normalise", normalise, NORMALISE)):
+            if value not in known:
+                raise InputError(f"There is no {word} called {value!r}.{did_you_mean(value, known)}")
+        if part_size is not None and part_size < 1:
+            raise InputError(f"The part size is {part_size}; it takes a number of pictures from 1 on.")
+        self.normalise = normalise
+        spec, self.notes = _look(self.opened, resolution, channels, background)
+        size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
+        portions = self.opened.parts(size)
+        refused, self.groups = _read_audit(Path(audit)) if audit else ({}, {})
+        words = sorted(set(self.opened.groups.values()))
+        self.groups |= {name: len(self.groups) + words.index(word) for name, word in self.opened.groups.items()}
+        self.plan = Plan(
+            str(path.resolve()), str(table.resolve()) if table else None, spec, fit, _color(background),
+            normalise == "image", size, len(portions), _listing(portions), refused,
+        )  # fmt: skip
+        self.folder = self.out.with_name(f".{self.out.name}.parts")
+        self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
+
+    def begin(self) -> None:
+        """Make the folder, or go on with the one that is there if it was begun with the same plan."""
+        place, plan = self.folder / "plan.json", self.plan.to_plain()
+        plain = json.loads(json.dumps(plan))
+        if place.is_file():
+            try:
+                there = json.loads(place.read_text("utf-8"))
+            except (OSError, ValueError):
+                there = {}
+            if there != plain:
+                named = next((name for name in plain if there.get(name) != plain[name]), "plan")
+                raise StoreError(
+                    f"{self.folder} holds an unfinished store with another {named}. Finish that one with its own words, or remove the folder."
+                )
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = self.folder / f".plan.{os.getpid()}"
+            parts.write_json(partial, plan)
+            partial.replace(place)
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise parts.cannot_write(self.out, error) from error
+
+    def finish(self, sides: Sides) -> Prepared:
+        """Join the parts and look at what came out."""
+        plan = self.plan
+        recipe = {
+            "source": plan.source, "fit": plan.fit, "background": list(plan.background), "normalise": self.normalise,
+            "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
+            "resize": RESIZE, "torch": torch.__version__,
+        }  # fmt: skip
+        levels = {"none": "bytes", "image": "bytes"}.get(self.normalise, self.normalise)
+        reasons = parts.join(
+            self.paths, self.out, plan.spec, recipe, sides, self.groups, _rights(Path(plan.source)), levels, FEWEST
+        )
+        shutil.rmtree(self.folder, ignore_errors=True)
+        store = Store(self.out)
+        before = history.read(Path(plan.source)) if Path(plan.source).is_dir() else []
+        with (self.out / history.NAME).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(step, ensure_ascii=False) + "\n" for step in before)
+        history.record(
+            self.out, "prepare", **recipe, stored=len(store), for_training=len(store.train), held_out=len(store.heldout),
+            dropped=reasons, root=store.root,
+        )  # fmt: skip
+        notes = self.notes
+        if plan.spec.classes:
+            more = "…" if len(plan.spec.classes) > 12 else ""
+            notes.append(f"classes: {', '.join(plan.spec.classes[:12])}{more}")
+        for reason in ("equal to a held-out picture", "over the cap of its class"):
+            if reasons.get(reason):
+                notes.append(f"{reasons[reason]:,} set aside: {reason}")
+        return Prepared(store, parts.dropped([self.out], 1000), sum(reasons.values()), notes)
+
+    def stopped(self) -> Stopped:
+        """What is said after Ctrl-C."""
+        done = sum(finished(path) for path in self.paths)
+        if not done:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return Stopped(f"Stopped with {done} of {self.plan.parts} parts finished. The same command goes on from there.")
+
+    def give_up(self) -> None:
+        """After a mistake nothing is left, unless parts are finished: then the same command may go on with them."""
+        if not any(finished(path) for path in self.paths) or all(finished(path) for path in self.paths):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _check_sides(heldout: float, stratify: bool, folds: int, per_class: int, plan: Plan) -> Sides:
     if not 0 <= heldout < 1:
         raise InputError(f"heldout is {heldout}; it takes a share from 0 to less than 1.")
-    plan, notes = _make_plan(opened, resolution, channels, fit, background, heldout)
-    recipe = {
-        "source": str(path.resolve()), "fit": fit, "background": list(plan.background), "heldout": heldout,
-        "resize": RESIZE, "torch": torch.__version__,
-    }  # fmt: skip
-    skipped: list[tuple[str, str]] = []
-    reasons: Counter[str] = Counter()
-    counts = Counter[str]()
+    if folds == 1 or not 0 <= folds <= 100:
+        raise InputError(f"folds is {folds}; it takes 2 to 100, or 0 for none.")
+    if per_class < 0:
+        raise InputError(f"The cap of a class is {per_class}; it takes a number of pictures from 1 on.")
+    if (stratify or per_class) and not plan.spec.classes:
+        raise InputError(f"{plan.source} has no classes, so they cannot be {'stratified' if stratify else 'capped'}.")
+    return Sides(heldout, stratify, folds, per_class)
+
+
+# ---------------------------------------------------------------------------------------------------------- the engines
+
+
+def _here(work: _Work, numbers: range, progress: Callable[[int], None] | None) -> None:
+    """One part after the other, its pictures shared out among all cores."""
     keep_memory()
-    threads, before = os.cpu_count() or 1, torch.get_num_threads()
-    with Writer(out, plan.spec, recipe) as writer:
-        torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait
-        try:
-            heldout_hashes: set[bytes] = set()
-            for pictures, metas in _converted(opened.entries(), plan, threads):
-                pictures, metas = _keep_apart(pictures, metas, heldout_hashes)
-                writer.add(pictures, metas)
-                if progress:
-                    progress(counts.total() + len(metas))
-                for meta in metas:
-                    counts[(meta.dropped and "dropped") or str(meta.split)] += 1
-                    if meta.dropped:
-                        reasons[meta.dropped.split(":")[0]] += 1
-                        if len(skipped) < 1000:
-                            skipped.append((meta.file, meta.dropped))
-        finally:
-            torch.set_num_threads(before)
-        usable = counts["train"] + counts["heldout"]
-        if usable < FEWEST:
-            why = "; ".join(f"{file}: {reason}" for file, reason in skipped[:3])
-            raise DataError(
-                f"{path} has {usable} usable {'picture' if usable == 1 else 'pictures'}; at least {FEWEST} are needed."
-                + (f" Left out: {why}." if why else " Is this the right folder?")
-            )
-    if plan.spec.classes:
-        more = "…" if len(plan.spec.classes) > 12 else ""
-        notes.append(f"classes: {', '.join(plan.spec.classes[:12])}{more}")
-    return Prepared(Store(out), skipped, counts["dropped"], notes)
+    seen = 0
+
+    def add(count: int) -> None:
+        nonlocal seen
+        seen += count
+        if progress:
+            progress(seen)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait
+    try:
+        for number in numbers:
+            convert_part(work.plan, number, work.paths[number], os.cpu_count() or 1, add)
+    finally:
+        torch.set_num_threads(before)
 
 
-def _keep_apart(pictures: list[Pixels], metas: list[Meta], heldout: set[bytes]) -> tuple[list[Pixels], list[Meta]]:
-    """Drop a training picture that the source's own held-out part, which comes first, has as well."""
-    kept, rest = [], iter(pictures)
-    for meta in metas:
-        if meta.dropped is not None:
-            continue
-        picture = next(rest)
-        if meta.split == "heldout-by-source":
-            heldout.add(meta.pixels_sha256)
-            meta.split = "heldout"
-        elif meta.pixels_sha256 in heldout:
-            meta.split, meta.dropped = None, "equal to a held-out picture"
-            continue
-        kept.append(picture)
-    return kept, metas
+def _on_ray(work: _Work, numbers: range, progress: Callable[[int], None] | None) -> None:
+    """A Ray task for each part that is not there yet; a task whose worker dies is run again. The folder must be shared by all."""
+    try:
+        import ray
+    except ImportError:
+        raise InputError('The engine ray is not installed. Install it with: pip install "ganforge[ray]"') from None
+    from ray.exceptions import RayError, RayTaskError
+
+    started = not ray.is_initialized()
+    if started:
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+    task = ray.remote(max_retries=5, num_cpus=1)(_ray_part)
+    try:
+        waiting = [
+            task.remote(work.plan.to_plain(), n, str(work.paths[n].resolve()))
+            for n in numbers
+            if not finished(work.paths[n])
+        ]
+        done = 0
+        while waiting:
+            ready, waiting = ray.wait(waiting)
+            done += sum(ray.get(ready))
+            if progress:
+                progress(done)
+    except RayTaskError as error:
+        if isinstance(error.cause, GanforgeError):
+            raise error.cause from None
+        raise DataError(
+            f"A Ray task failed: {str(error.cause).splitlines()[0]}. The parts that are finished are kept."
+        ) from error
+    except RayError as error:
+        raise DataError(f"Ray failed: {str(error).splitlines()[0]}. The parts that are finished are kept.") from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
+    """One part on one core of whatever machine; returns how many pictures were looked at."""
+    torch.set_num_threads(1)
+    keep_memory()
+    seen = 0
+
+    def add(count: int) -> None:
+        nonlocal seen
+        seen += count
+
+    convert_part(Plan.from_plain(plan), number, Path(path), 1, add)
+    return seen
 
 
 # ------------------------------------------------------------------------------------------------------------- the plan
 
 
-def _make_plan(
-    source: Source, resolution: str | int | None, channels: int | None, how: str, background: str, heldout: float
-) -> tuple[_Plan, list[str]]:
+def _look(
+    source: Source, resolution: str | int | None, channels: int | None, background: str
+) -> tuple[ImageSpec, list[str]]:
     """Look at the first few headers and decide what was not said."""
     sizes: list[tuple[int, int]] = []
     coloured = transparent = 0
@@ -179,18 +347,12 @@ def _make_plan(
         notes.append(f"resolution {height}x{width}; --resolution sets it")
     else:
         height, width = parse_resolution(resolution)
-    return _Plan(ImageSpec(height, width, channels, source.classes), how, _color(background), heldout), notes
+    return ImageSpec(height, width, channels, source.classes), notes
 
 
 def _spread(source: Source) -> Iterator[Entry]:
     """Up to PROBED entries."""
-    return islice((entry for entry in source.entries() if _is_picture(entry)), PROBED)
-
-
-def _is_picture(entry: Entry) -> bool:
-    """By its suffix; pictures out of a binary file have none."""
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a Path costs more than the rest of this)
-    return not suffix or suffix in EXTENSIONS
+    return islice((entry for entry in source.entries() if is_picture(entry)), PROBED)
 
 
 def _propose(sizes: list[tuple[int, int]]) -> tuple[int, int]:
@@ -226,69 +388,51 @@ def _color(text: str) -> tuple[int, int, int]:
         raise InputError(f"The background {text!r} is no colour; it takes a name such as white, or #rrggbb.") from None
 
 
-# ------------------------------------------------------------------------------------------------------- the conversion
+def _listing(portions: list[Any]) -> str:
+    """A short hash of the names in the first part."""
+    digest = hashlib.sha256(str(len(portions)).encode())
+    for entry in portions[0]() if portions else ():
+        digest.update(readable(entry.name).encode() + b"\0")
+    return digest.hexdigest()[:16]
 
 
-def _converted(entries: Iterator[Entry], plan: _Plan, threads: int) -> Iterator[tuple[list[Pixels], list[Meta]]]:
-    """Chunks in the source's order, a bounded number of them under way at once, so that memory stays flat."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[tuple[list[Pixels], list[Meta]]]] = deque()
-        try:
-            while chunk := list(islice(entries, CHUNK)):
-                waiting.append(pool.submit(_convert_chunk, chunk, plan))
-                if len(waiting) > 4 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _read_audit(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
+    """What an audit rejects, with its reasons, and its groups of duplicates."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(folder / "pictures.parquet", columns=["file", "verdict", "reasons", "group"])
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(
+            f"{folder} is no audit: {str(error).splitlines()[0]}. Make one with: ganforge audit FOLDER"
+        ) from error
+    refused: dict[str, str] = {}
+    groups: dict[str, int] = {}
+    for batch in table.to_batches():
+        for file, verdict, reasons, group in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if verdict == "reject":
+                refused[file] = ", ".join(reasons or [])
+            if group is not None and group >= 0:
+                groups[file] = group
+    return refused, groups
 
 
-def _convert_chunk(chunk: list[Entry], plan: _Plan) -> tuple[list[Pixels], list[Meta]]:
-    """Pictures of one size that follow each other are fitted together: small ones cost more in calls than in pixels."""
-    pictures: list[Pixels] = []
-    metas: list[Meta] = []
-    run: list[tuple[Pixels, Meta]] = []
-    for entry in chunk:
-        meta = Meta(entry.name, entry.label)
-        metas.append(meta)
-        try:
-            pixels = _decode(entry, meta, plan)
-        except Skip as skip:
-            meta.dropped = str(skip)
-            continue
-        if run and (run[0][0].shape != pixels.shape or len(run) * pixels.nbytes > RUN_BYTES):
-            pictures += _fit(run, plan)
-            run = []
-        run.append((pixels, meta))
-        meta.split = {"heldout": "heldout-by-source"}.get(entry.split or "", entry.split)
-    return (pictures + _fit(run, plan) if run else pictures), metas
-
-
-def _decode(entry: Entry, meta: Meta, plan: _Plan) -> Pixels:
-    """One picture in the store's channels and its own size; fills in its row. Raises Skip."""
-    spec = plan.spec
-    if not _is_picture(entry):
-        raise Skip(f"not a picture: {Path(entry.name).suffix} file")
-    if spec.classes and entry.label is None:
-        raise Skip("no label")
-    data = entry.read()
-    if isinstance(data, bytes):
-        meta.sha256 = hashlib.sha256(data).digest()
-        pixels, (meta.height, meta.width) = decode(data, spec.channels, plan.background, max(spec.height, spec.width))
-        return pixels
-    meta.height, meta.width = data.shape[:2]
-    meta.sha256 = hashlib.sha256(np.ascontiguousarray(data).data).digest()
-    return fit_channels(data, spec.channels)
-
-
-def _fit(run: list[tuple[Pixels, Meta]], plan: _Plan) -> list[Pixels]:
-    """Pictures of one size to the store's, and each one's side of the split."""
-    spec = plan.spec
-    pictures = list(fit(np.stack([pixels for pixels, _ in run]), spec.height, spec.width, plan.fit, plan.fill))
-    for picture, (_, meta) in zip(pictures, run, strict=True):
-        meta.pixels_sha256 = hashlib.sha256(np.ascontiguousarray(picture).data).digest()
-        share = int.from_bytes(meta.pixels_sha256[:8], "big") / 2**64
-        meta.split = meta.split or ("heldout" if share < plan.heldout else "train")
-    return pictures
+def _rights(source: Path) -> dict[str, tuple[str, str, str]]:
+    """Source, licence and author of each file, where `provenance.csv` stands beside the pictures."""
+    place = source / "provenance.csv"
+    if not place.is_file():
+        return {}
+    try:
+        with place.open(newline="", encoding="utf-8-sig") as file:
+            return {
+                row["file"]: (
+                    row.get("address") or row.get("source") or "",
+                    row.get("licence") or "",
+                    row.get("author") or "",
+                )
+                for row in csv.DictReader(file)
+                if row.get("file")
+            }
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{place} cannot be read: {error}.") from error

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ganforge import config, models
 from ganforge.errors import InputError, RunError
-from ganforge.images import ImageSpec
+from ganforge.images import ImageSpec, spec_from
 from ganforge.models.base import System
 
 KEEP = 2
@@ -53,17 +53,17 @@ class Run:
         return str(self._section("run")["system"])
 
     @property
-    def store_path(self) -> Path:
-        """Where the store was when the run began."""
-        return Path(self._section("run")["store"])
+    def store(self) -> str:
+        """The folder or address of the store when the run began."""
+        return str(self._section("run")["store"])
 
     @property
     def spec(self) -> ImageSpec:
         values = self._section("spec")
         try:
-            return ImageSpec(values["height"], values["width"], values["channels"], tuple(values["classes"]))
-        except KeyError as error:
-            raise RunError(f"{self.path / 'run.toml'} lacks spec.{error.args[0]}.") from error
+            return spec_from(values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.toml'}: the section [spec] is damaged: {error}.") from error
 
     def _section(self, name: str) -> dict[str, Any]:
         settings = self.settings
@@ -120,7 +120,7 @@ class Run:
         if not found:
             _ = self.settings  # says so if this is no run at all
             raise RunError(
-                f"{self.path} holds no checkpoint yet. Train it with: ganforge train {self.system_name} {self.store_path} --out {self.path}"
+                f"{self.path} holds no checkpoint yet. Train it with: ganforge train {self.system_name} {self.store} --out {self.path}"
             )
         folder = found[-1]
         try:

@@ -26,7 +26,7 @@ def pictures(system: System, seeds: Sequence[int]) -> Iterator[Pixels]:
         part = list(seeds[start : start + CHUNK])
         padded = part + [0] * (CHUNK - len(part))
         images = system.generate(system.latents(padded).to(device))
-        yield to_uint8(images[: len(part)]).cpu().numpy()
+        yield to_uint8(images[: len(part)], system.spec).cpu().numpy()
 
 
 def sample(run: Run, seeds: Sequence[int]) -> Pixels:

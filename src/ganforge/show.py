@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ganforge.data import history
 from ganforge.data.store import Store
 from ganforge.errors import InputError
 from ganforge.images import enlarge, grid, write_png
@@ -45,12 +46,17 @@ def _store(store: Store) -> list[str]:
         widest = max(map(len, store.spec.classes))
         for name, count in list(zip(store.spec.classes, counts, strict=True))[:30]:
             lines.append(f"  {name:<{widest}}  {count:>8,}  {'#' * round(40 * count / max(counts.max(), 1))}")
+    for step in history.read(store.path):
+        settings = ", ".join(
+            f"{name} {value}" for name, value in step.items() if name not in ("verb", "at", "ganforge")
+        )
+        lines.append(f"  {step['at']}  {step['verb']}: {settings}")
     return [*lines, f"  sheet      {sheet}"]
 
 
 def _run(run: Run) -> list[str]:
     rows = read(run.path)
-    lines = [f"{run.path}: {run.system_name} on {run.spec}, trained on {run.store_path}"]
+    lines = [f"{run.path}: {run.system_name} on {run.spec}, trained on {run.store}"]
     lines.append(f"  checkpoints  {', '.join(p.name for p in run.checkpoints()) or 'none yet'}")
     if rows:
         last = rows[-1]

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ganforge.data.store import Meta, Store, Writer
+from ganforge.data.parts import Meta, PartWriter, Sides, join
+from ganforge.data.store import Store
 from ganforge.images import ImageSpec
 from ganforge.run import Run
 from ganforge.sample import sample
 from ganforge.train import train
 
 
-def make_store(path: Path, spec: ImageSpec, count: int = 96, seed: int = 0) -> Store:
+def make_store(path: Path, spec: ImageSpec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
     """A small store of blurred noise whose brightness follows its class: real enough to learn from in a few steps."""
     rng = np.random.default_rng(seed)
-    with Writer(path, spec, {"source": "ganforge.testing", "fit": "none"}) as writer:
-        for n in range(count):
-            label = n % len(spec.classes) if spec.classes else 0
-            coarse = rng.integers(0, 128, (4, 4, spec.channels)) + 30 * label
-            rows, columns = np.arange(spec.height) * 4 // spec.height, np.arange(spec.width) * 4 // spec.width
-            picture = coarse[rows][:, columns].clip(0, 255).astype(np.uint8)
-            split = "heldout" if n % 5 == 0 else "train"
-            name = spec.classes[label] if spec.classes else None
-            writer.add([picture], [Meta(f"{n}.png", name, split, spec.height, spec.width)])
+    work = path.with_name(f".{path.name}.parts")
+    made = [work / f"{n}" for n in range(shards)]
+    for part, numbers in zip(made, np.array_split(np.arange(count), shards), strict=True):
+        with PartWriter(part, spec) as writer:
+            for n in numbers:
+                label = int(n) % len(spec.classes) if spec.classes else 0
+                coarse = rng.integers(0, 128, (4, 4, spec.channels)) + 30 * label
+                rows, columns = np.arange(spec.height) * 4 // spec.height, np.arange(spec.width) * 4 // spec.width
+                picture = np.ascontiguousarray(coarse[rows][:, columns].clip(0, 255).astype(np.uint8))
+                split = "heldout" if n % 5 == 0 else "train"
+                name = spec.classes[label] if spec.classes else None
+                digest = hashlib.sha256(picture.data).digest()
+                meta = Meta(f"{n}.png", name, split, spec.height, spec.width, digest, digest)
+                writer.add([picture], [meta])
+    join(made, path, spec, {"source": "ganforge.testing", "fit": "none"}, Sides(folds=folds))
+    shutil.rmtree(work)
     return Store(path)
 
 

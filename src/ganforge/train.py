@@ -44,6 +44,10 @@ class Settings:
     seed: int = setting(0, "what all randomness follows from", low=0, high=2**32 - 1)
     precision: str = setting("auto", "bf16, fp32 or the faster one", choices=device.PRECISIONS)
     mirror: bool = setting(False, "show each picture or its mirror image, by chance")
+    fold: int = setting(-1, "the fold of the store to hold out instead; -1: none", low=-1, high=127)
+    balance: float = setting(
+        0.0, "0 shows classes as often as they occur, 1 all equally often, 0.5 by the square root", low=0.0, high=1.0
+    )
     ema_images: int = setting(20_000, "half-life of the averaged weights, in images", low=0)
     ema_ramp: float = setting(0.05, "the half-life is at most this share of the images shown so far", low=0.0, high=1.0)
     cooldown: float = setting(
@@ -87,7 +91,7 @@ def plan(
         raise InputError("train.images is 0; say how long to train with --images or --minutes.")
     model: Any = config.build(loaded.config, values["model"], "model")
     return {
-        "run": {"system": system, "store": str(store.path.resolve()), "store_root": store.root},
+        "run": {"system": system, "store": store.address, "store_root": store.root},
         "train": asdict(settings),
         "model": asdict(model),
         "spec": spec_section(store.spec),
@@ -112,7 +116,7 @@ def train(
     state saved, and Diverged when rolling back did not help.
     """
     store = store if isinstance(store, Store) else Store(store)
-    run = Run(Path(out) if out else Path("runs") / f"{system}-{store.path.name}")
+    run = Run(Path(out) if out else Path("runs") / f"{system}-{store.name}")
     settings = plan(system, store, run.path, size, overrides, base)
     if (run.path / "run.toml").exists():
         _same(run, settings)
@@ -164,9 +168,10 @@ class Trainer:
         self.settings = config.build(Settings, run.settings["train"], "train")
         if run.spec != store.spec:
             raise RunError(
-                f"{run.path} was made for pictures of {run.spec}; {store.path} holds {store.spec}. Train into another folder with --out."
+                f"{run.path} was made for pictures of {run.spec}; {store.address} holds {store.spec}. Train into another folder with --out."
             )
-        self.stream = Stream(store, self.settings.seed, self.device, self.settings.mirror)
+        s = self.settings
+        self.stream = Stream(store if s.fold < 0 else store.fold(s.fold), s.seed, self.device, s.mirror, s.balance)
         torch.manual_seed(key(self.settings.seed, "weights"))
         self.system: System = run.new_system()
         device.place(self.system, self.device)

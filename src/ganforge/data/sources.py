@@ -1,14 +1,19 @@
-"""Where pictures come from: a folder, a zip, IDX files (MNIST), CIFAR-10's binary files. Originals are only read."""
+"""Where pictures come from: a folder, a zip, IDX files (MNIST), CIFAR-10's binary files. Originals are only read.
+
+Read as well: Hugging Face image folders (`metadata.csv` or `.jsonl` beside the pictures) and StyleGAN's zips (`dataset.json` in them);
+WebDataset tars and Parquet files are in `formats.py`.
+"""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import json
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,7 +24,7 @@ from ganforge.images import Pixels
 EXTENSIONS = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".tga",
 }  # fmt: skip
-SIDE_FILES = {"provenance.csv", "labels.csv", "history.jsonl"}
+SIDE_FILES = {"provenance.csv", "labels.csv", "history.jsonl", "metadata.csv", "metadata.jsonl", "dataset.json"}
 MAX_FILE_BYTES = 256 << 20
 MAX_IDX_BYTES = 1 << 30
 MAX_ZIP_ENTRIES = 2_000_000
@@ -46,46 +51,101 @@ class Skip(Exception):
     """A file that is not used, with the reason."""
 
 
+Part = Callable[[], Iterator[Entry]]
+
+
 @dataclass(frozen=True)
 class Source:
     """Pictures that can be iterated over again and again, always in the same order."""
 
     name: str
     classes: tuple[str, ...]
-    entries: Callable[[], Iterator[Entry]]
+    parts: Callable[[int], list[Part]]
+    """The pictures in portions of about so many, each of which can be read alone; files that hold many are a part each."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """File -> what must stay together when the set is split, where a CSV of labels says so."""
+
+    def entries(self) -> Iterator[Entry]:
+        """All pictures."""
+        for part in self.parts(1 << 14):
+            yield from part()
+
+
+def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Callable[[int], list[Part]]:
+    """Portions of `count` pictures, of which `between(start, stop)` gives some."""
+
+    def parts(size: int) -> list[Part]:
+        return [lambda start=start: between(start, min(start + size, count)) for start in range(0, count, size)]  # type: ignore[misc]
+
+    return parts
 
 
 def open_source(path: Path, labels: Path | None = None) -> Source:
-    """The source at `path`: a folder or a zip of pictures, IDX files, or CIFAR-10's binary files.
+    """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a store.
 
-    Sub-folders directly under it are the classes; `labels` (CSV with the columns `file` and `label`) says them instead,
-    and so does a `labels.csv` inside a folder. DataError where nothing of the kind is there.
+    Sub-folders directly under it are the classes; `labels` (CSV with the columns `file` and `label`, and `group` for what must
+    not be split) says them instead, and so does a `labels.csv` inside a folder. DataError where nothing of the kind is there.
     """
+    from ganforge.data import formats
+
     if not path.exists():
         raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
     if path.is_dir():
+        if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
+            return formats.from_store(path)
         if any(path.glob("*-images-idx3-ubyte*")):
             return _idx(path)
         if any(path.glob("data_batch_*.bin")):
             return _cifar10(path)
+        for suffix, read in ((".tar", formats.from_tars), (".parquet", formats.from_parquet)):
+            if found := sorted(path.rglob(f"*{suffix}")):
+                return read(path.name, found)
         if labels is None and (path / "labels.csv").is_file():
             labels = path / "labels.csv"
         return _files(path, _walk(path), labels)
+    if path.suffix == ".tar":
+        return formats.from_tars(path.stem, [path])
+    if path.suffix == ".parquet":
+        return formats.from_parquet(path.stem, [path])
     if zipfile.is_zipfile(path):
         return _zip(path, labels)
-    raise DataError(f"{path} is neither a folder nor a zip. Put the pictures into one of the two.")
+    raise DataError(
+        f"{path} is neither a folder nor a zip, a tar or a Parquet file. Put the pictures into one of them."
+    )
 
 
 def _files(path: Path, names: list[str], labels: Path | None) -> Source:
     """A folder's files, as paths relative to it."""
-    table = _read_labels(labels) if labels else None
+    table, groups = _read_labels(labels) if labels else (_metadata(path), {})
     classes, label_of, split_of = _structure(names, table)
 
-    def entries() -> Iterator[Entry]:
-        for name in names:
+    def between(start: int, stop: int) -> Iterator[Entry]:
+        for name in names[start:stop]:
             yield Entry(name, lambda name=name: _read_file(path / name), label_of(name), split_of(name))  # type: ignore[misc]
 
-    return Source(path.name, classes, entries)
+    return Source(path.name, classes, in_parts(len(names), between), groups)
+
+
+def _metadata(path: Path) -> dict[str, str] | None:
+    """Labels of a Hugging Face image folder: `file_name` and `label` in a metadata file of the folder or of its splits."""
+    table: dict[str, str] = {}
+    for folder in (path, *(path / split for split in SPLITS)):
+        prefix = "" if folder == path else f"{folder.name}/"
+        try:
+            if (folder / "metadata.jsonl").is_file():
+                lines = (folder / "metadata.jsonl").read_text("utf-8").splitlines()
+                rows = [json.loads(line) for line in lines if line.strip()]
+            elif (folder / "metadata.csv").is_file():
+                with (folder / "metadata.csv").open(newline="", encoding="utf-8-sig") as file:
+                    rows = list(csv.DictReader(file))
+            else:
+                continue
+            for row in rows:
+                if row.get("file_name") and row.get("label") is not None:
+                    table[prefix + str(row["file_name"])] = str(row["label"])
+        except (OSError, ValueError, AttributeError, csv.Error) as error:
+            raise DataError(f"The metadata file in {folder} cannot be read: {error}.") from error
+    return table or None
 
 
 def _walk(root: Path) -> list[str]:
@@ -144,7 +204,8 @@ def _natural(word: str) -> tuple[int, str]:
     return (int(word), "") if word.isdecimal() else (1 << 62, word)
 
 
-def _read_labels(path: Path) -> dict[str, str]:
+def _read_labels(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """File -> label, and file -> group."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -153,7 +214,9 @@ def _read_labels(path: Path) -> dict[str, str]:
     if not rows or not {"file", "label"} <= rows[0].keys():
         found = ", ".join(rows[0]) if rows else "none"
         raise DataError(f"{path} needs the columns file and label; it has {found}.")
-    return {row["file"].replace("\\", "/"): row["label"] for row in rows if row["file"] and row["label"]}
+    named = [(row["file"].replace("\\", "/"), row) for row in rows if row["file"]]
+    groups = {name: row["group"] for name, row in named if row.get("group")}
+    return {name: row["label"] for name, row in named if row["label"]}, groups
 
 
 def _zip(path: Path, labels: Path | None) -> Source:
@@ -168,7 +231,10 @@ def _zip(path: Path, labels: Path | None) -> Source:
     common = names[0].split("/")[0] + "/" if names and "/" in names[0] else ""
     tops = {name.split("/")[1] for name in names if name.count("/") > 1}
     strip = len(common) if common and tops and all(n.startswith(common) for n in names) else 0  # one folder around all
-    table = _read_labels(labels) if labels else None
+    table, groups = _read_labels(labels) if labels else (None, {})
+    if table is None and (listed := infos.get(names[0][:strip] + "dataset.json") if names else None):
+        table = _stylegan_labels(archive, listed)
+    names = [name for name in names if name.rsplit("/", 1)[-1] not in SIDE_FILES]
     classes, label_of, split_of = _structure([name[strip:] for name in names], table)
 
     def read(info: zipfile.ZipInfo) -> bytes:
@@ -187,12 +253,24 @@ def _zip(path: Path, labels: Path | None) -> Source:
             raise Skip("longer than the zip says")
         return data
 
-    def entries() -> Iterator[Entry]:
-        for name in names:
+    def between(start: int, stop: int) -> Iterator[Entry]:
+        for name in names[start:stop]:
             inner = name[strip:]
             yield Entry(inner, lambda name=name: read(infos[name]), label_of(inner), split_of(inner))  # type: ignore[misc]
 
-    return Source(path.stem, classes, entries)
+    return Source(path.stem, classes, in_parts(len(names), between), groups)
+
+
+def _stylegan_labels(archive: zipfile.ZipFile, listed: zipfile.ZipInfo) -> dict[str, str] | None:
+    """`dataset.json` of StyleGAN's tools: {"labels": [[file, number], ...]} or null."""
+    try:
+        if listed.file_size > MAX_FILE_BYTES:
+            raise ValueError(f"it has {listed.file_size:,} bytes")
+        found = json.loads(archive.read(listed))
+        rows = found.get("labels") if isinstance(found, dict) else None
+        return {str(name): str(label) for name, label in rows} if rows else None
+    except Exception as error:  # what a damaged member raises depends on its method
+        raise DataError(f"dataset.json in {archive.filename} cannot be read: {error}.") from error
 
 
 def _plain_name(name: str) -> bool:
@@ -206,19 +284,25 @@ def _idx(path: Path) -> Source:
     words = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
     classes = words if fashion else tuple(str(digit) for digit in range(10))
 
-    def entries() -> Iterator[Entry]:
-        for prefix, split in (("t10k", "heldout"), ("train", "train")):
-            files = sorted(path.glob(f"{prefix}-images-idx3-ubyte*"))
-            if not files:
-                continue
+    sets = []
+    for prefix, split in (("t10k", "heldout"), ("train", "train")):
+        files = sorted(path.glob(f"{prefix}-images-idx3-ubyte*"))
+        if files:
             images = read_idx(files[0])
             labels = read_idx(files[0].with_name(files[0].name.replace("images-idx3", "labels-idx1")))
             if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) >= len(classes):
                 raise DataError(f"{files[0]} and its labels do not fit: {images.shape} and {labels.shape}.")
-            for n, (image, label) in enumerate(zip(images, labels, strict=True)):
-                yield Entry(f"{prefix}/{n:05d}", lambda image=image: image[..., None], classes[label], split)  # type: ignore[misc]
+            sets.append((prefix, split, images, labels))
+    ends = np.cumsum([len(images) for _, _, images, _ in sets])
 
-    return Source(path.name, classes, entries)
+    def between(start: int, stop: int) -> Iterator[Entry]:
+        for row in range(start, stop):
+            which = int(np.searchsorted(ends, row, side="right"))
+            prefix, split, images, labels = sets[which]
+            n = row - int(ends[which]) + len(images)
+            yield Entry(f"{prefix}/{n:05d}", lambda image=images[n]: image[..., None], classes[labels[n]], split)  # type: ignore[misc]
+
+    return Source(path.name, classes, in_parts(int(ends[-1]), between))
 
 
 def read_idx(path: Path) -> Pixels:
@@ -240,19 +324,26 @@ def read_idx(path: Path) -> Pixels:
 def _cifar10(path: Path) -> Source:
     """CIFAR-10's binary files: records of one label byte and 3x32x32 pixel bytes, channels first."""
 
-    def entries() -> Iterator[Entry]:
-        for file in [path / "test_batch.bin", *sorted(path.glob("data_batch_*.bin"))]:
-            if not file.exists():
-                continue
-            data = np.fromfile(file, np.uint8)
-            if data.size % 3073:
-                raise DataError(f"{file} holds {data.size:,} bytes, not a multiple of 3,073. Collect it again.")
-            records = data.reshape(-1, 3073)
-            if records[:, 0].max(initial=0) > 9:
-                raise DataError(f"{file} has labels over 9. Collect it again.")
-            images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-            split = "heldout" if file.name == "test_batch.bin" else "train"
-            for n, image in enumerate(images):
-                yield Entry(f"{file.stem}/{n:05d}", lambda image=image: image, CIFAR10[records[n, 0]], split)  # type: ignore[misc]
+    sets = []
+    for file in [path / "test_batch.bin", *sorted(path.glob("data_batch_*.bin"))]:
+        if not file.exists():
+            continue
+        data = np.fromfile(file, np.uint8)
+        if data.size % 3073:
+            raise DataError(f"{file} holds {data.size:,} bytes, not a multiple of 3,073. Collect it again.")
+        records = data.reshape(-1, 3073)
+        if records[:, 0].max(initial=0) > 9:
+            raise DataError(f"{file} has labels over 9. Collect it again.")
+        sets.append((file, records))
+    ends = np.cumsum([len(records) for _, records in sets])
 
-    return Source(path.name, CIFAR10, entries)
+    def between(start: int, stop: int) -> Iterator[Entry]:
+        for row in range(start, stop):
+            which = int(np.searchsorted(ends, row, side="right"))
+            file, records = sets[which]
+            n = row - int(ends[which]) + len(records)
+            image = records[n, 1:].reshape(3, 32, 32).transpose(1, 2, 0)
+            split = "heldout" if file.name == "test_batch.bin" else "train"
+            yield Entry(f"{file.stem}/{n:05d}", lambda image=image: image, CIFAR10[records[n, 0]], split)  # type: ignore[misc]
+
+    return Source(path.name, CIFAR10, in_parts(int(ends[-1]), between))

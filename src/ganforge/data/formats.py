@@ -1,0 +1,284 @@
+"""Other tools' ways to keep a data set: WebDataset tars, Hugging Face Parquet files, and a store as a source; and writing them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ganforge.data.sources import EXTENSIONS, MAX_FILE_BYTES, SPLITS, Entry, Part, Skip, Source, in_parts
+from ganforge.data.split import ASIDE, HELDOUT, TRAIN
+from ganforge.data.store import Store
+from ganforge.errors import DataError, InputError, did_you_mean
+from ganforge.images import Pixels, as_image
+
+MAX_SIDE_BYTES = 1 << 20
+ROWS_A_FILE = 10_000
+FORMATS = ("store", "webdataset", "parquet", "folder")
+
+
+# ------------------------------------------------------------------------------------------------------------ WebDataset
+
+
+def from_tars(name: str, paths: list[Path]) -> Source:
+    """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Nothing is unpacked to disk.
+
+    Each tar is a part. File names that begin with train, test, val or valid say the split, where there are several.
+    """
+    labels = {label for path in paths for _, label in _samples(path) if label is not None}
+    classes = tuple(sorted(labels, key=lambda word: (int(word) if word.isdecimal() else 1 << 62, word)))
+    split_of = _splits(paths)
+
+    def part(path: Path) -> Iterator[Entry]:
+        for member, label in _samples(path):
+            yield Entry(
+                f"{path.name}/{member.name}",
+                lambda member=member: _read_member(path, member),  # type: ignore[misc]
+                label if len(classes) > 1 else None,
+                split_of.get(path),
+            )
+
+    return Source(name, classes if len(classes) > 1 else (), _a_part_each(paths, part))
+
+
+def _samples(path: Path) -> Iterator[tuple[tarfile.TarInfo, str | None]]:
+    """Each picture of a tar with its label; members of one key stand together, as the format demands."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            key, pictures, label = "", list[tarfile.TarInfo](), None
+            for member in tar:
+                if not member.isreg():
+                    continue
+                folder, base = os.path.split(member.name)
+                stem, _, suffix = base.partition(".")
+                if f"{folder}/{stem}" != key:
+                    yield from ((picture, label) for picture in pictures)
+                    key, pictures, label = f"{folder}/{stem}", [], None
+                if f".{suffix.rsplit('.', 1)[-1].lower()}" in EXTENSIONS:
+                    pictures.append(member)
+                elif suffix in ("cls", "json") and member.size <= MAX_SIDE_BYTES:
+                    label = _label(suffix, tar.extractfile(member).read()) or label  # type: ignore[union-attr]
+            yield from ((picture, label) for picture in pictures)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(
+            f"{path} cannot be read as a tar: {error}. Compressed tars have to be unpacked first."
+        ) from error
+
+
+def _label(suffix: str, data: bytes) -> str | None:
+    text = data.decode("utf-8", "replace").strip()
+    if suffix == "cls":
+        return text or None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    label = found.get("label") if isinstance(found, dict) else None
+    return None if label is None else str(label)
+
+
+def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
+    if member.size > MAX_FILE_BYTES:
+        raise Skip(f"file of {member.size >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
+    try:
+        with path.open("rb") as file:
+            file.seek(member.offset_data)
+            return file.read(member.size)
+    except OSError as error:
+        raise Skip(f"cannot be read: {error.strerror or error}") from error
+
+
+# --------------------------------------------------------------------------------------------------------------- Parquet
+
+
+def from_parquet(name: str, paths: list[Path]) -> Source:
+    """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is one.
+
+    Each file is a part. Names of classes come from the file's own metadata, else they are the numbers or words themselves.
+    """
+    try:
+        schema = pq.read_schema(paths[0])
+        image = next((f.name for f in schema if _holds_images(f)), None)
+        label = next((word for word in ("label", "labels", "class") if word in schema.names), None)
+        if image is None:
+            raise DataError(f"{paths[0]} has no column of images; its columns are {', '.join(schema.names)}.")
+        names = _class_names(schema, label) if label else ()
+        found: set[str] = set(names)
+        if label and not names:
+            for path in paths:
+                found |= {
+                    str(v) for v in pq.read_table(path, columns=[label])[label].unique().to_pylist() if v is not None
+                }
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{paths[0]} cannot be read as Parquet: {error}.") from error
+    classes = names or tuple(sorted(found, key=lambda word: (int(word) if word.isdecimal() else 1 << 62, word)))
+    split_of = _splits(paths)
+
+    def part(path: Path) -> Iterator[Entry]:
+        with pq.ParquetFile(path) as file:
+            row = 0
+            for batch in file.iter_batches(64, columns=[image, *([label] if label else [])]):
+                pictures = batch.column(image).to_pylist()
+                words = batch.column(label).to_pylist() if label else [None] * len(pictures)
+                for picture, word in zip(pictures, words, strict=True):
+                    data = picture.get("bytes") if isinstance(picture, dict) else picture
+                    text = None if word is None else names[word] if names and isinstance(word, int) else str(word)
+                    yield Entry(f"{path.name}/{row:07d}", lambda data=data: _given(data), text, split_of.get(path))  # type: ignore[misc]
+                    row += 1
+
+    return Source(name, classes if len(classes) > 1 else (), _a_part_each(paths, part))
+
+
+def _holds_images(field: pa.Field) -> bool:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind)) and field.name in (
+        "image",
+        "img",
+        "picture",
+        "bytes",
+    )
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
+    try:
+        info = json.loads((schema.metadata or {})[b"huggingface"])
+        return tuple(info["info"]["features"][label]["names"])
+    except (KeyError, ValueError, TypeError):
+        return ()
+
+
+def _given(data: bytes | None) -> bytes:
+    if not data:
+        raise Skip("no bytes in its row")
+    if len(data) > MAX_FILE_BYTES:
+        raise Skip(f"file of {len(data) >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
+    return data
+
+
+def _a_part_each(paths: list[Path], part: Any) -> Any:
+    def parts(size: int) -> list[Part]:
+        return [lambda path=path: part(path) for path in paths]  # type: ignore[misc]
+
+    return parts
+
+
+def _splits(paths: list[Path]) -> dict[Path, str]:
+    """train-00000.parquet and test-00000.parquet: only where both kinds are there, and every file says one."""
+    words = {path: path.name.replace("_", "-").replace(".", "-").split("-")[0].lower() for path in paths}
+    if not set(words.values()) <= SPLITS.keys() or len({SPLITS[word] for word in words.values()}) < 2:
+        return {}
+    return {path: SPLITS[word] for path, word in words.items()}
+
+
+# --------------------------------------------------------------------------------------------------------------- a store
+
+
+def from_store(path: Path) -> Source:
+    """A finished store as a source; its sides stand, what was set aside is left out."""
+    store = Store(path)
+    rows = np.flatnonzero(store.splits != ASIDE)
+    words = {TRAIN: "train", HELDOUT: "heldout"}
+
+    def between(start: int, stop: int) -> Iterator[Entry]:
+        for row in rows[start:stop]:
+            label = store.spec.classes[store.labels[row]] if store.labelled else None
+            yield Entry(f"{row:07d}", lambda row=row: _row(store, row), label, words[int(store.splits[row])])  # type: ignore[misc]
+
+    return Source(path.name, store.spec.classes, in_parts(len(rows), between))
+
+
+def _row(store: Store, row: np.int64) -> Pixels:
+    picture: Pixels = store.read(np.array([row]))[0]
+    return picture
+
+
+def write(store: Store, out: Path, kind: str) -> int:
+    """Write a store's pictures as `webdataset`, `parquet` or `folder`, PNG in each; returns how many. What was set aside stays out.
+
+    Made beside and renamed. InputError for another kind, DataError where it cannot be written.
+    """
+    if kind not in FORMATS[1:]:
+        raise InputError(f"There is no format {kind!r}.{did_you_mean(kind, FORMATS)}")
+    if out.exists():
+        raise DataError(f"{out} exists already. Choose another name, or remove it first.")
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        for side, rows in (("train", store.train), ("test", store.heldout)):
+            files = max(1, -(-len(rows) // ROWS_A_FILE))
+            for number in range(files) if len(rows) else ():
+                some = rows[number * ROWS_A_FILE : (number + 1) * ROWS_A_FILE]
+                {"webdataset": _write_tar, "parquet": _write_parquet, "folder": _write_folder}[kind](
+                    store, some, partial, side, f"{side}-{number:05d}-of-{files:05d}"
+                )
+        partial.rename(out)
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written: {error.strerror or error}. Free some space or choose another place."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return len(store.train) + len(store.heldout)
+
+
+def _pictures(store: Store, rows: np.ndarray) -> Iterator[tuple[int, bytes, str | None]]:
+    """(row, PNG, class) of each."""
+    for start in range(0, len(rows), 64):
+        part = rows[start : start + 64]
+        for row, pixels in zip(part, store.read(part), strict=True):
+            file = io.BytesIO()
+            as_image(pixels).save(file, "PNG", compress_level=3)
+            yield int(row), file.getvalue(), store.spec.classes[store.labels[row]] if store.labelled else None
+
+
+def _write_tar(store: Store, rows: np.ndarray, out: Path, side: str, name: str) -> None:
+    with tarfile.open(out / f"{name}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for row, png, label in _pictures(store, rows):
+            members = [(f"{row:09d}.png", png)]
+            if label is not None:
+                members += [(f"{row:09d}.cls", label.encode())]
+            for member, data in members:
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+def _write_parquet(store: Store, rows: np.ndarray, out: Path, side: str, name: str) -> None:
+    features: dict[str, Any] = {"image": {"_type": "Image"}}
+    fields = [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
+    if store.labelled:
+        features["label"] = {"names": list(store.spec.classes), "_type": "ClassLabel"}
+        fields += [("label", pa.int64())]
+    schema = pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
+    with pq.ParquetWriter(out / f"{name}.parquet", schema, compression="none") as file:
+        batch: list[dict[str, Any]] = []
+        for row, png, label in _pictures(store, rows):
+            number = {"label": store.spec.classes.index(label)} if label is not None else {}
+            batch.append({"image": {"bytes": png, "path": f"{row:09d}.png"}, **number})
+            if len(batch) == 1000:
+                file.write_table(pa.Table.from_pylist(batch, schema))
+                batch = []
+        if batch:
+            file.write_table(pa.Table.from_pylist(batch, schema))
+
+
+def _write_folder(store: Store, rows: np.ndarray, out: Path, side: str, name: str) -> None:
+    """train/CLASS/ROW.png; what a path cannot hold in a class's name becomes an underscore."""
+    for row, png, label in _pictures(store, rows):
+        safe = (
+            "".join(c if c.isalnum() or c in " -_.()" else "_" for c in label).strip(" .") if label is not None else ""
+        )
+        folder = out / side / safe
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{row:09d}.png").write_bytes(png)

@@ -1,0 +1,105 @@
+"""Stores at addresses that fsspec knows (s3://, gs://, https://, memory://), through a bounded cache on the local disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+from ganforge.errors import InputError, StoreError
+
+LIMIT = 20 << 30
+
+
+def is_address(path: str | Path) -> bool:
+    """Whether a store's path is an address such as s3://bucket/store."""
+    return "://" in str(path)
+
+
+class Cache:
+    """Files of one remote folder; the least recently used shards go when `limit` bytes are passed.
+
+    The folder is GANFORGE_CACHE (~/.cache/ganforge), the limit GANFORGE_CACHE_BYTES (20 GiB). Every file is compared with its
+    SHA-256 before it takes its place.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError:
+            raise InputError(f'{address} needs fsspec. Install it with: pip install "ganforge[cloud]"') from None
+        try:
+            self.files, self.root = url_to_fs(address)
+        except (ImportError, ValueError, OSError) as error:
+            raise InputError(f"{address} cannot be opened: {error}") from error
+        self.address = address
+        base = Path(os.environ.get("GANFORGE_CACHE") or Path.home() / ".cache" / "ganforge")
+        self.folder = base / "stores" / hashlib.sha256(address.encode()).hexdigest()[:16]
+        try:
+            self.limit = int(os.environ.get("GANFORGE_CACHE_BYTES", LIMIT))
+        except ValueError:
+            raise InputError("GANFORGE_CACHE_BYTES takes a whole number of bytes.") from None
+        self.lock = threading.RLock()
+        self.used: dict[str, int] = {}
+
+    def get(self, name: str, sha256: str | None = None, skip: int = 0, required: bool = True) -> set[str]:
+        """Have `name` in the folder; returns the names of shards that had to go for it.
+
+        Without a hash it is fetched anew each time. `skip` bytes at the start are not part of the hash.
+        """
+        target = self.folder / name
+        if sha256 is not None and target.is_file():
+            return set()
+        dropped: set[str] = set()
+        partial = self.folder / f".{name}.{os.getpid()}-{threading.get_ident()}"
+        source = f"{self.root.rstrip('/')}/{name}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if name.startswith("images-"):
+                dropped = self._make_room(int(self.files.size(source)))
+            self.files.get_file(source, str(partial))
+            if sha256 is not None and _sha256(partial, skip) != sha256:
+                raise StoreError(f"{self.address}/{name} has another SHA-256 than the manifest says.")
+            partial.replace(target)
+        except FileNotFoundError as error:
+            if required:
+                raise StoreError(f"{self.address} lacks {name}.") from error
+            target.unlink(missing_ok=True)
+        except StoreError:
+            raise
+        except Exception as error:  # every back end has its own
+            raise StoreError(
+                f"{self.address}/{name} cannot be fetched: {str(error).splitlines()[0] if str(error) else error!r}"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return dropped
+
+    def touch(self, name: str) -> None:
+        """Remember that a shard was used just now."""
+        self.used.pop(name, None)
+        self.used[name] = 1
+
+    def _make_room(self, size: int) -> set[str]:
+        """Remove the least recently used shards until `size` more bytes are within the limit."""
+        shards = {path.name: path for path in self.folder.glob("images-*.npy")}
+        total = sum(path.stat().st_size for path in shards.values())
+        order = [name for name in sorted(shards) if name not in self.used] + [
+            name for name in self.used if name in shards
+        ]
+        dropped: set[str] = set()
+        for name in order:
+            if total + size <= self.limit:
+                break
+            total -= shards[name].stat().st_size
+            shards[name].unlink()
+            self.used.pop(name, None)
+            dropped.add(name)
+        return dropped
+
+
+def _sha256(path: Path, skip: int) -> str:
+    with path.open("rb") as file:
+        file.seek(skip)
+        return hashlib.file_digest(file, "sha256").hexdigest()
