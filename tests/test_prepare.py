@@ -80,10 +80,10 @@ from ganforge.data import convert
 import ganforge.prepare
 module = sys.modules["ganforge.prepare"]
 made = module.convert_part
-def part(plan, number, *rest):
+def part(plan, portions, number, *rest):
     if number == 3:
         os.kill(os.getpid(), signal.SIGINT)
-    made(plan, number, *rest)
+    made(plan, portions, number, *rest)
 module.convert_part = part
 sys.exit(main(["prepare", {str(pictures)!r}, "--resolution", "16", "--part-size", "20", "-o", {str(tmp_path / "s")!r}]))
 """
@@ -367,6 +367,13 @@ def test_hugging_face_image_folders_and_stylegan_zips(tmp_path):
     store = prepare(tmp_path / "sg.zip", tmp_path / "two").store
     assert store.spec.classes == ("0", "1", "2")
     assert np.bincount(store.labels).tolist() == [4, 4, 4]
+
+
+def test_a_stray_container_among_pictures_is_no_source(pictures, tmp_path):
+    shutil.copytree(pictures / "few", tmp_path / "in")
+    (tmp_path / "in" / "stray.tar").write_bytes(b"x" * 1024)
+    made = prepare(tmp_path / "in", tmp_path / "s", resolution=16)
+    assert made.skipped == [("stray.tar", "not a picture: .tar file")]
 
 
 @pytest.mark.parametrize(

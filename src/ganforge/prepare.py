@@ -15,6 +15,7 @@ import shutil
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ganforge.data import history, parts
 from ganforge.data.convert import Plan, convert_part, is_picture, readable
 from ganforge.data.decode import probe
 from ganforge.data.parts import Sides, finished
-from ganforge.data.sources import Entry, Skip, Source, open_source
+from ganforge.data.sources import Entry, Part, Skip, Source, open_source
 from ganforge.data.store import Store
 from ganforge.data.transform import FITS
 from ganforge.device import keep_memory
@@ -137,8 +138,8 @@ class _Work:
     ) -> None:  # fmt: skip
         path = Path(source)
         table = Path(labels) if labels else None
-        self.opened = open_source(path, table)
-        self.out = Path(out) if out else Path("stores") / self.opened.name
+        self.out = Path(out) if out else Path("stores") / (path.name if path.is_dir() else path.stem)
+        self.folder = self.out.with_name(f".{self.out.name}.parts")
         if self.out.exists():
             raise StoreError(f"{self.out} exists already. Choose another name with --out, or remove it first.")
         for word, value, known in (("way to fit", fit, FITS), ("way to normalise", normalise, NORMALISE)):
@@ -147,28 +148,34 @@ class _Work:
         if part_size is not None and part_size < 1:
             raise InputError(f"The part size is {part_size}; it takes a number of pictures from 1 on.")
         self.normalise = normalise
+        begun = self._begun()
+        self.opened = open_source(path, table, tuple(begun["spec"]["classes"]) if begun else None)
         spec, self.notes = _look(self.opened, resolution, channels, background)
         size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
-        portions = self.opened.parts(size)
+        self.portions = self.opened.parts(size)
         refused, self.groups = _read_audit(Path(audit)) if audit else ({}, {})
-        words = sorted(set(self.opened.groups.values()))
-        self.groups |= {name: len(self.groups) + words.index(word) for name, word in self.opened.groups.items()}
+        words = {word: len(self.groups) + n for n, word in enumerate(sorted(set(self.opened.groups.values())))}
+        self.groups |= {name: words[word] for name, word in self.opened.groups.items()}
         self.plan = Plan(
             str(path.resolve()), str(table.resolve()) if table else None, spec, fit, _color(background),
-            normalise == "image", size, len(portions), _listing(portions), refused,
+            normalise == "image", size, len(self.portions), _listing(self.portions), refused,
         )  # fmt: skip
-        self.folder = self.out.with_name(f".{self.out.name}.parts")
         self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
+
+    def _begun(self) -> dict[str, Any]:
+        """The plan of an unfinished store, or nothing."""
+        try:
+            found = json.loads((self.folder / "plan.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) and isinstance(found.get("spec"), dict) else {}
 
     def begin(self) -> None:
         """Make the folder, or go on with the one that is there if it was begun with the same plan."""
         place, plan = self.folder / "plan.json", self.plan.to_plain()
         plain = json.loads(json.dumps(plan))
         if place.is_file():
-            try:
-                there = json.loads(place.read_text("utf-8"))
-            except (OSError, ValueError):
-                there = {}
+            there = self._begun()
             if there != plain:
                 named = next((name for name in plain if there.get(name) != plain[name]), "plan")
                 raise StoreError(
@@ -257,7 +264,7 @@ def _here(work: _Work, numbers: range, progress: Callable[[int], None] | None) -
     torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait
     try:
         for number in numbers:
-            convert_part(work.plan, number, work.paths[number], os.cpu_count() or 1, add)
+            convert_part(work.plan, work.portions, number, work.paths[number], os.cpu_count() or 1, add)
     finally:
         torch.set_num_threads(before)
 
@@ -309,8 +316,17 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
         nonlocal seen
         seen += count
 
-    convert_part(Plan.from_plain(plan), number, Path(path), 1, add)
+    made = Plan.from_plain(plan)
+    convert_part(
+        made, _portions(made.source, made.labels, made.spec.classes, made.part_size), number, Path(path), 1, add
+    )
     return seen
+
+
+@lru_cache(1)
+def _portions(source: str, labels: str | None, classes: tuple[str, ...], size: int) -> list[Part]:
+    """Listed once in each worker."""
+    return open_source(Path(source), Path(labels) if labels else None, classes).parts(size)
 
 
 # ------------------------------------------------------------------------------------------------------------- the plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -17,7 +17,7 @@ import numpy as np
 
 from ganforge.data.decode import decode, fit_channels
 from ganforge.data.parts import Meta, PartWriter, finished
-from ganforge.data.sources import EXTENSIONS, Entry, Skip, open_source
+from ganforge.data.sources import EXTENSIONS, Entry, Part, Skip
 from ganforge.data.transform import fit, stretch
 from ganforge.images import ImageSpec, Pixels, spec_from
 
@@ -61,13 +61,17 @@ class Plan:
 
 
 def convert_part(
-    plan: Plan, number: int, path: Path, threads: int, progress: Callable[[int], None] | None = None
+    plan: Plan,
+    portions: Sequence[Part],
+    number: int,
+    path: Path,
+    threads: int,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Make part `number` at `path`, unless it is there already. `progress` is told of each handful of pictures."""
+    """Make part `number` of the source's portions at `path`, unless it is there already. `progress` is told of each handful."""
     if finished(path):
         return
-    source = open_source(Path(plan.source), Path(plan.labels) if plan.labels else None)
-    entries = source.parts(plan.part_size)[number]()
+    entries = portions[number]()
     with PartWriter(path, plan.spec) as writer:
         for pictures, metas in _converted(entries, plan, threads):
             writer.add(pictures, metas)

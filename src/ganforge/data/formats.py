@@ -29,13 +29,15 @@ FORMATS = ("store", "webdataset", "parquet", "folder")
 # ------------------------------------------------------------------------------------------------------------ WebDataset
 
 
-def from_tars(name: str, paths: list[Path]) -> Source:
+def from_tars(name: str, paths: list[Path], known: tuple[str, ...] | None = None) -> Source:
     """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Nothing is unpacked to disk.
 
     Each tar is a part. File names that begin with train, test, val or valid say the split, where there are several.
     """
-    labels = {label for path in paths for _, label in _samples(path) if label is not None}
-    classes = tuple(sorted(labels, key=lambda word: (int(word) if word.isdecimal() else 1 << 62, word)))
+    if known is None:
+        labels = {label for path in paths for _, label in _samples(path) if label is not None}
+        known = tuple(sorted(labels, key=lambda word: (int(word) if word.isdecimal() else 1 << 62, word)))
+    classes = known if len(known) > 1 else ()
     split_of = _splits(paths)
 
     def part(path: Path) -> Iterator[Entry]:
@@ -43,11 +45,11 @@ def from_tars(name: str, paths: list[Path]) -> Source:
             yield Entry(
                 f"{path.name}/{member.name}",
                 lambda member=member: _read_member(path, member),  # type: ignore[misc]
-                label if len(classes) > 1 else None,
+                label if classes else None,
                 split_of.get(path),
             )
 
-    return Source(name, classes if len(classes) > 1 else (), _a_part_each(paths, part))
+    return Source(name, classes, _a_part_each(paths, part))
 
 
 def _samples(path: Path) -> Iterator[tuple[tarfile.TarInfo, str | None]]:

@@ -80,11 +80,12 @@ def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Call
     return parts
 
 
-def open_source(path: Path, labels: Path | None = None) -> Source:
+def open_source(path: Path, labels: Path | None = None, known: tuple[str, ...] | None = None) -> Source:
     """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a store.
 
     Sub-folders directly under it are the classes; `labels` (CSV with the columns `file` and `label`, and `group` for what must
-    not be split) says them instead, and so does a `labels.csv` inside a folder. DataError where nothing of the kind is there.
+    not be split) says them instead, and so does a `labels.csv` inside a folder. `known` are the classes where they were found
+    before: tars would have to be read through for them. DataError where nothing of the kind is there.
     """
     from ganforge.data import formats
 
@@ -97,14 +98,21 @@ def open_source(path: Path, labels: Path | None = None) -> Source:
             return _idx(path)
         if any(path.glob("data_batch_*.bin")):
             return _cifar10(path)
-        for suffix, read in ((".tar", formats.from_tars), (".parquet", formats.from_parquet)):
-            if found := sorted(path.rglob(f"*{suffix}")):
-                return read(path.name, found)
+        names = _walk(path)
+        kinds = {PurePosixPath(name).suffix.lower() for name in names}
+        if not kinds & EXTENSIONS and (kinds & {".tar", ".parquet"}):
+            suffix = ".tar" if ".tar" in kinds else ".parquet"
+            found = [path / name for name in names if name.lower().endswith(suffix)]
+            return (
+                formats.from_tars(path.name, found, known)
+                if suffix == ".tar"
+                else formats.from_parquet(path.name, found)
+            )
         if labels is None and (path / "labels.csv").is_file():
             labels = path / "labels.csv"
-        return _files(path, _walk(path), labels)
+        return _files(path, names, labels)
     if path.suffix == ".tar":
-        return formats.from_tars(path.stem, [path])
+        return formats.from_tars(path.stem, [path], known)
     if path.suffix == ".parquet":
         return formats.from_parquet(path.stem, [path])
     if zipfile.is_zipfile(path):
