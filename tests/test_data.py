@@ -401,6 +401,25 @@ def test_real_mnist(real_data, tmp_path):
     assert len((tmp_path / "mnist" / "provenance.csv").read_text().splitlines()) == 5
 
 
+def test_real_cifar10(real_data, tmp_path):
+    from ganforge.collect import collect
+
+    source = real_data / "cifar10"
+    labels = np.fromfile(source / "labels.u8", np.uint8)
+    (tmp_path / "from").mkdir()
+    for n, name in enumerate([f"train_{n}" for n in range(1, 6)] + ["test"]):
+        mosaic = np.asarray(Image.open(source / f"{name}.webp").convert("RGB"))
+        tiles = mosaic.reshape(100, 32, 100, 32, 3).transpose(0, 2, 4, 1, 3).reshape(10_000, 3072)
+        file = "test_batch.bin" if name == "test" else f"data_batch_{name[-1]}.bin"
+        records = np.concatenate([labels[n * 10_000 : (n + 1) * 10_000, None], tiles], 1)
+        (tmp_path / "from" / file).write_bytes(records.tobytes())
+    store = prepare(collect("cifar10", tmp_path / "cifar10", tmp_path / "from"), tmp_path / "store").store
+    assert (len(store.train), len(store.heldout), str(store.spec)) == (50_000, 10_000, "32x32 RGB, 10 classes")
+    assert np.bincount(store.labels[store.train]).tolist() == [5000] * 10
+    mean = store.read(store.train).mean((0, 1, 2)) / 255
+    assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)  # the figures that everybody normalises with
+
+
 def test_real_flowers_keep_their_duplicates_together(real_data, tmp_path):
     made = prepare(real_data / "flowers" / "flowers128.zip", tmp_path / "store", resolution="24x32")
     assert len(made.store) == 3670
