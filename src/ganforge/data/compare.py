@@ -15,7 +15,7 @@ from ganforge.images import Pixels
 
 TILE = 256
 GAP = 6
-HEAD = 44
+HEAD = 62
 BEHIND = 200  # the grey that transparency is laid over in the sheet
 
 
@@ -101,7 +101,8 @@ def sheet(found: Sequence[Stage], references: Sequence[Pixels | None] | None = N
 def _title(stage: Stage) -> str:
     quality = f"{stage.psnr:.2f} dB, SSIM {stage.ssim:.3f}" if stage.psnr is not None else ""
     cost = f"{stage.milliseconds:.1f} ms" if stage.milliseconds else ""
-    return f"{stage.name}\n{'   '.join(filter(None, (quality, cost)))}"
+    kind, _, settings = stage.name.partition(":")
+    return f"{kind}\n{settings}\n{'   '.join(filter(None, (quality, cost)))}"
 
 
 def _middle(pixels: Pixels, share: float) -> Image.Image:

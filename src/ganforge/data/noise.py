@@ -69,10 +69,10 @@ def remedy(found: Noise) -> tuple[list[Filter], list[str]]:
         reasons.append("single black and white pixels: the median of their neighbours takes their place")
     if found.sigma > (8 if specks else 4.5):
         left = found.sigma / 2 if specks else found.sigma  # the median halves it
-        chain.append(Bilateral(round(min(3.3 * left, 255), 1), 2.0))
-        reasons.append("noise: the mean over neighbours that differ by less than about 3.3 times its deviation")
+        chain.append(Bilateral(round(2 * left, 1), 2.0))
+        reasons.append("noise: the mean over neighbours that differ by less than about twice its deviation")
     elif found.blocks > 1.5 and not specks:
-        chain.append(Bilateral(30.0, 1.5))
+        chain.append(Bilateral(17.0, 1.5))
         reasons.append("blocks of strong JPEG compression: weak smoothing across their edges")
     if not chain:
         reasons.append("clean enough: any filter would take more than it gives")
