@@ -36,7 +36,7 @@ from ganforge.config import read_toml, to_toml
 from ganforge.data import compare, filters, history, noise
 from ganforge.data.decode import decode, probe
 from ganforge.data.findings import Findings
-from ganforge.data.sources import EXTENSIONS, Entry, Skip, open_source
+from ganforge.data.sources import EXTENSIONS, Entry, Skip, is_picture, open_source
 from ganforge.errors import DataError, GanforgeError, InputError, did_you_mean
 from ganforge.images import Pixels, as_image, write_png
 from ganforge.seeds import permuted
@@ -196,7 +196,7 @@ def _work(
 ) -> list[dict[str, Any]]:
     """One row a file, in the source's order; rows that the journal of an earlier, stopped call has are not made again."""
     rows = _journal(partial / JOURNAL)
-    targets = _targets([entry.name for entry in entries if _is_picture(entry)])
+    targets = _targets([entry.name for entry in entries if is_picture(entry.name)])
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool, (partial / JOURNAL).open("a", encoding="utf-8") as journal, _one_thread():
         left_out = _left_out(found, what, entries, pool) if found else {}
@@ -263,10 +263,6 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _is_picture(entry: Entry) -> bool:
-    return PurePosixPath(entry.name).suffix.lower() in EXTENSIONS
-
-
 def _targets(names: list[str]) -> dict[str, str]:
     """The name of each picture as a PNG: a.jpg -> a.png, or a.jpg.png where a.png is another picture's or a folder's."""
     taken = {name.casefold() for name in names}
@@ -286,7 +282,7 @@ def _targets(names: list[str]) -> dict[str, str]:
 
 def _left_out(found: Findings, what: Recipe, entries: list[Entry], pool: ThreadPoolExecutor) -> dict[str, str]:
     """Reasons by name, from the audit."""
-    out = found.left_out([e.name for e in entries if _is_picture(e)], what.drop, what.keep)
+    out = found.left_out([e.name for e in entries if is_picture(e.name)], what.drop, what.keep)
     by_name = {entry.name: entry for entry in entries}
     groups = found.groups(out, what.drop, what.keep)
     members = [name for group in groups for name in group]
@@ -312,8 +308,8 @@ def _quality(entry: Entry) -> tuple[int, float]:
 def _one(entry: Entry, what: Recipe, partial: Path, target: str, left_out: str | None) -> dict[str, Any]:
     """Read, filter and write one picture; whatever is wrong with it becomes its reason."""
     row: dict[str, Any] = {"file": entry.name, "out": None, "changed": False, "reason": left_out, "unreadable": False}
-    if not _is_picture(entry):
-        row["reason"] = f"not a picture: {PurePosixPath(entry.name).suffix or 'a'} file"
+    if not is_picture(entry.name):
+        row["reason"] = f"not a picture: {PurePosixPath(entry.name).suffix} file"
     if row["reason"]:
         return row
     try:
@@ -453,7 +449,7 @@ def preview(
 
 def _sample(path: Path, what: str, count: int) -> tuple[list[str], list[Pixels]]:
     """Up to `count` pictures that can be read, chosen by key. DataError where there is none."""
-    entries = [entry for entry in open_source(path).entries() if _is_picture(entry)]
+    entries = [entry for entry in open_source(path).entries() if is_picture(entry.name)]
     names, pictures = [], []
     for n in permuted(0, what, max(len(entries), 1), np.arange(len(entries))):
         with contextlib.suppress(Skip):

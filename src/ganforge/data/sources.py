@@ -57,6 +57,12 @@ class Source:
     entries: Callable[[], Iterator[Entry]]
 
 
+def is_picture(name: str) -> bool:
+    """By its suffix; pictures out of a binary file have none."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return not suffix or suffix in EXTENSIONS
+
+
 def open_source(path: Path, labels: Path | None = None) -> Source:
     """The source at `path`: a folder or a zip of pictures, IDX files, or CIFAR-10's binary files.
 

@@ -8,11 +8,9 @@ colour quantisation of iGPT (Chen et al., 2020), whose k-means of 512 colours wo
 from __future__ import annotations
 
 import json
-import typing
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,9 +65,8 @@ class Palette:
         flat = pixels.reshape(-1, pixels.shape[3])
         which, places = _distinct(flat)
         nearest = pairwise_distances_argmin(_seen(which), _seen(self.colours)) if len(which) else np.empty(0)
-        kind = np.uint8 if len(self.colours) <= 256 else np.uint16
-        out: Any = nearest.astype(kind)[places].reshape(len(pixels), pixels.shape[1] * pixels.shape[2])
-        return typing.cast(Tokens, out)
+        found = nearest[places].reshape(len(pixels), pixels.shape[1] * pixels.shape[2])
+        return np.asarray(found, np.uint8) if len(self.colours) <= 256 else np.asarray(found, np.uint16)
 
     def pixels(self, tokens: Tokens, height: int, width: int) -> Pixels:
         """(N, H*W) whole numbers -> (N, H, W, C) uint8. DataError where they are no tokens of this palette and size."""
