@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from ganforge.images import Pixels
 
 Floats = npt.NDArray[np.float32]
 
+STRIP = 1_000_000
 MAX_PIXELS = 64_000_000  # of a result: as many as a file may have
 
 
@@ -94,6 +95,20 @@ def _bytes(values: Floats, like: Pixels, margin: int) -> Pixels:
     return np.asarray((inner * 255).round().clip(0, 255), np.uint8)
 
 
+def _in_strips(work: Callable[[Pixels], Pixels], pixels: Pixels, margin: int) -> Pixels:
+    """A filter whose float copies of a large picture would fill the memory, on strips of about STRIP pixels, each with
+    `margin` rows of its neighbours."""
+    height, width = pixels.shape[:2]
+    rows = max(margin, STRIP // width)
+    if height <= rows:
+        return work(pixels)
+    out = np.empty_like(pixels)
+    for top in range(0, height, rows):
+        first = max(0, top - margin)
+        out[top : top + rows] = work(pixels[first : top + rows + margin])[top - first :][:rows]
+    return out
+
+
 # ------------------------------------------------------------------------------------------------------------ denoising
 
 
@@ -144,10 +159,12 @@ class TotalVariation(Filter):
 
     def colours(self, pixels: Pixels) -> Pixels:
         """See `Filter.colours`."""
+        return _in_strips(self._strip, pixels, 64)
+
+    def _strip(self, pixels: Pixels) -> Pixels:
         denoise, weight = _restoration().denoise_tv_bregman, 255 / self.sigma * TV_WEIGHT
         planes = _wide(pixels, 2).transpose(2, 0, 1)
-        out = np.dstack([denoise(plane, weight, eps=1e-3) for plane in planes])
-        return _bytes(out, pixels, 2)
+        return _bytes(np.dstack([denoise(plane, weight, eps=1e-3) for plane in planes]), pixels, 2)
 
 
 TV_WEIGHT = 1.2  # the fidelity at noise 1; of the best PSNR on photographs
@@ -166,6 +183,9 @@ class NonLocalMeans(Filter):
 
     def colours(self, pixels: Pixels) -> Pixels:
         """See `Filter.colours`."""
+        return _in_strips(self._strip, pixels, self.patch + self.reach)
+
+    def _strip(self, pixels: Pixels) -> Pixels:
         sigma = self.sigma / 255
         wide = _wide(pixels, self.patch)
         denoise = _restoration().denoise_nl_means
@@ -279,9 +299,11 @@ class Unsharp(Filter):
 
     def colours(self, pixels: Pixels) -> Pixels:
         """See `Filter.colours`."""
-        cv2 = _cv()
+        return _in_strips(self._strip, pixels, math.ceil(4 * self.sigma) + 1)
+
+    def _strip(self, pixels: Pixels) -> Pixels:
         wide = pixels.astype(np.float32)
-        blur = cv2.GaussianBlur(wide, (0, 0), self.sigma).reshape(wide.shape)
+        blur = _cv().GaussianBlur(wide, (0, 0), self.sigma).reshape(wide.shape)
         return np.asarray((wide + self.amount * (wide - blur)).round().clip(0, 255), np.uint8)
 
 
@@ -346,12 +368,19 @@ class Trim(Filter):
 
     def _inner(self, rows: Pixels) -> int:
         """How many rows from the first on are border."""
-        work = rows.astype(np.int16)
-        if rows.shape[2] == 4:
-            work[..., :3] *= work[..., 3:] > 0  # all invisible colours are one
-        border = np.median(work[0], axis=0)
-        plain = (np.abs(work - border) <= self.tolerance).all((1, 2))
-        return len(plain) if plain.all() else int(plain.argmin())
+        border = np.median(_known(rows[0]), axis=0)
+        for n, row in enumerate(rows):
+            if (np.abs(_known(row) - border) > self.tolerance).any():
+                return n
+        return len(rows)
+
+
+def _known(row: Pixels) -> npt.NDArray[np.int16]:
+    """Invisible pixels are all alike. (W, C) uint8 -> (W, C) int16."""
+    values = row.astype(np.int16)
+    if row.shape[1] == 4:
+        values[:, :3] *= values[:, 3:] > 0
+    return values
 
 
 # --------------------------------------------------------------------------------------------------------------- by name

@@ -72,7 +72,7 @@ def remedy(found: Noise) -> tuple[list[Filter], list[str]]:
         chain.append(Bilateral(round(2 * left, 1), 2.0))
         reasons.append("noise: the mean over neighbours that differ by less than about twice its deviation")
     elif found.blocks > 1.5 and not specks:
-        chain.append(Bilateral(17.0, 1.5))
+        chain.append(Bilateral(30.0, 2.0))
         reasons.append("blocks of strong JPEG compression: weak smoothing across their edges")
     if not chain:
         reasons.append("clean enough: any filter would take more than it gives")
