@@ -144,7 +144,11 @@ def write_audit(place: Path, rows: list[tuple[str, str, list[str], int]]) -> Pat
     files, verdicts, codes, groups = (list(column) for column in zip(*rows, strict=True))
     pictures = {"file": files, "verdict": verdicts, "reasons": codes, "group": pa.array(groups, pa.int64())}
     pq.write_table(pa.table(pictures), place / "pictures.parquet")
-    found = [(file, code, verdict, group) for file, verdict, some, group in rows for code in some]
+    found = [
+        (file, code, "convert" if code == "mode" else "warn", group)
+        for file, verdict, some, group in rows
+        for code in some
+    ]
     columns = dict(zip(("file", "code", "severity", "group"), map(list, zip(*found, strict=True)), strict=True))
     pq.write_table(pa.table(columns), place / "findings.parquet")
     return place
@@ -164,10 +168,10 @@ def audited(tmp_path: Path) -> tuple[Path, Path]:
     save(root / "twin-b.png", natural(9, 48))
     save(root / "twin-a.png", natural(9, 48))
     audit = write_audit(tmp_path / "audit", [
-        ("ok.png", "ok", [], -1), ("broken.png", "reject", ["truncated"], -1), ("soft.png", "warn", ["blurred"], -1),
-        ("z-large.png", "ok", [], 0), ("small.png", "warn", ["near-duplicate"], 0),
-        ("pair-1.png", "warn", ["near-duplicate", "blurred"], 1), ("pair-2.png", "warn", ["near-duplicate"], 1),
-        ("twin-a.png", "warn", ["near-duplicate"], 2), ("twin-b.png", "warn", ["near-duplicate"], 2),
+        ("ok.png", "convert", ["mode"], -1), ("broken.png", "reject", ["truncated"], -1), ("soft.png", "warn", ["blurred"], -1),
+        ("z-large.png", "ok", [], 0), ("small.png", "warn", ["near_duplicate"], 0),
+        ("pair-1.png", "warn", ["near_duplicate", "blurred"], 1), ("pair-2.png", "warn", ["near_duplicate"], 1),
+        ("twin-a.png", "warn", ["near_duplicate"], 2), ("twin-b.png", "warn", ["near_duplicate"], 2),
     ])  # fmt: skip
     return root, audit
 
@@ -187,7 +191,7 @@ def test_findings_decide_what_stays(audited, tmp_path):
     assert left("blurred", drop=["blurred"]) == everything - {"soft.png", "pair-1.png"}
     best = everything - {"small.png", "pair-1.png", "twin-b.png"}
     assert left("near", drop=["near-duplicate"]) == best
-    assert left("both", drop=["near-duplicate", "blurred"]) == best - {"soft.png"}
+    assert left("both", drop=["near_duplicate", "blurred"]) == best - {"soft.png"}
     assert left("keep", keep=["near-duplicate"]) == everything - {"soft.png", "pair-1.png"}
     assert left("keep-blurred", keep=["blurred"]) == best
     reasons = dict(clean(root, tmp_path / "again", audit=audit, drop=["near-duplicate"]).dropped)
@@ -216,7 +220,8 @@ def test_recipes_in_a_file_and_dry_run(audited, tmp_path, capsys, fails):
     }.items():  # fmt: skip
         (tmp_path / "bad.toml").write_text(bad)
         assert said in fails("clean", root, "-o", tmp_path / "o", "--recipe", tmp_path / "bad.toml")
-    assert "Did you mean blurred?" in fails("clean", root, "-o", tmp_path / "o", "--audit", audit, "--drop", "blured")
+    assert main(["clean", str(root), "-o", str(tmp_path / "typo"), "--audit", str(audit), "--drop", "blured"]) == 0
+    assert "No picture was found to be 'blured'. Did you mean blurred?" in capsys.readouterr().out
     assert "needs an audit" in fails("clean", root, "-o", tmp_path / "o", "--drop", "blurred")
     assert "nothing to do" in fails("clean", root, "-o", tmp_path / "o")
     assert "has no pictures.parquet" in fails("clean", root, "-o", tmp_path / "o", "--audit", root)

@@ -35,7 +35,7 @@ import numpy as np
 from ganforge.config import read_toml, to_toml
 from ganforge.data import compare, filters, history, noise
 from ganforge.data.decode import decode, probe
-from ganforge.data.findings import Findings
+from ganforge.data.findings import GROUPED, Findings
 from ganforge.data.sources import EXTENSIONS, Entry, Skip, is_picture, open_source
 from ganforge.errors import DataError, GanforgeError, InputError, did_you_mean
 from ganforge.images import Pixels, as_image, write_png
@@ -78,6 +78,7 @@ class Cleaned:
     unreadable: int = 0
     """How many of the dropped ones are pictures that cannot be used."""
     notes: list[str] = field(default_factory=list)
+    """Sentences that the user should read."""
 
 
 def make_recipe(
@@ -140,7 +141,7 @@ def clean(
         raise InputError(f"{out} lies inside {path}. Choose a place beside it.")
     entries = list(open_source(path).entries())
     partial = _partial(out, what, path, entries, found)
-    made = Cleaned(out)
+    made = Cleaned(out, notes=found.unknown((*what.drop, *what.keep)) if found else [])
     try:
         done = _work(entries, what, found, partial, progress)
         made.changed = sum(row["changed"] for row in done if row["out"])
@@ -282,12 +283,14 @@ def _targets(names: list[str]) -> dict[str, str]:
 
 def _left_out(found: Findings, what: Recipe, entries: list[Entry], pool: ThreadPoolExecutor) -> dict[str, str]:
     """Reasons by name, from the audit."""
-    out = found.left_out([e.name for e in entries if is_picture(e.name)], what.drop, what.keep)
+    going = found.going(what.drop, what.keep)
+    out = found.left_out([e.name for e in entries if is_picture(e.name)], going)
     by_name = {entry.name: entry for entry in entries}
-    groups = found.groups(out, what.drop, what.keep)
+    groups = found.groups(out, going) if going & GROUPED else []
+    groups = [[name for name in group if name in by_name] for group in groups]
     members = [name for group in groups for name in group]
     quality = dict(zip(members, pool.map(lambda name: _quality(by_name[name]), members), strict=True))
-    for group in groups:
+    for group in filter(None, groups):
         best, *rest = sorted(group, key=lambda name: (*(-number for number in quality[name]), name))
         out |= dict.fromkeys(rest, f"audit: like {best}, which is kept")
     return out

@@ -231,6 +231,8 @@ def _clean(asked: argparse.Namespace) -> int:
         print(f"  left out: {file!r}: {reason}")
     if len(made.dropped) > 20:
         print(f"  … and {len(made.dropped) - 20:,} more; {made.path / 'dropped.csv'} names them all")
+    for note in made.notes:
+        print(f"  {note}")
     print(
         f"{made.path}: {made.changed:,} pictures filtered, {made.copied:,} as they were, {len(made.dropped):,} files left out"
     )
