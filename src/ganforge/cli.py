@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,25 @@ def parser() -> argparse.ArgumentParser:
     collect.add_argument("name", help="digits (needs no network), mnist, fashion-mnist or cifar10")
     collect.add_argument("--out", type=Path, help="folder for the originals (data/NAME)")
     collect.add_argument("--from", dest="source", type=Path, help="a folder that has the original files already")
+
+    clean = verb("clean", "leave out what an audit found, and filter the pictures, into a new folder")
+    clean.add_argument("folder", type=Path, help="the pictures; they are only read")
+    clean.add_argument("-o", "--out", type=Path, help="the folder to make")
+    clean.add_argument("--recipe", type=Path, help="a TOML file of all that follows; --dry-run prints one")
+    clean.add_argument(
+        "--filter", action="append", default=[], metavar="KIND:NAME=VALUE,…",
+        help="such as median:size=3; again for the next one; docs/clean.md lists them",
+    )  # fmt: skip
+    clean.add_argument("--audit", type=Path, help="the folder of an audit; what it rejects is left out")
+    clean.add_argument("--drop", help="findings that go, such as blurred,near-duplicate (of duplicates the best stays)")
+    clean.add_argument("--keep", help="findings that may stay; all others go")
+    clean.add_argument("--preview", type=Path, metavar="PNG", help="only write a sheet of a few, before and after")
+    clean.add_argument(
+        "--reference", type=Path, help="clean pictures of the same names, for PSNR and SSIM in the preview"
+    )
+    clean.add_argument("--pictures", type=int, default=6, help="pictures in the preview (6)")
+    clean.add_argument("--suggest", action="store_true", help="estimate the noise and print a recipe for it")
+    clean.add_argument("--dry-run", action="store_true", help="print the complete recipe and stop")
 
     prepare = verb("prepare", "turn a folder, a zip or a collected set into a store")
     prepare.add_argument("source", type=Path, help="folder or zip; sub-folders are the classes")
@@ -117,7 +136,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 3 stopped and resumable, 4 diverged."""
+    """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 2 done but something was skipped, 3 stopped and resumable, 4 diverged."""
     try:
         return _main(sys.argv[1:] if words is None else words)
     except GanforgeError as error:
@@ -140,15 +159,14 @@ def _main(words: Sequence[str]) -> int:
     overrides = _overrides(rest) if asked.verb == "train" else {}
     if rest and asked.verb != "train":
         raise InputError(f"{asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
-    verbs = {
-        "demo": _demo, "systems": _systems, "collect": _collect, "prepare": _prepare, "show": _show,
+    verbs: dict[str, Callable[[argparse.Namespace], int | None]] = {
+        "demo": _demo, "systems": _systems, "collect": _collect, "clean": _clean, "prepare": _prepare, "show": _show,
         "sample": _sample, "measure": _measure,
     }  # fmt: skip
     if asked.verb == "train":
         _train(asked, overrides)
-    else:
-        verbs[asked.verb](asked)
-    return 0
+        return 0
+    return verbs[asked.verb](asked) or 0
 
 
 def _overrides(words: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -194,6 +212,60 @@ def _collect(asked: argparse.Namespace) -> None:
 
     out = collect(asked.name, asked.out, asked.source, _say)
     print(f"Next: ganforge prepare {out}")
+
+
+def _clean(asked: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ganforge.clean import clean, make_recipe, preview, suggest
+
+    if asked.suggest:
+        recipe, reasons = suggest(asked.folder)
+        print("\n".join(f"# {reason}" for reason in reasons), end=f"\n\n{recipe.to_toml()}" if recipe.filters else "\n")
+        return 0
+    drop, keep = (tuple(filter(None, (asked_ or "").split(","))) for asked_ in (asked.drop, asked.keep))
+    if asked.dry_run:
+        print(make_recipe(asked.recipe, asked.filter, drop, keep).to_toml(), end="")
+        return 0
+    if asked.preview:
+        rows = preview(
+            asked.folder, asked.preview, filters=asked.filter, recipe=asked.recipe, reference=asked.reference,
+            pictures=asked.pictures,
+        )  # fmt: skip
+        print(_table(rows))
+        print(asked.preview)
+        return 0
+    if asked.out is None:
+        raise InputError("clean: name the folder to make with -o; or see --preview, --suggest and --dry-run.")
+    with Console(stderr=True).status("looking") as status:
+        made = clean(
+            asked.folder, asked.out, filters=asked.filter, recipe=asked.recipe, audit=asked.audit, drop=drop, keep=keep,
+            progress=lambda count: status.update(f"{count:,} files"),
+        )  # fmt: skip
+    for file, reason in made.dropped[:20]:
+        print(f"  left out: {file!r}: {reason}")
+    if len(made.dropped) > 20:
+        print(f"  … and {len(made.dropped) - 20:,} more; {made.path / 'dropped.csv'} names them all")
+    for note in made.notes:
+        print(f"  {note}")
+    print(
+        f"{made.path}: {made.changed:,} pictures filtered, {made.copied:,} as they were, {len(made.dropped):,} files left out"
+    )
+    print(f"Next: ganforge prepare {made.path}")
+    return 2 if made.unreadable else 0
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of plain values with the same names, as columns."""
+    cells = [[name.replace("_", " ") for name in rows[0]]]
+    cells += [
+        ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    )
 
 
 def _prepare(asked: argparse.Namespace) -> None:

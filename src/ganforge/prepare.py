@@ -23,10 +23,10 @@ from typing import Any
 import torch
 
 from ganforge.data import history, parts
-from ganforge.data.convert import Plan, convert_part, is_picture, readable
+from ganforge.data.convert import Plan, convert_part
 from ganforge.data.decode import probe
 from ganforge.data.parts import Sides, finished
-from ganforge.data.sources import Entry, Part, Skip, Source, open_source
+from ganforge.data.sources import Entry, Part, Skip, Source, is_picture, open_source
 from ganforge.data.store import Store
 from ganforge.data.transform import FITS
 from ganforge.device import keep_memory
@@ -368,7 +368,7 @@ def _look(
 
 def _spread(source: Source) -> Iterator[Entry]:
     """Up to PROBED entries."""
-    return islice((entry for entry in source.entries() if is_picture(entry)), PROBED)
+    return islice((entry for entry in source.entries() if is_picture(entry.name)), PROBED)
 
 
 def _propose(sizes: list[tuple[int, int]]) -> tuple[int, int]:
@@ -408,7 +408,7 @@ def _listing(portions: list[Any]) -> str:
     """A short hash of the names in the first part."""
     digest = hashlib.sha256(str(len(portions)).encode())
     for entry in portions[0]() if portions else ():
-        digest.update(readable(entry.name).encode() + b"\0")
+        digest.update(entry.name.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from ganforge.data.parts import Meta, PartWriter, Sides, join
 from ganforge.data.store import Store
-from ganforge.images import ImageSpec
+from ganforge.images import ImageSpec, Pixels
 from ganforge.run import Run
 from ganforge.sample import sample
 from ganforge.train import train
@@ -21,21 +22,30 @@ from ganforge.train import train
 def make_store(path: Path, spec: ImageSpec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
     """A small store of blurred noise whose brightness follows its class: real enough to learn from in a few steps."""
     rng = np.random.default_rng(seed)
+    pictures, metas = [], []
+    for n in range(count):
+        label = n % len(spec.classes) if spec.classes else 0
+        coarse = rng.integers(0, 128, (4, 4, spec.channels)) + 30 * label
+        rows, columns = np.arange(spec.height) * 4 // spec.height, np.arange(spec.width) * 4 // spec.width
+        pictures.append(coarse[rows][:, columns].clip(0, 255).astype(np.uint8))
+        metas.append(Meta(f"{n}.png", spec.classes[label] if spec.classes else None, "train" if n % 5 else "heldout"))
+    return store_of(path, spec, np.stack(pictures), metas, shards, folds)
+
+
+def store_of(
+    path: Path, spec: ImageSpec, pictures: Pixels, metas: Sequence[Meta], shards: int = 1, folds: int = 0
+) -> Store:
+    """A store of these pictures, (N, H, W, C) uint8, in so many shards."""
     work = path.with_name(f".{path.name}.parts")
-    made = [work / f"{n}" for n in range(shards)]
-    for part, numbers in zip(made, np.array_split(np.arange(count), shards), strict=True):
+    parts = [work / f"{n}" for n in range(shards)]
+    for part, numbers in zip(parts, np.array_split(np.arange(len(pictures)), shards), strict=True):
         with PartWriter(part, spec) as writer:
             for n in numbers:
-                label = int(n) % len(spec.classes) if spec.classes else 0
-                coarse = rng.integers(0, 128, (4, 4, spec.channels)) + 30 * label
-                rows, columns = np.arange(spec.height) * 4 // spec.height, np.arange(spec.width) * 4 // spec.width
-                picture = np.ascontiguousarray(coarse[rows][:, columns].clip(0, 255).astype(np.uint8))
-                split = "heldout" if n % 5 == 0 else "train"
-                name = spec.classes[label] if spec.classes else None
-                digest = hashlib.sha256(picture.data).digest()
-                meta = Meta(f"{n}.png", name, split, spec.height, spec.width, digest, digest)
-                writer.add([picture], [meta])
-    join(made, path, spec, {"source": "ganforge.testing", "fit": "none"}, Sides(folds=folds))
+                meta = metas[n]
+                meta.height, meta.width = spec.height, spec.width
+                meta.sha256 = meta.pixels_sha256 = hashlib.sha256(np.ascontiguousarray(pictures[n]).data).digest()
+                writer.add([pictures[n]], [meta])
+    join(parts, path, spec, {"source": "ganforge.testing", "fit": "none"}, Sides(folds=folds))
     shutil.rmtree(work)
     return Store(path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ import numpy as np
 
 from ganforge.data.decode import decode, fit_channels
 from ganforge.data.parts import Meta, PartWriter, finished
-from ganforge.data.sources import EXTENSIONS, Entry, Part, Skip
+from ganforge.data.sources import Entry, Part, Skip, is_picture
 from ganforge.data.transform import fit, stretch
 from ganforge.images import ImageSpec, Pixels, spec_from
 
@@ -101,7 +100,7 @@ def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[M
     metas: list[Meta] = []
     run: list[tuple[Pixels, Meta]] = []
     for entry in chunk:
-        meta = Meta(readable(entry.name), entry.label, entry.split)
+        meta = Meta(entry.name, entry.label, entry.split)
         metas.append(meta)
         try:
             pixels = _decode(entry, meta, plan)
@@ -118,7 +117,7 @@ def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[M
 def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
     """One picture in the store's channels and its own size; fills in its row. Raises Skip."""
     spec = plan.spec
-    if not is_picture(entry):
+    if not is_picture(entry.name):
         raise Skip(f"not a picture: {Path(entry.name).suffix} file")
     if spec.classes and entry.label is None:
         raise Skip("no label")
@@ -142,14 +141,3 @@ def _fit(run: list[tuple[Pixels, Meta]], plan: Plan) -> list[Pixels]:
     for picture, (_, meta) in zip(pictures, run, strict=True):
         meta.pixels_sha256 = hashlib.sha256(picture.data).digest()
     return pictures
-
-
-def is_picture(entry: Entry) -> bool:
-    """By its suffix; pictures out of a binary file have none."""
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a Path costs more than the rest of this)
-    return not suffix or suffix in EXTENSIONS
-
-
-def readable(name: str) -> str:
-    """A file's name as UTF-8 can hold it; bytes that are none appear as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()

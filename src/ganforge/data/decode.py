@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zlib
 
 import numpy as np
 import simplejpeg
@@ -17,6 +18,7 @@ _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+_PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"fdAT"}
 _PLAIN = {"Gray", "RGB", "YCbCr"}
 _DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
 
@@ -50,6 +52,8 @@ def decode(
                 if file.format == "JPEG" and image.mode in ("RGB", "L"):
                     size = (width, height) if orientation >= 5 else (height, width)
                     return _jpeg(data, image.mode, orientation, channels, short_side), size
+                if file.format == "PNG":
+                    _check_png(data)
                 image.load()
                 if orientation in _TRANSPOSE:
                     image = image.transpose(_TRANSPOSE[orientation])
@@ -72,11 +76,14 @@ def probe(data: bytes) -> tuple[int, int, bool, bool]:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 width, height = image.size
+                _check_size(width, height)  # before the orientation, for which Pillow decodes a whole PNG
                 if _orientation(image) >= 5:
                     width, height = height, width
                 transparent = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
                 grey = image.mode in ("1", "L", "LA", "La") or image.mode in _DEEP
                 return height, width, not grey, transparent
+    except Skip:
+        raise
     except Exception as error:
         raise Skip(str(error)) from None
 
@@ -98,6 +105,18 @@ def _has_exif(jpeg: bytes) -> bool:
             return True
         at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     return True
+
+
+def _check_png(data: bytes) -> None:
+    """Pillow does not compare the checksums of a PNG's pixels, and shows what is left of damaged ones."""
+    place = 8
+    while place + 12 <= len(data):
+        kind, end = data[place + 4 : place + 8], place + 8 + int.from_bytes(data[place : place + 4])
+        if kind == b"IEND":
+            return
+        if kind in _PNG_PIXELS and zlib.crc32(memoryview(data)[place + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            raise Skip(f"damaged: wrong checksum of {kind.decode()}")
+        place = end + 4
 
 
 def _orientation(image: Image.Image) -> int:

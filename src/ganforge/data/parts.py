@@ -113,7 +113,7 @@ class PartWriter:
         self.rows += len(pictures)
         self.dropped += len(metas) - len(pictures)
         if pictures:
-            block = np.stack(pictures)
+            block = np.ascontiguousarray(np.stack(pictures))  # of views, numpy keeps their order in memory
             self.images.write(block.data)
             self.hash.update(block.data)
             for channel, counts in enumerate(self.histogram):

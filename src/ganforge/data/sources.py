@@ -24,7 +24,9 @@ from ganforge.images import Pixels
 EXTENSIONS = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".tga",
 }  # fmt: skip
-SIDE_FILES = {"provenance.csv", "labels.csv", "history.jsonl", "metadata.csv", "metadata.jsonl", "dataset.json"}
+SIDE_FILES = {
+    "provenance.csv", "labels.csv", "dropped.csv", "history.jsonl", "metadata.csv", "metadata.jsonl", "dataset.json",
+}  # fmt: skip
 MAX_FILE_BYTES = 256 << 20
 MAX_IDX_BYTES = 1 << 30
 MAX_ZIP_ENTRIES = 2_000_000
@@ -39,12 +41,14 @@ class Entry:
     """One picture of a source, not read yet."""
 
     name: str
-    """Its path inside the source, with forward slashes."""
+    """Its path inside the source, with forward slashes; bytes that are no UTF-8 are written as \\xff."""
     read: Callable[[], bytes | Pixels]
     """Bytes of an image file, or (H, W, C) uint8 pixels."""
     label: str | None = None
     split: str | None = None
     """`train` or `heldout` where the source itself says so."""
+    path: Path | None = None
+    """The file, where it is one of its own."""
 
 
 class Skip(Exception):
@@ -69,6 +73,12 @@ class Source:
         """All pictures."""
         for part in self.parts(1 << 14):
             yield from part()
+
+
+def is_picture(name: str) -> bool:
+    """By its suffix; pictures out of a binary file have none."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (asked a million times; a Path costs more than the rest)
+    return suffix in ("", ".") or suffix in EXTENSIONS
 
 
 def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Callable[[int], list[Part]]:
@@ -129,7 +139,9 @@ def _files(path: Path, names: list[str], labels: Path | None) -> Source:
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         for name in names[start:stop]:
-            yield Entry(name, lambda name=name: _read_file(path / name), label_of(name), split_of(name))  # type: ignore[misc]
+            file = path / name
+            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+            yield Entry(shown, lambda file=file: _read_file(file), label_of(name), split_of(name), file)  # type: ignore[misc]
 
     return Source(path.name, classes, in_parts(len(names), between), groups)
 
@@ -157,9 +169,10 @@ def _metadata(path: Path) -> dict[str, str] | None:
 
 
 def _walk(root: Path) -> list[str]:
-    """Relative names of all regular files, sorted; links to folders are not followed, so a loop cannot be entered."""
+    """Relative names of all files, sorted; links to folders are not followed, so a loop cannot be entered, but are named."""
     names = []
     for folder, folders, files in os.walk(root, onerror=_cannot_list):
+        files += [f for f in folders if (Path(folder) / f).is_symlink()]
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         relative = Path(folder).relative_to(root).as_posix()
         prefix = "" if relative == "." else relative + "/"
@@ -175,7 +188,7 @@ def _read_file(path: Path) -> bytes:
     try:
         info = path.stat()  # before opening: a pipe would keep us waiting
         if not stat.S_ISREG(info.st_mode):
-            raise Skip("not a regular file")
+            raise Skip("a link to a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file")
         if info.st_size > MAX_FILE_BYTES:
             raise Skip(f"file of {info.st_size >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
         with path.open("rb", buffering=0) as file:

@@ -1,0 +1,79 @@
+"""What an audit found, for those who act on it: `pictures.parquet` and `findings.parquet` in the audit's folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from ganforge.errors import DataError, did_you_mean
+
+GROUPED = {"exact_duplicate", "near_duplicate", "mirrored"}  # about a group of pictures, of which one is to stay
+
+
+class Findings:
+    """An audit's tables in memory. DataError where they are missing or damaged."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.path = path
+        pictures, findings = path / "pictures.parquet", path / "findings.parquet"
+        if not pictures.is_file() or not findings.is_file():
+            raise DataError(
+                f"{path} has no pictures.parquet and findings.parquet. Make them with: ganforge audit FOLDER"
+            )
+        try:
+            rows = pq.read_table(pictures, columns=["file", "verdict", "reasons", "group"]).to_pylist()
+            found = pq.read_table(findings, columns=["file", "code", "severity"]).to_pylist()
+            self.sha256 = hashlib.sha256(pictures.read_bytes() + findings.read_bytes()).hexdigest()
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}. Make the audit again.") from error
+        self.rejected = {r["file"]: ", ".join(r["reasons"] or []) for r in rows if r["verdict"] == "reject"}
+        self.group = {r["file"]: int(r["group"] if r["group"] is not None else -1) for r in rows}
+        self.codes: dict[str, set[str]] = defaultdict(set)
+        self.severity: dict[str, str] = {}
+        for row in found:
+            self.codes[row["file"]].add(row["code"])
+            self.severity[row["code"]] = row["severity"]
+
+    def going(self, drop: Collection[str] = (), keep: Collection[str] = ()) -> set[str]:
+        """The codes that go: those of `drop`, or with `keep` all warnings but these. `near-duplicate` means near_duplicate."""
+        asked = {_code(word) for word in (*drop, *keep)}
+        return asked if not keep else {code for code, how in self.severity.items() if how == "warn"} - asked
+
+    def unknown(self, words: Iterable[str]) -> list[str]:
+        """Sentences about words that no picture has, which may be a mistake in writing."""
+        absent = (word for word in words if _code(word) not in self.severity)
+        return [
+            f"No picture was found to be {word!r}.{did_you_mean(_code(word), sorted(self.severity))}" for word in absent
+        ]
+
+    def left_out(self, names: Iterable[str], going: set[str]) -> dict[str, str]:
+        """Reasons by name for what goes on its own account: rejected, found to be so, or not looked at by the audit."""
+        out = {}
+        for name in names:
+            codes = self.codes.get(name, set()) & going - GROUPED
+            if name not in self.group:
+                out[name] = "not in the audit"
+            elif name in self.rejected:
+                out[name] = f"audit: {self.rejected[name]}"
+            elif codes:
+                out[name] = f"audit: {', '.join(sorted(codes))}"
+        return out
+
+    def groups(self, without: Collection[str], going: set[str]) -> list[list[str]]:
+        """Pictures of which one is to stay, by name: those of a group that have such a finding, and those that have none
+        because the audit took them for the one to keep. `without` are gone already."""
+        members: dict[int, list[str]] = defaultdict(list)
+        for name, group in self.group.items():
+            codes = self.codes.get(name, set()) & GROUPED
+            if group >= 0 and name not in without and (codes & going or not codes):
+                members[group].append(name)
+        return [sorted(group) for group in members.values() if len(group) > 1]
+
+
+def _code(word: str) -> str:
+    return word.strip().replace("-", "_")
