@@ -19,7 +19,7 @@ from ganforge.images import Pixels
 EXTENSIONS = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".tga",
 }  # fmt: skip
-SIDE_FILES = {"provenance.csv", "labels.csv", "history.jsonl"}
+SIDE_FILES = {"provenance.csv", "skipped.csv", "labels.csv", "history.jsonl"}
 MAX_FILE_BYTES = 256 << 20
 MAX_IDX_BYTES = 1 << 30
 MAX_ZIP_ENTRIES = 2_000_000
