@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,14 +58,14 @@ def mix(
     _check_place(folder, recipe)
     collection = Collection(recipe, folder, Path(source) if source else None, progress or (lambda line: None), resolve)
     try:
-        with contextlib.closing(collection.journal), ThreadPoolExecutor(1) as pool:
-            try:
-                asyncio.get_running_loop()
-            except RuntimeError:
-                asyncio.run(collection.work())
-            else:  # a notebook: its loop is running already
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(collection.work())
+        else:  # a notebook: its loop is running already
+            with ThreadPoolExecutor(1) as pool:
                 pool.submit(asyncio.run, collection.work()).result()
-            return collection.finish()
+        return collection.finish()
     except KeyboardInterrupt:
         raise Stopped(f"{folder}: stopped. The same command goes on from here.") from None
     except (OSError, sqlite3.Error) as error:

@@ -23,6 +23,7 @@ from ganforge.errors import DataError, InputError, did_you_mean
 from ganforge.images import write_png
 from ganforge.recipe import Asked, Recipe
 from ganforge.web import lists, public
+from ganforge.web.terms import Failed, Full, Refused
 
 if TYPE_CHECKING:
     from ganforge.web.fetch import Client
@@ -106,7 +107,6 @@ class Collection:
         self.blobs.mkdir(exist_ok=True)
         self.notes: list[str] = []
         self.client: Client | None = None
-        self.empty = False
 
     async def work(self) -> None:
         """All sources, one after another."""
@@ -115,16 +115,24 @@ class Collection:
         async with contextlib.AsyncExitStack() as stack:
             if any(asked.kind in ("list", "api") for asked in self.recipe.sources):
                 self.client = await stack.enter_async_context(self._client())
-            for n, asked in enumerate(self.recipe.sources):
-                self.empty = not self.journal.count("1")
-                pictures = self._open(asked) if asked.kind in ("local", "public") else None
-                await self._list(n, asked, pictures)
-                self.empty = False
-                while self._pick(n, asked):
-                    if pictures:
-                        await self._copy(n, asked, pictures)
-                    elif not await self._fetch(n, asked):
-                        return
+            try:
+                for n, asked in enumerate(self.recipe.sources):
+                    await self._work_off(n, asked)
+            except Full as full:
+                left = self.journal.count("state IN ('new', 'picked')")
+                self.notes.append(f"{full}; {left:,} addresses were not tried")
+                for n in range(len(self.recipe.sources)):
+                    self.journal.settle(n)
+
+    async def _work_off(self, n: int, asked: Asked) -> None:
+        """One source: list it, then rounds until it has enough or nothing is left."""
+        pictures = self._open(asked) if asked.kind in ("local", "public") else None
+        await self._list(n, asked, pictures)
+        while self._pick(n, asked):
+            if pictures:
+                await self._copy(n, asked, pictures)
+            else:
+                await self._fetch(n, asked)
 
     # ----------------------------------------------------------------------------------------------------------- listing
 
@@ -152,8 +160,6 @@ class Collection:
     async def _list_pages(self, n: int, asked: Asked) -> None:
         """Page by page; each is remembered with the place of the next, so that an interruption loses one at most."""
         from ganforge.web import pages
-        from ganforge.web.fetch import Failed
-        from ganforge.web.guard import Refused
 
         assert self.client is not None and asked.api is not None
         place = self.journal.get(f"page/{n}") or pages.first(asked.api)
@@ -272,10 +278,8 @@ class Collection:
         partial.replace(self.blobs / sha256)
         return sha256, kind, len(data)
 
-    async def _fetch(self, n: int, asked: Asked) -> bool:
-        """This round's pictures of a list or API; many at once, a bounded number waiting. False at the limit of bytes."""
-        from ganforge.web.fetch import Full
-
+    async def _fetch(self, n: int, asked: Asked) -> None:
+        """This round's pictures of a list or API; many at once, a bounded number waiting."""
         gate, done, count = asyncio.Semaphore(_WINDOW), 0, self.journal.count("state = 'picked'")
 
         async def one(item: Item) -> None:
@@ -293,17 +297,9 @@ class Collection:
                     await gate.acquire()
                     group.create_task(one(item))
         except ExceptionGroup as group:
-            if not isinstance(group.exceptions[0], Full):
-                raise group.exceptions[0] from None
-            left = self.journal.count("state IN ('new', 'picked')")
-            self.notes.append(f"{group.exceptions[0]}; {left:,} addresses were not tried")
-            return False
-        return True
+            raise group.exceptions[0] from None
 
     async def _fetch_one(self, item: Item) -> None:
-        from ganforge.web.fetch import Failed
-        from ganforge.web.guard import Refused
-
         assert self.client is not None
         partial = self.blobs / f"partial-{item.source}-{item.n}"
         try:
@@ -334,8 +330,10 @@ class Collection:
     # ----------------------------------------------------------------------------------------------------------- the end
 
     def clean(self) -> None:
-        """Leave nothing behind where a mistake ended it before anything was listed."""
-        if self.empty:
+        """Let go of the folder, and leave nothing behind where a mistake ended it before anything was listed."""
+        empty = not self.journal.count("1") and not (self.folder / provenance.NAME).exists()
+        self.journal.close()
+        if empty:
             shutil.rmtree(self.folder / WORK, ignore_errors=True)
             with contextlib.suppress(OSError):
                 self.folder.rmdir()

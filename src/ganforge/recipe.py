@@ -13,7 +13,7 @@ from ganforge.data import licences
 from ganforge.errors import DataError, InputError, did_you_mean
 from ganforge.web.lists import SUFFIXES
 from ganforge.web.public import SETS
-from ganforge.web.settings import Api, Fields, Limits, Paging, Secret
+from ganforge.web.terms import Api, Fields, Limits, Paging, Secret
 
 T = TypeVar("T")
 

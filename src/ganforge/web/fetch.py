@@ -21,8 +21,7 @@ import httpx
 
 from ganforge import __version__, seeds
 from ganforge.web import guard, robots
-from ganforge.web.guard import Refused
-from ganforge.web.settings import Limits
+from ganforge.web.terms import Failed, Full, Limits, Refused
 
 AGENT = "ganforge"
 _CHUNK = 1 << 16
@@ -32,14 +31,6 @@ _LONGEST_DELAY = 30.0
 _MANY_HOSTS = 4096
 _REDIRECTS = {301, 302, 303, 307, 308}
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
-
-
-class Failed(Exception):
-    """Not fetched, but another time it may be: the reason."""
-
-
-class Full(Exception):
-    """The limit on all bytes together is reached."""
 
 
 class _Again(Exception):

@@ -16,6 +16,7 @@ import httpcore
 import httpx
 
 from ganforge.errors import InputError
+from ganforge.web.terms import Refused
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) -> addresses; OSError where there are none."""
@@ -39,24 +40,13 @@ _NETWORKS = [(ipaddress.ip_network(text), kind) for text, kind in _SPECIAL.items
 _GLOBAL6 = ipaddress.ip_network("2000::/3")
 
 
-class Refused(Exception):
-    """Not fetched, and not to be tried again: the reason."""
-
-    def __init__(self, reason: str, status: int | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
-        """The server's status, where it was the server that refused."""
-
-
 def why_not(address: str) -> str | None:
     """Why an IP address is not a public one, such as "loopback", or None where it is. ValueError where it is no address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     for network, kind in _NETWORKS:
         if ip.version == network.version and ip in network:
             return kind
-    if isinstance(ip, ipaddress.IPv6Address) and (
-        ip not in _GLOBAL6 or (int(ip) >> 32) & 0xFFFF_FFFF & ~0x200 == 0x5EFE
-    ):
+    if isinstance(ip, ipaddress.IPv6Address) and (ip not in _GLOBAL6 or (int(ip) >> 32 & 0xFDFF_FFFF) == 0x5EFE):
         return "reserved"  # outside the global range, or ISATAP, which wraps an IPv4 address
     return None
 
@@ -91,10 +81,12 @@ def parse(address: str | httpx.URL, allowed: Hosts) -> httpx.URL:
         port = port_of(url)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise Refused(f"not an address: {error}") from None
-    if not host or not 0 < port < 65536:
-        raise Refused("not an address")
-    if url.scheme != "https" and not (url.scheme == "http" and (host, port) in allowed):
+    if url.scheme not in ("https", "http"):
         raise Refused(f"{url.scheme or 'no scheme'}, where only https is allowed")
+    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) or not 0 < port < 65536:
+        raise Refused("not an address")
+    if url.scheme == "http" and (host, port) not in allowed:
+        raise Refused("http, where only https is allowed")
     if url.userinfo:
         raise Refused("a user name or password in the address")
     if (host, port) not in allowed:
@@ -104,7 +96,7 @@ def parse(address: str | httpx.URL, allowed: Hosts) -> httpx.URL:
 
 def port_of(url: httpx.URL) -> int:
     """The port, also where the address leaves it out."""
-    return url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
+    return {"https": 443, "http": 80}.get(url.scheme, 0) if url.port is None else url.port
 
 
 def _check_host(host: str) -> None:

@@ -10,9 +10,8 @@ import httpx
 
 from ganforge.web import guard
 from ganforge.web.fetch import Client
-from ganforge.web.guard import Refused
 from ganforge.web.lists import Wanted, wanted
-from ganforge.web.settings import Api, Fields
+from ganforge.web.terms import Api, Fields, Refused
 
 MAX_PAGES = 100_000
 Place = dict[str, str]

@@ -1,4 +1,4 @@
-"""What a user can say about fetching: limits, and where an API keeps its pictures. No network here."""
+"""What a user can say about fetching, and how it can end. No network here: nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -80,3 +80,20 @@ class Api:
     secret: Secret
     limit: int
     """Items to list at most."""
+
+
+class Refused(Exception):
+    """Not fetched, and not to be tried again: the reason."""
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        """The server's status, where it was the server that refused."""
+
+
+class Failed(Exception):
+    """Not fetched, but another time it may be: the reason."""
+
+
+class Full(Exception):
+    """The limit on all bytes together is reached."""
