@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,8 +45,12 @@ def read(path: Path) -> Iterator[Wanted]:
 
 
 def wanted(address: Any, label: Any = "", licence: Any = "", author: Any = "") -> Wanted:
-    """What a list or an API says of one picture, whatever types it has there, as text of bounded length."""
-    address, label, licence, author = (_word(value) for value in (address, label, licence, author))
+    """What a list or an API says of one picture, whatever types it has there, as text of bounded length.
+    Some APIs write licences and authors in HTML: its marks are taken out."""
+    address, label = _word(address), _word(label)
+    licence, author = (
+        html.unescape(re.sub(r"<[^<>]*>", "", _word(value)[:4096])).strip() for value in (licence, author)
+    )
     problem = "" if re.match(r"https?://[^\s/]", address, re.IGNORECASE) else "not an address"
     return Wanted(address[: _MAX_LINE // 8], label[:200], licence[:300], author[:300], problem)
 

@@ -34,7 +34,12 @@ async def page(client: Client, api: Api, place: Place) -> tuple[list[Wanted], Pl
     except httpx.InvalidURL as error:
         raise Refused(f"not an address: {error}") from None
     home = (url.scheme, url.host, guard.port_of(url)) == (endpoint.scheme, endpoint.host, guard.port_of(endpoint))
-    answer, final = await client.json(str(url), api.secret.headers() if home else {})
+    try:
+        answer, final = await client.json(str(url), api.secret.headers() if home else {})
+    except Refused as refused:
+        if refused.status in (400, 404) and place != first(api):  # how some APIs say that the pages have ended
+            return [], None
+        raise
     items = at(answer, api.fields.items)
     if isinstance(items, Mapping):
         items = list(items.values())
