@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from ganforge.errors import InputError, did_you_mean
 
@@ -39,6 +40,7 @@ _PORTS = {  # the jurisdictions that have an identifier of their own; the others
 }  # fmt: skip
 
 
+@lru_cache(4096)
 def spdx(text: str | None) -> str | None:
     """The SPDX identifier of a licence as people write it, or None where it is not known for certain.
 

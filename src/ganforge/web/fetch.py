@@ -54,9 +54,11 @@ class Got:
 @dataclass
 class _Host:
     slots: asyncio.Semaphore
+    idle: list[httpcore.AsyncHTTPConnection] = field(default_factory=list)
     rules: asyncio.Task[robots.Rules] | None = None
     delay: float = 0.0
     next_at: float = 0.0
+    closed_until: float = 0.0
     users: int = 0
 
 
@@ -115,13 +117,10 @@ class Client:
         self.agent = f"{AGENT}/{__version__} (collects pictures for a data set{about})"
         self._all = asyncio.Semaphore(limits.at_once)
         self._hosts: dict[tuple[str, str, int], _Host] = {}
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(), max_connections=limits.at_once, keepalive_expiry=5,
-            network_backend=guard.Backend(self.allowed, resolve),
-        )  # fmt: skip
+        self._tls = httpx.create_ssl_context()
+        self._network = guard.Backend(self.allowed, resolve)
 
     async def __aenter__(self) -> Client:
-        await self._pool.__aenter__()
         asyncio.get_running_loop().set_default_executor(
             ThreadPoolExecutor(self.limits.at_once)
         )  # the resolver waits there
@@ -131,7 +130,7 @@ class Client:
         for host in self._hosts.values():
             if host.rules:
                 host.rules.cancel()
-        await self._pool.aclose()
+            await _close(host)
 
     async def save(self, address: str, target: Path, begins: Callable[[bytes], object] | None = None) -> Got:
         """Fetch into `target`. `begins` sees the first bytes and may raise. Raises Refused, Failed, Full, OSError."""
@@ -183,11 +182,13 @@ class Client:
             try:
                 if crawl:
                     await self._ask(host, url)
-                async with self._turn(host, url):
+                async with self._turn(host):
                     secret = headers if _origin(url) == _origin(start) else {}
                     location = await self._one(url, host, sink, {"User-Agent": self.agent, **secret})
             finally:
                 host.users -= 1
+                if not host.users:
+                    await _close(host)
             if location is None:
                 return str(url)
             try:
@@ -209,7 +210,8 @@ class Client:
         try:
             async with (
                 asyncio.timeout(self.limits.seconds),
-                self._pool.stream("GET", where, headers=sent, extensions={"timeout": _timeouts(self.limits.seconds)}) as answer,
+                self._connection(host, where.origin) as connection,
+                connection.stream("GET", where, headers=sent, extensions={"timeout": _timeouts(self.limits.seconds)}) as answer,
             ):  # fmt: skip
                 found = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers]
                 first = dict(reversed(found))
@@ -237,27 +239,51 @@ class Client:
         if status not in _PASSING:
             raise Refused(f"status {status}", status)
         after = _seconds(headers.get("retry-after", ""))
-        host.next_at = max(host.next_at, asyncio.get_running_loop().time() + after)
+        host.closed_until = max(host.closed_until, asyncio.get_running_loop().time() + after)
         if after > self.limits.wait:
             raise Failed(f"status {status}; the host asks to come back in {after:,.0f} seconds")
         raise _Again(f"status {status}", after)
 
+    @contextlib.asynccontextmanager
+    async def _connection(self, host: _Host, origin: httpcore.Origin) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
+        """One that the host has open, or a new one. No pool of httpcore's: it looks through all that it has at every
+        request, which at 32 connections takes longer than a small picture."""
+        connection = None
+        while host.idle and connection is None:
+            connection = host.idle.pop()
+            if connection.has_expired() or not connection.is_idle():
+                await connection.aclose()
+                connection = None
+        connection = connection or httpcore.AsyncHTTPConnection(
+            origin, self._tls, keepalive_expiry=5, network_backend=self._network
+        )
+        try:
+            yield connection
+        finally:
+            if connection.is_idle():
+                host.idle.append(connection)
+            else:
+                await connection.aclose()
+
     def _host(self, url: httpx.URL) -> _Host:
         if len(self._hosts) > _MANY_HOSTS:
-            self._hosts = {origin: host for origin, host in self._hosts.items() if host.users}
+            now = asyncio.get_running_loop().time()
+            self._hosts = {
+                origin: host for origin, host in self._hosts.items() if host.users or host.closed_until > now
+            }
         origin = _origin(url)
         if origin not in self._hosts:
             self._hosts[origin] = _Host(asyncio.Semaphore(self.limits.per_host))
         return self._hosts[origin]
 
     @contextlib.asynccontextmanager
-    async def _turn(self, host: _Host, url: httpx.URL) -> AsyncIterator[None]:
+    async def _turn(self, host: _Host) -> AsyncIterator[None]:
         """Wait until the host may be asked."""
         async with host.slots:
             now = asyncio.get_running_loop().time()
-            at = max(now, host.next_at)
-            if at - now > self.limits.wait + _LONGEST_DELAY:
-                raise Failed(f"{url.host} asks to come back in {at - now:,.0f} seconds")
+            at = max(now, host.next_at, host.closed_until)
+            if host.closed_until - now > self.limits.wait:
+                raise Failed(f"its host asks to come back in {host.closed_until - now:,.0f} seconds")
             delay = min(_LONGEST_DELAY, host.delay)
             host.next_at = at + max(delay, 1 / self.limits.rate if self.limits.rate else 0.0)
             await asyncio.sleep(at - now)
@@ -309,6 +335,11 @@ def _inflated(inflate: Any, chunk: bytes) -> Iterator[bytes]:
         piece = inflate.decompress(chunk, _CHUNK)
         chunk = inflate.unconsumed_tail
         yield piece
+
+
+async def _close(host: _Host) -> None:
+    while host.idle:
+        await host.idle.pop().aclose()
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
