@@ -37,7 +37,7 @@ from ganforge.data.decode import identify
 from ganforge.data.journal import Journal
 from ganforge.data.licences import is_among, spdx, wanted
 from ganforge.data.sources import Skip, open_source
-from ganforge.errors import DataError, InputError
+from ganforge.errors import DataError, InputError, Stopped
 from ganforge.gather import Collected
 from ganforge.prepare import prepare
 from ganforge.web import guard, lists, robots
@@ -541,6 +541,28 @@ def test_other_settings_are_another_folder_and_other_limits_are_not(tmp_path, si
     (tmp_path / "list.txt").write_text(site.url("/p/2.png"))
     with pytest.raises(InputError, match="other sources"):
         mix([tmp_path / "recipe.toml"], tmp_path / "o")
+
+
+def test_stopped_while_the_pictures_are_put_in_place(tmp_path, monkeypatch):
+    local = folder_of(tmp_path / "mine", {"cat": range(4), "dog": range(10, 14)})
+    plain, moves = Path.replace, []
+
+    def replace(self: Path, target: Path) -> Path:
+        moves.append(target)
+        done = plain(self, target)
+        if len(moves) == 8 + 3:  # into the blobs, then three into their places
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(Stopped):
+        mix([local], tmp_path / "o")
+    monkeypatch.undo()
+    assert mix([local], tmp_path / "o").kept == {"mine": 8}
+    assert {path.read_bytes() for path in (tmp_path / "o").rglob("*.png")} == {
+        path.read_bytes() for path in local.rglob("*.png")
+    }
+    assert len(table(tmp_path / "o" / "provenance.csv")) == 8
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -228,7 +228,7 @@ class Client:
         except TimeoutError:
             raise Failed(f"not finished after {self.limits.seconds:g} seconds") from None
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
-            reason = str(error) or type(error).__name__
+            reason = str(error).rstrip(".") or type(error).__name__
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 raise Failed(f"its certificate is not valid: {error.__cause__.verify_message}") from None
             raise _Again(reason) from None
