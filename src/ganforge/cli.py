@@ -31,10 +31,24 @@ def parser() -> argparse.ArgumentParser:
 
     verb("systems", "the generators that there are")
 
-    collect = verb("collect", "fetch a public set: digits, mnist, fashion-mnist, cifar10")
-    collect.add_argument("name", help="digits (needs no network), mnist, fashion-mnist or cifar10")
-    collect.add_argument("--out", type=Path, help="folder for the originals (data/NAME)")
-    collect.add_argument("--from", dest="source", type=Path, help="a folder that has the original files already")
+    collect = verb("collect", "gather originals: public sets, folders, zips, lists of addresses, APIs")
+    collect.add_argument(
+        "sources", nargs="+", metavar="SOURCE",
+        help="digits, mnist, fashion-mnist, cifar10, a folder, a zip, a list (CSV, TXT, Parquet) or a recipe (TOML)",
+    )  # fmt: skip
+    collect.add_argument("-o", "--out", type=Path, help="folder for the originals (data/NAME)")
+    collect.add_argument("--from", dest="source", type=Path, help="a folder that has a public set's files already")
+    collect.add_argument("--pictures", action="store_true", help="a public set alone as PNG files, too")
+    collect.add_argument("--cap", type=int, help="pictures of one source at most")
+    collect.add_argument("--cap-per-class", type=int, help="pictures of one class at most, over all sources")
+    collect.add_argument("--total", type=int, help="pictures in all, shared out among the sources")
+    collect.add_argument("--seed", type=int, help="decides which pictures a cap leaves out (0)")
+    collect.add_argument("--licence", help="licences that are allowed, such as cc0,cc-by (all)")
+    collect.add_argument("--unknown-rights", help="apart (default: a folder beside), leave-out or mix")
+    collect.add_argument(
+        "--allow-host", action="append", help="HOST[:PORT] that may be private and without TLS: an intranet, a test"
+    )
+    collect.add_argument("--contact", help="e-mail or web address that is told to the servers")
 
     clean = verb("clean", "leave out what an audit found, and filter the pictures, into a new folder")
     clean.add_argument("folder", type=Path, help="the pictures; they are only read")
@@ -136,7 +150,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 2 done but something was skipped, 3 stopped and resumable, 4 diverged."""
+    """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 2 done but something was
+    skipped, 3 stopped and resumable, 4 diverged."""
     try:
         return _main(sys.argv[1:] if words is None else words)
     except GanforgeError as error:
@@ -207,11 +222,32 @@ def _systems(asked: argparse.Namespace) -> None:
         print(models.describe(name))
 
 
-def _collect(asked: argparse.Namespace) -> None:
-    from ganforge.collect import collect
+def _collect(asked: argparse.Namespace) -> int:
+    from rich.console import Console
 
-    out = collect(asked.name, asked.out, asked.source, _say)
-    print(f"Next: ganforge prepare {out}")
+    from ganforge.collect import collect, is_public, mix
+
+    names = ("cap", "cap_per_class", "total", "seed", "licence", "unknown_rights", "allow_host", "contact")
+    options = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
+    if is_public(asked.sources) and not options and not asked.pictures:
+        print(f"Next: ganforge prepare {collect(asked.sources[0], asked.out, asked.source, _say)}")
+        return 0
+    with Console(stderr=True).status("looking") as status:
+        made = mix(asked.sources, asked.out, source=asked.source, progress=status.update, **options)
+    for reason, count in list(made.reasons.items())[:8]:
+        print(f"  skipped {count:,}: {reason}")
+    for note in made.notes:
+        print(f"  {note}")
+    if made.apart:
+        print(f"  {made.apart}: {made.apart_count:,} pictures whose rights are unknown")
+    parts = ", ".join(f"{name} {count:,}" for name, count in made.kept.items())
+    print(
+        f"{made.folder}: {sum(made.kept.values()):,} pictures ({parts}), {made.duplicates:,} duplicates left out, {made.skipped:,} skipped"
+        + (f" (see {made.folder / 'skipped.csv'})" if made.skipped else "")
+    )
+    if any(made.kept.values()):
+        print(f"Next: ganforge prepare {made.folder}")
+    return 2 if made.skipped or made.unfinished else 0
 
 
 def _clean(asked: argparse.Namespace) -> int:

@@ -1,235 +1,92 @@
-"""Public data sets as they were published: a folder of originals with `provenance.csv` beside them."""
+"""Public sets, folders, zips, lists of addresses and APIs -> one folder of originals with `provenance.csv`."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import os
-import shutil
-import tarfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from ganforge import recipe as recipes
+from ganforge.errors import DataError, InputError, Stopped
+from ganforge.gather import WORK, Collected, Collection, Say, originals
+from ganforge.recipe import Recipe
+from ganforge.web import public
 
-from ganforge.errors import DataError, InputError, did_you_mean
-from ganforge.images import write_png
-
-_TIMEOUT = 30
-
-
-@dataclass(frozen=True)
-class Part:
-    """One published file."""
-
-    name: str
-    md5: str
-    size: int
+if TYPE_CHECKING:
+    from ganforge.web.guard import Resolve
 
 
-@dataclass(frozen=True)
-class PublicSet:
-    """Where a set was published, and how to know its files."""
+def collect(
+    name: str | Path | Sequence[str | Path], out: str | Path | None = None, source: str | Path | None = None,
+    say: Say | None = None, **options: Any,
+) -> Path:  # fmt: skip
+    """Collect into the folder `out` (`data/NAME` by default) and return it.
 
-    what: str
-    licence: str
-    author: str
-    mirrors: tuple[str, ...]
-    parts: tuple[Part, ...]
-    inside: tuple[Part, ...] = ()
-    """Members of a published archive; each of them may lie on disk instead of the archive."""
-
-
-SETS = {
-    "digits": PublicSet(
-        "1,797 handwritten digits of 8x8 pixels, embedded in scikit-learn: no network",
-        "CC BY 4.0",
-        "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998",
-        (),
-        (),
-    ),
-    "mnist": PublicSet(
-        "70,000 handwritten digits, 28x28 grey",
-        "CC BY-SA 3.0 (as commonly stated)",
-        "LeCun, Cortes, Burges",
-        ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"),
-        (
-            Part("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873", 9912422),
-            Part("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432", 28881),
-            Part("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3", 1648877),
-            Part("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c", 4542),
-        ),
-    ),
-    "fashion-mnist": PublicSet(
-        "70,000 pieces of clothing, 28x28 grey",
-        "MIT",
-        "Zalando SE",
-        (
-            "https://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        ),
-        (
-            Part("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26421880),
-            Part("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe", 29515),
-            Part("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79", 4422102),
-            Part("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310", 5148),
-        ),
-    ),
-    "cifar10": PublicSet(
-        "60,000 photographs of ten kinds, 32x32 RGB",
-        "none stated by the authors; for research",
-        "Krizhevsky 2009",
-        ("https://www.cs.toronto.edu/~kriz/",),
-        (Part("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", 170052171),),
-        tuple(
-            Part(f"{name}.bin", "", 30_730_000) for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
-        ),
-    ),
-}
-
-
-def collect(name: str, out: str | Path | None = None, source: str | Path | None = None,
-            say: Callable[[str], None] | None = None) -> Path:  # fmt: skip
-    """Put the originals of a public set into the folder `out` (`data/NAME` by default); `source` is a folder that has
-    them already. Each file is checked against its published MD5. Returns the folder; a finished one is left as it is.
+    The name of a public set alone puts its original files there; `source` is a folder that has them already; a finished
+    one is left as it is. Anything else is a mix of sources, see `mix`, which takes `options`.
     """
-    if name not in SETS:
-        raise InputError(f"There is no public set {name!r}.{did_you_mean(name, SETS)}")
-    say = say or (lambda line: None)
-    facts, out = SETS[name], Path(out) if out else Path("data") / name
-    if (out / "provenance.csv").is_file():
-        say(f"{out} is there already.")
-        return out
-    if out.exists() and any(out.iterdir()):
-        raise DataError(f"{out} exists and holds something else. Choose another place with --out.")
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        rows = (
-            _digits(partial, facts)
-            if name == "digits"
-            else _files(name, facts, partial, Path(source) if source else None, say)
+    words = [name] if isinstance(name, (str, Path)) else list(name)
+    if is_public(words) and not options:
+        return originals(
+            str(words[0]), Path(out) if out else Path("data") / str(words[0]), source, say or (lambda line: None)
         )
-        with (partial / "provenance.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["file", "source", "retrieved", "licence", "author", "sha256", "label"])
-            writer.writeheader()
-            writer.writerows(rows)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except OSError as error:
+    return mix(words, out, source=source, progress=say, **options).folder
+
+
+def is_public(words: Sequence[str | Path]) -> bool:
+    """Whether this is one word that is no file: the name of a public set, or a slip of the pen."""
+    word = str(words[0]) if len(words) == 1 else ""
+    return word in public.SETS or (word.isidentifier() and not Path(word).exists())
+
+
+def mix(
+    sources: Sequence[str | Path], out: str | Path | None = None, *, source: str | Path | None = None,
+    progress: Say | None = None, resolve: Resolve | None = None, **options: Any,
+) -> Collected:  # fmt: skip
+    """Collect pictures of several sources into one folder, each original once, named by its own hash.
+
+    `sources` are public sets, folders, zips, lists of addresses and recipes; `options` are those of
+    `ganforge.recipe.Settings`: seed, total, cap, cap_per_class, licence, unknown_rights, allow_host, contact. `source`
+    is a folder that has the files of a public set already. `resolve` replaces the system's resolver of names. The same
+    call again fetches what is missing. Raises InputError, DataError, and Stopped on Ctrl-C.
+    """
+    recipe = recipes.read(sources, options)
+    folder = Path(out) if out else Path("data") / Path(sources[0]).stem
+    _check_place(folder, recipe)
+    collection = Collection(recipe, folder, Path(source) if source else None, progress or (lambda line: None), resolve)
+    try:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(collection.work())
+        else:  # a notebook: its loop is running already
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(asyncio.run, collection.work()).result()
+        return collection.finish()
+    except KeyboardInterrupt:
+        raise Stopped(f"{folder}: stopped. The same command goes on from here.") from None
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
+            f"{folder} cannot be written: {reason}. Free some space or choose another place with --out."
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    say(f"{out}: {facts.what}. Licence: {facts.licence}.")
-    return out
+        collection.clean()
 
 
-def _row(file: str, source: str, facts: PublicSet, sha256: str, label: str = "") -> dict[str, str]:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"file": file, "source": source, "retrieved": now, "licence": facts.licence, "author": facts.author,
-            "sha256": sha256, "label": label}  # fmt: skip
-
-
-def _digits(out: Path, facts: PublicSet) -> list[dict[str, str]]:
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    rows = []
-    for n, (image, label) in enumerate(zip(data.images, data.target, strict=True)):
-        path = out / str(label) / f"{n:04d}.png"
-        path.parent.mkdir(exist_ok=True)
-        write_png(path, np.round(image * (255 / 16)).astype(np.uint8)[..., None])
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        rows.append(_row(path.relative_to(out).as_posix(), "scikit-learn, load_digits", facts, sha256, str(label)))
-    return rows
-
-
-def _files(
-    name: str, facts: PublicSet, out: Path, source: Path | None, say: Callable[[str], None]
-) -> list[dict[str, str]]:
-    if source is not None and not source.is_dir():
-        raise DataError(f"{source} is not a folder. --from takes the folder that holds the original files of {name}.")
-    found = source is not None and facts.inside and all((source / part.name).is_file() for part in facts.inside)
-    rows = []
-    for part in facts.inside if found else facts.parts:
-        target = out / part.name
-        if source is not None:
-            if not (source / part.name).is_file():
-                raise DataError(f"{source} has no {part.name}. It needs: {', '.join(p.name for p in facts.parts)}.")
-            shutil.copyfile(source / part.name, target)
-            place = (source / part.name).resolve().as_uri()
-        else:
-            place = _download(name, part, facts.mirrors, target, say)
-        _check(target, part, place)
-        names = _unpack(target, facts.inside) if target.name.endswith(".tar.gz") else [target]
-        rows += [_row(path.name, place, facts, hashlib.sha256(path.read_bytes()).hexdigest()) for path in names]
-    return rows
-
-
-def _check(path: Path, part: Part, place: str) -> None:
-    if path.stat().st_size != part.size:
-        raise DataError(f"{place} has {path.stat().st_size:,} bytes; the original has {part.size:,}.")
-    if part.md5:
-        with path.open("rb") as file:
-            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if md5 != part.md5:
-            raise DataError(f"{place} is not the original: its MD5 is {md5}, the published one {part.md5}.")
-
-
-def _download(name: str, part: Part, mirrors: tuple[str, ...], target: Path, say: Callable[[str], None]) -> str:
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TimeRemainingColumn
-
-    reason = "no mirror is known"
-    for mirror in mirrors:
-        try:
-            with (
-                urllib.request.urlopen(mirror + part.name, timeout=_TIMEOUT) as answer,
-                target.open("wb") as file,
-                Progress(*Progress.get_default_columns()[:2], DownloadColumn(), TimeRemainingColumn(),
-                         console=Console(stderr=True), transient=True) as bar,
-            ):  # fmt: skip
-                task = bar.add_task(part.name, total=part.size)
-                while chunk := answer.read(1 << 18):
-                    file.write(chunk)
-                    bar.advance(task, len(chunk))
-                    if file.tell() > part.size:
-                        break
-            return mirror + part.name
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            reason = str(getattr(error, "reason", error))
-    raise DataError(
-        f"{name} cannot be fetched ({reason}). Connect to the network and run this again, or put {part.name} into a folder "
-        f"and run: ganforge collect {name} --from FOLDER"
-    )
-
-
-def _unpack(archive: Path, members: tuple[Part, ...]) -> list[Path]:
-    """Exactly the named members, by their last name and declared size; nothing else of the archive is looked at."""
-    wanted = {part.name: part.size for part in members}
-    written = []
-    try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for member in tar:
-                name = member.name.rsplit("/", 1)[-1]
-                if name not in wanted or not member.isreg() or member.size != wanted[name]:
-                    continue
-                data = tar.extractfile(member)
-                assert data is not None
-                target = archive.with_name(name)
-                with target.open("wb") as file:
-                    shutil.copyfileobj(data, file)
-                written.append(target)
-    except tarfile.TarError as error:
-        raise DataError(f"{archive.name} cannot be unpacked: {error}.") from error
-    archive.unlink()
-    if {path.name for path in written} != wanted.keys():
-        raise DataError(f"{archive.name} lacks {', '.join(sorted(wanted.keys() - {p.name for p in written}))}.")
-    return written
+def _check_place(folder: Path, recipe: Recipe) -> None:
+    if (
+        folder.exists()
+        and not (folder / WORK / "journal.sqlite").is_file()
+        and (not folder.is_dir() or any(folder.iterdir()))
+    ):
+        raise DataError(f"{folder} exists and holds something else. Choose another place with --out.")
+    place = folder.resolve()
+    for asked in recipe.sources:
+        if asked.kind == "local" and (place.is_relative_to(asked.path) or asked.path.is_relative_to(place)):
+            raise InputError(
+                f"{folder} and the source {asked.path} lie in each other. Choose another place with --out."
+            )

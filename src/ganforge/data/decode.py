@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import simplejpeg
@@ -21,6 +23,11 @@ _TRANSPOSE = {
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"fdAT"}
 _PLAIN = {"Gray", "RGB", "YCbCr"}
 _DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
+_MAGIC = {
+    "PNG": rb"\x89PNG\r\n\x1a\n", "JPEG": rb"\xff\xd8\xff", "GIF": rb"GIF8[79]a", "WEBP": rb"RIFF....WEBP", "BMP": rb"BM",
+    "TIFF": rb"II\*\0|MM\0\*", "PPM": rb"P[1-6]\s",
+}  # fmt: skip
+_SUFFIX = {"JPEG": "jpg", "TIFF": "tif"}
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit, read from the header before anything is decoded, takes its place
 
@@ -88,9 +95,41 @@ def probe(data: bytes) -> tuple[int, int, bool, bool]:
         raise Skip(str(error)) from None
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        pixels, limit = width * height / 1e6, MAX_PIXELS / 1e6
+def magic(head: bytes) -> str:
+    """The format that a file's first bytes announce, such as "JPEG". Raises Skip where it is none of a picture."""
+    for name, pattern in _MAGIC.items():
+        if re.match(pattern, head, re.DOTALL):
+            return name
+    if not head:
+        raise Skip("empty file")
+    raise Skip("not a picture but a page" if head.lstrip()[:1] == b"<" else "not a picture of a known format")
+
+
+def identify(file: bytes | Path, suffix: str = "", most: int = MAX_PIXELS) -> str:
+    """The suffix that fits a picture's content, such as `jpg`, by its header alone, of `most` pixels at most. Raises Skip.
+
+    TGA, which has no first bytes of its own, is only looked for where the file's own `suffix` says so.
+    """
+    try:
+        with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as data:
+            name = "TGA" if suffix.lower() == ".tga" else magic(data.read(64))
+            data.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(data, formats=[name]) as image:
+                    _check_size(*image.size, most)
+        return _SUFFIX.get(name, name.lower())
+    except Skip:
+        raise
+    except UnidentifiedImageError:
+        raise Skip("not an image that can be read") from None
+    except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
+        raise Skip(f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+
+
+def _check_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
+    if width * height > most:
+        pixels, limit = width * height / 1e6, most / 1e6
         raise Skip(f"{width}x{height} is {pixels:.0f} megapixels, over the limit of {limit:.0f}")
 
 

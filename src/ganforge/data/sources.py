@@ -25,7 +25,7 @@ EXTENSIONS = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".tga",
 }  # fmt: skip
 SIDE_FILES = {
-    "provenance.csv", "labels.csv", "dropped.csv", "history.jsonl", "metadata.csv", "metadata.jsonl", "dataset.json",
+    "provenance.csv", "labels.csv", "dropped.csv", "skipped.csv", "history.jsonl", "metadata.csv", "metadata.jsonl", "dataset.json",
 }  # fmt: skip
 MAX_FILE_BYTES = 256 << 20
 MAX_IDX_BYTES = 1 << 30

@@ -1,0 +1,99 @@
+"""What a user can say about fetching, and how it can end. No network here: nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ganforge.config import setting
+from ganforge.errors import InputError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one collection may cost, and how hard it may press on a host."""
+
+    bytes: int = setting(32 << 20, "bytes of one file", low=1, high=1 << 32)
+    total_bytes: int = setting(100 << 30, "bytes of all files", low=1)
+    seconds: float = setting(60.0, "seconds for one file, from the connection to the last byte", low=0.1, high=3600)
+    pixels: int = setting(64_000_000, "pixels that a picture's header may declare", low=1, high=64_000_000)
+    redirects: int = setting(5, "redirects that are followed", low=0, high=20)
+    tries: int = setting(4, "tries for one file", low=1, high=10)
+    wait: float = setting(60.0, "longest wait in seconds for a host that asks to come back later", low=0, high=3600)
+    rate: float = setting(10.0, "requests a second to one host; 0 for no limit", low=0)
+    per_host: int = setting(4, "requests to one host at the same time", low=1, high=64)
+    at_once: int = setting(32, "requests at the same time", low=1, high=256)
+
+
+@dataclass(frozen=True)
+class Paging:
+    """How the next page is asked for."""
+
+    by: str = setting(
+        "none", "page (1, 2, 3), offset (0, 50, 100), cursor (a word or a table that the answer says) or link (its address)",
+        choices=("none", "page", "offset", "cursor", "link"),
+    )  # fmt: skip
+    parameter: str = setting("page", "the parameter of the page, offset or cursor")
+    start: int = setting(1, "the first page number or offset", low=0)
+    next: str = setting("", "where in the answer the cursor or link stands; without one the pages end")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where in an answer things stand: dotted paths such as data.items, with numbers for places in a list."""
+
+    items: str = setting("", "the list (or table) of items in an answer; the whole answer where it is empty")
+    address: str = setting("url", "an item's address")
+    label: str = setting("", "an item's label")
+    licence: str = setting("", "an item's licence: a name or an address")
+    author: str = setting("", "an item's author")
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A header whose value stands in the environment; it is sent to the endpoint's own host alone."""
+
+    name: str = setting("Authorization", "the header")
+    variable: str = setting("", "the environment variable")
+    prefix: str = setting("", "what comes before the value, such as 'Bearer '")
+
+    def headers(self) -> dict[str, str]:
+        """The header with its value; InputError where the variable is not set."""
+        if not self.variable:
+            return {}
+        value = os.environ.get(self.variable, "")
+        if not value or not (value.isascii() and value.isprintable()):
+            raise InputError(
+                f"The environment variable {self.variable} is empty. Put the value of the header {self.name} into it."
+            )
+        return {self.name: self.prefix + value}
+
+
+@dataclass(frozen=True)
+class Api:
+    """One API."""
+
+    endpoint: str
+    parameters: tuple[tuple[str, str], ...]
+    paging: Paging
+    fields: Fields
+    secret: Secret
+    limit: int
+    """Items to list at most."""
+
+
+class Refused(Exception):
+    """Not fetched, and not to be tried again: the reason."""
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        """The server's status, where it was the server that refused."""
+
+
+class Failed(Exception):
+    """Not fetched, but another time it may be: the reason."""
+
+
+class Full(Exception):
+    """The limit on all bytes together is reached."""
