@@ -15,6 +15,8 @@ EXACT, NEAR, MIRRORED = 0, 1, 2
 ALIKE = 0.92
 """Correlation of two grey thumbnails, the best over small crops. Of 3,670 photographs of flowers, pairs above are edits or
 neighbouring shots of one scene; from 0.91 down there are different flowers of one kind."""
+MIRROR_RADIUS = 11
+"""Beyond it, round flowers find mirror images of each other."""
 _KEPT = (1.0, 0.985, 0.97, 0.955, 0.94)
 _PORTION = 256
 
@@ -91,7 +93,7 @@ def _near(records: Records, rows: npt.NDArray[np.int64]) -> tuple[Links, Links]:
     phash, mirror = records.phash[rows], records.mirror[rows]
     radius = radius_for(len(rows))
     straight = _by_hash(phash, None, radius)
-    flipped = _by_hash(phash, mirror, radius)
+    flipped = _by_hash(phash, mirror, min(radius, MIRROR_RADIUS))
     known = straight[:, 0] * len(rows) + straight[:, 1]
     flipped = flipped[~np.isin(flipped[:, 0] * len(rows) + flipped[:, 1], known)]
     out = []
