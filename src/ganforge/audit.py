@@ -246,6 +246,9 @@ def _measure(batch: list[tuple[int, Tensor]], part: Part) -> None:
     numbers = checks.measure(thumbnails)
     part.stats[rows] = np.column_stack([*(getattr(numbers, name) for name in STATS[:7]), numbers.colour])
     part.phash[rows], part.mirror[rows], part.grey[rows] = numbers.phash, numbers.mirror, numbers.grey
-    part.findings += checks.of_pixels(rows, numbers)
+    found = checks.of_pixels(rows, numbers)
+    part.findings += [
+        f for f in found if f.code != "border" or not part.facts[f.row].transparent
+    ]  # a cut-out has margins
     total = thumbnails.sum(0, dtype=torch.int32).float()[None]
     part.total += interpolate(total, (64, 64), mode="area")[0].permute(1, 2, 0).numpy()

@@ -30,8 +30,9 @@ SUFFIXES = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png"}, "WEBP": {".webp"}, "BMP": {".bmp"}, "GIF": {".gif"},
     "TIFF": {".tif", ".tiff"}, "PPM": {".ppm", ".pgm", ".pbm"}, "TGA": {".tga"},
 }  # fmt: skip
-_FORMATS = ["JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000"]
+_FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000"]
 _REACH = 1 << 17
+Image.init()  # else Pillow knows only five formats until one of them fails
 _LARGE = 4_000_000
 _one_large_picture = threading.Lock()  # a 64-megapixel PNG takes 0.5 GB to decode: never two at once
 
