@@ -15,6 +15,7 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def emoji(folder: Path, out: Path) -> dict[str, Any]:
     bases = [n.removesuffix("_1f3fb") for n in tones["1f3fb"] if n.count("1f3f") == 1]
     wanted = [[f"{base}_{tone}" for tone in tones if f"{base}_{tone}" in group] for base in bases]
     whole = sum(len({group[n] for n in some}) == 1 and group[some[0]] >= 0 for some in wanted)
-    pairs = sum(sum(group[a] == group[b] >= 0 for a, b in zip(some, some[1:], strict=False)) for some in wanted)
+    pairs = sum(sum(group[a] == group[b] >= 0 for a, b in pairwise(some)) for some in wanted)
     return {
         "pictures": len(rows), "transparent": sum("transparent" in row["reasons"] for row in rows),
         "sets of skin tones": len(wanted), "sets in one group": whole,
