@@ -69,7 +69,7 @@ def defects() -> dict[str, tuple[str, bytes]]:
     frames = [photo(4), photo(5)]
     exif = Image.Exif()
     exif[0x0112] = 6
-    deep = Image.fromarray((np.asarray(photo(6).convert("L"), np.uint16) * 257))
+    deep = Image.fromarray(np.asarray(photo(6).convert("L"), np.uint16) * 257)
     broken = bytearray(encoded(photo(7)))
     broken[len(broken) // 2] ^= 0xFF
     return {
@@ -133,7 +133,8 @@ def test_every_code_is_found_where_it_is_and_nowhere_else(made):
     found = reasons(made.path)
     for code, (name, _) in defects().items():
         assert code in found[name], f"{name}: {found[name]}"
-        assert not {n for n, codes in found.items() if code in codes} - {name}, code
+        also = {"moving.gif"} if code == "mode" else set()  # it has a palette
+        assert not {n for n, codes in found.items() if code in codes} - {name} - also, code
     assert "exact_duplicate" in found["again.jpg"] | found["good-00.jpg"]
     assert "label_conflict" in found["also-a-cat.jpg"]
     assert "label_conflict" in found["good-02.jpg"]

@@ -168,7 +168,8 @@ def measure(thumbnails: Tensor) -> Numbers:
 def _to_32(luma: Tensor) -> Tensor:
     side, wanted = luma.shape[-1], hashes.SIDE
     if side > wanted:
-        return _tiles(luma, side // wanted).mean(2).unflatten(2, (wanted, -1)).mean(3)
+        out: Tensor = _tiles(luma, side // wanted).mean(2).unflatten(2, (wanted, -1)).mean(3)
+        return out
     return luma.repeat_interleave(wanted // side, 1).repeat_interleave(wanted // side, 2)
 
 
@@ -196,7 +197,7 @@ def _sharpness_and_noise(luma: Tensor) -> tuple[Values, Values]:
     calmest = np.argpartition(whole, whole.shape[1] // 10, axis=1)[:, : whole.shape[1] // 10 + 1]
     fine, whole = (np.take_along_axis(x, calmest, 1).mean(1) for x in (fine, whole))
     noise = fine * np.minimum(fine / whole, 1) ** 2
-    return top_curve / np.maximum(top_step, 2.0), noise.astype(np.float32)
+    return (top_curve / np.maximum(top_step, 2.0)).astype(np.float32), noise.astype(np.float32)
 
 
 def _means(x: Tensor, block: int) -> Values:
@@ -209,7 +210,8 @@ def _tiles(x: Tensor, block: int) -> Tensor:
     """(N, H, W) -> (N, rows of blocks, block, W cut to whole blocks). To reduce lines first is several times as fast as
     to pool."""
     rows, columns = x.shape[1] // block, x.shape[2] // block
-    return x[:, : rows * block, : columns * block].unflatten(1, (rows, block))
+    tiles: Tensor = x[:, : rows * block, : columns * block].unflatten(1, (rows, block))
+    return tiles
 
 
 def _part(blocks: Tensor, share: float) -> Values:
@@ -268,5 +270,5 @@ def of_pixels(rows: Sequence[int], numbers: Numbers) -> list[Finding]:
     return [
         Finding(rows[n], code, float(values[n]), words.format(values[n]))
         for code, holds, values, words in tests
-        for n in np.flatnonzero(holds)
+        for n in np.flatnonzero(holds).tolist()
     ]

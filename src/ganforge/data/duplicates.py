@@ -163,7 +163,8 @@ def _windows() -> npt.NDArray[np.float32]:
 def _normal(pictures: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     centred = pictures - pictures.mean((1, 2), keepdims=True)
     length = np.sqrt((centred * centred).sum((1, 2), keepdims=True))
-    return centred / np.maximum(length, 1e-6)
+    out: npt.NDArray[np.float32] = centred / np.maximum(length, 1e-6)
+    return out
 
 
 def _keepers(group: npt.NDArray[np.int64], area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

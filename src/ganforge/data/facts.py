@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -32,6 +33,7 @@ SUFFIXES = {
 }  # fmt: skip
 _FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000"]
 _REACH = 1 << 17
+_PNG = b"\x89PNG\r\n\x1a\n"
 Image.init()  # else Pillow knows only five formats until one of them fails
 _LARGE = 4_000_000
 _one_large_picture = threading.Lock()  # a 64-megapixel PNG takes 0.5 GB to decode: never two at once
@@ -112,6 +114,8 @@ def _decode(data: bytes, facts: Facts) -> Pixels:
             _check_size(facts.width, facts.height)
             if facts.mode:  # no need of Pillow, whose opening costs as much as decoding a small picture
                 return _jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE)
+    if data[:8] == _PNG:
+        _check_sums(data)
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         facts.width, facts.height = image.size
         facts.format, facts.mode = {"MPO": "JPEG"}.get(image.format or "", image.format or ""), image.mode
@@ -141,8 +145,7 @@ def _pixels(image: Image.Image, facts: Facts) -> Pixels:
         image = image.transpose(_TRANSPOSE[facts.orientation])
     if image.mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        low = image.getextrema()[3][0]  # type: ignore[index]
-        facts.transparent = bool(low < 255)
+        facts.transparent = bool(np.asarray(image.getchannel("A")).min(initial=255) < 255)
         return _over_white(image)
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))[..., None]
@@ -176,6 +179,18 @@ def _frames(image: Image.Image) -> int:
     return frames
 
 
+def _check_sums(data: bytes) -> None:
+    """Compare the CRC of a PNG's chunks: Pillow leaves out that of the pixels, and shows a damaged picture as a good one."""
+    view, at = memoryview(data), len(_PNG)
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
+        if end + 4 <= len(data) and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise ValueError(f"the checksum of its chunk {data[at + 4 : at + 8].decode('latin-1')} does not fit")
+        if data[at + 4 : at + 8] == b"IEND":
+            return
+        at = end + 4
+
+
 def _other_profile(block: bytes) -> bool:
     """Whether the bytes of a profile, or the head of a JPEG, hold one that does not call itself sRGB."""
     if block[:3] == b"\xff\xd8\xff":
@@ -186,7 +201,7 @@ def _other_profile(block: bytes) -> bool:
 
 def _cut_short(data: bytes, said: str) -> bool:
     """Whether a file that could not be decoded lacks its end, by its own marks or by what its decoder said."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
+    if data[:8] == _PNG:
         return b"IEND" not in data[-64:]
     if data[:3] == b"\xff\xd8\xff":
         return b"\xff\xd9" not in data[-64:]
