@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge import run as _run
+from ganforge.audit import audit
 from ganforge.clean import clean
 from ganforge.collect import collect
 from ganforge.data.store import Store
@@ -76,4 +77,4 @@ def measure(run: str | Path | _run.Run, store: Store | None = None, samples: int
     return _measure(run if isinstance(run, _run.Run) else Run(run), store, samples)
 
 
-__all__ = ["Run", "Store", "clean", "collect", "demo", "measure", "prepare", "sample", "show", "train"]
+__all__ = ["Run", "Store", "audit", "clean", "collect", "demo", "measure", "prepare", "sample", "show", "train"]

@@ -69,6 +69,18 @@ def parser() -> argparse.ArgumentParser:
     clean.add_argument("--suggest", action="store_true", help="estimate the noise and print a recipe for it")
     clean.add_argument("--dry-run", action="store_true", help="print the complete recipe and stop")
 
+    audit = verb("audit", "look at every picture of a folder, a zip or a store, and say what is wrong with it")
+    audit.add_argument("source", type=Path, nargs="?", help="folder, zip or store; it is only read")
+    audit.add_argument("-o", "--out", type=Path, help="folder for tables and page (audits/NAME)")
+    audit.add_argument("--labels", type=Path, help="CSV with the columns file and label, instead of sub-folders")
+    audit.add_argument(
+        "--features", action="store_true", help="train a small network and name pictures unlike the others"
+    )
+    audit.add_argument("--ocr", action="store_true", help="mark pictures with text; needs Tesseract")
+    audit.add_argument("--seed", type=int, default=0, help="of the random sheet (0)")
+    audit.add_argument("--overwrite", action="store_true", help="replace an older audit")
+    audit.add_argument("--diff", type=Path, nargs=2, metavar=("OLD", "NEW"), help="compare two audits instead")
+
     prepare = verb("prepare", "turn a folder, a zip or a collected set into a store")
     prepare.add_argument("source", type=Path, help="folder or zip; sub-folders are the classes")
     prepare.add_argument("-o", "--out", type=Path, help="the store to make (stores/NAME)")
@@ -175,7 +187,7 @@ def _main(words: Sequence[str]) -> int:
     if rest and asked.verb != "train":
         raise InputError(f"{asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
     verbs: dict[str, Callable[[argparse.Namespace], int | None]] = {
-        "demo": _demo, "systems": _systems, "collect": _collect, "clean": _clean, "prepare": _prepare, "show": _show,
+        "demo": _demo, "systems": _systems, "collect": _collect, "audit": _audit, "clean": _clean, "prepare": _prepare, "show": _show,
         "sample": _sample, "measure": _measure,
     }  # fmt: skip
     if asked.verb == "train":
@@ -302,6 +314,42 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
         "  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True)))
         for row in cells
     )
+
+
+def _audit(asked: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    if (asked.source is None) == (asked.diff is None):
+        raise InputError("audit: name a folder, a zip or a store, or two audits with --diff OLD NEW.")
+    if asked.diff:
+        return _audit_diff(*asked.diff)
+    from ganforge.audit import audit
+
+    with Console(stderr=True).status("looking") as status:
+        made = audit(
+            asked.source, asked.out, labels=asked.labels, features=asked.features, ocr=asked.ocr, seed=asked.seed,
+            overwrite=asked.overwrite, progress=status.update,
+        )  # fmt: skip
+    for code, count in made.findings.items():
+        print(f"  {made.summary['severities'][code]:8} {code:16} {count:>9,}")
+    verdicts = ", ".join(f"{count:,} {name}" for name, count in made.verdicts.items())
+    print(f"{made.path}: {made.pictures:,} files: {verdicts}")
+    print(f"Look at: {made.path / 'report.html'}")
+    return 2 if made.unreadable else 0
+
+
+def _audit_diff(old: Path, new: Path) -> int:
+    from ganforge.audit_tables import compare, shown
+
+    found = compare(old, new)
+    for name in found.appeared:
+        print(f"  appeared  {shown(name)}")
+    for name in found.vanished:
+        print(f"  vanished  {shown(name)}")
+    for name, before, after in found.changed:
+        print(f"  changed   {shown(name)}: {before} -> {after}")
+    print(f"{len(found.appeared):,} appeared, {len(found.vanished):,} vanished, {len(found.changed):,} changed")
+    return 0
 
 
 def _prepare(asked: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,20 +188,23 @@ def _splits(paths: list[Path]) -> dict[Path, str]:
 
 
 def from_store(path: Path) -> Source:
-    """A finished store as a source; its sides stand, what was set aside is left out."""
+    """A finished store as a source, under the names of the original files; its sides stand, what was set aside is left out."""
     store = Store(path)
+    table = pq.read_table(path / "meta.parquet", columns=["row", "file"])
+    names = dict(zip(table["row"].to_pylist(), table["file"].to_pylist(), strict=True))
     rows = np.flatnonzero(store.splits != ASIDE)
     words = {TRAIN: "train", HELDOUT: "heldout"}
 
     def between(start: int, stop: int) -> Iterator[Entry]:
-        for row in rows[start:stop]:
+        for row in rows[start:stop].tolist():
             label = store.spec.classes[store.labels[row]] if store.labelled else None
-            yield Entry(f"{row:07d}", lambda row=row: _row(store, row), label, words[int(store.splits[row])])  # type: ignore[misc]
+            side = words[int(store.splits[row])]
+            yield Entry(names.get(row) or f"row-{row}", partial(_row, store, row), label, side)
 
     return Source(path.name, store.spec.classes, in_parts(len(rows), between))
 
 
-def _row(store: Store, row: np.int64) -> Pixels:
+def _row(store: Store, row: int) -> Pixels:
     picture: Pixels = store.read(np.array([row]))[0]
     return picture
 

@@ -1,0 +1,210 @@
+"""Bytes of one file -> what its header says, and a thumbnail of its pixels, decoded whole and once.
+
+`prepare` only asks whether a file can be used (`decode.py`); here every peculiarity is noted, and what cannot be used has
+a code. Sizes are read from the header, before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ganforge.data.decode import _DEEP, _TRANSPOSE, _check_size, _deep_grey, _jpeg, _orientation
+from ganforge.data.sources import EXTENSIONS, Skip
+from ganforge.data.transform import resize
+from ganforge.images import Pixels
+
+SIDE = 128
+"""Statistics are taken at this size, about that at which pictures are trained on; smaller pictures keep a smaller power of two."""
+MAX_FRAMES = 1000
+SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png"}, "WEBP": {".webp"}, "BMP": {".bmp"}, "GIF": {".gif"},
+    "TIFF": {".tif", ".tiff"}, "PPM": {".ppm", ".pgm", ".pbm"}, "TGA": {".tga"},
+}  # fmt: skip
+_FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000"]
+_REACH = 1 << 17
+_PNG = b"\x89PNG\r\n\x1a\n"
+Image.init()  # else Pillow knows only five formats until one of them fails
+_LARGE = 4_000_000
+_one_large_picture = threading.Lock()  # a 64-megapixel PNG takes 0.5 GB to decode: never two at once
+
+
+@dataclass
+class Facts:
+    """What one file is. Height and width are upright; `code` says why it cannot be used, with `detail` in words."""
+
+    format: str = ""
+    mode: str = ""
+    height: int = 0
+    width: int = 0
+    frames: int = 1
+    orientation: int = 1
+    profile: bool = False
+    """A colour profile other than sRGB, which training would ignore."""
+    transparent: bool = False
+    code: str = ""
+    detail: str = ""
+
+
+def look(data: bytes | Pixels, name: str) -> tuple[Facts, Tensor | None]:
+    """The facts of one file, and its thumbnail (3, s, s) uint8 over white, or None where it cannot be used.
+
+    s is the largest power of two from 8 to SIDE that the shorter side has; proportions are not kept.
+    """
+    facts = Facts()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pixels = _decode(data, facts) if isinstance(data, bytes) else _array(data, facts)
+            return facts, _thumbnail(pixels)
+    except Skip as skip:
+        facts.code, facts.detail = code_of(skip), str(skip)
+    except UnidentifiedImageError:
+        known = PurePath(name).suffix.lower() in EXTENSIONS
+        facts.code = "not_a_picture"
+        facts.detail = f"a {PurePath(name).suffix} file without the start of one" if known else "no picture format"
+    except MemoryError:
+        facts.code, facts.detail = "too_large", "does not fit into memory"
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        facts.code = "truncated" if _cut_short(bytes(data), said) else "damaged"
+        facts.detail = said
+    return facts, None
+
+
+def code_of(skip: Skip) -> str:
+    """The code of a file that its source or the limits refused."""
+    text = str(skip)
+    return "empty" if text == "empty file" else "too_large" if "over the limit" in text else "unreadable"
+
+
+def suits(name: str, format: str) -> bool:
+    """Whether the suffix of `name` is one of the format's; pictures out of binary files and stores have none."""
+    suffix = PurePath(name).suffix.lower()
+    return not format or format not in SUFFIXES or suffix in SUFFIXES[format]
+
+
+def _array(data: Pixels, facts: Facts) -> Pixels:
+    facts.height, facts.width = data.shape[:2]
+    facts.mode = {1: "L", 3: "RGB", 4: "RGBA"}[data.shape[2]]
+    if facts.mode == "RGBA":
+        facts.transparent = bool(data[..., 3].min(initial=255) < 255)
+        return _over_white(Image.fromarray(np.ascontiguousarray(data)))
+    return data
+
+
+def _decode(data: bytes, facts: Facts) -> Pixels:
+    if not data:
+        raise Skip("empty file")
+    if data[:3] == b"\xff\xd8\xff":
+        facts.profile = _other_profile(data)
+        if b"Exif" not in data[:_REACH]:
+            facts.height, facts.width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            facts.format, facts.mode = "JPEG", {"Gray": "L", "RGB": "RGB", "YCbCr": "RGB"}.get(colours, "")
+            _check_size(facts.width, facts.height)
+            if facts.mode:  # no need of Pillow, whose opening costs as much as decoding a small picture
+                return _jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE)
+    if data[:8] == _PNG:
+        _check_sums(data)
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        facts.width, facts.height = image.size
+        facts.format, facts.mode = {"MPO": "JPEG"}.get(image.format or "", image.format or ""), image.mode
+        _check_size(facts.width, facts.height)
+        facts.orientation = _orientation(image)
+        if facts.orientation >= 5:
+            facts.height, facts.width = facts.width, facts.height
+        if facts.format == "JPEG" and image.mode in ("RGB", "L"):
+            return _jpeg(data, image.mode, facts.orientation, 1 if image.mode == "L" else 3, SIDE)
+        facts.frames = 1 if facts.format == "JPEG" else _frames(image)
+        facts.profile = facts.profile or _other_profile(image.info.get("icc_profile") or b"")
+        if facts.width * facts.height > _LARGE:
+            with _one_large_picture:
+                return _pixels(image, facts)
+        return _pixels(image, facts)
+
+
+def _pixels(image: Image.Image, facts: Facts) -> Pixels:
+    """The first frame, upright, (H, W, 1 or 3); of a large one as few pixels as the thumbnail needs."""
+    image.load()
+    step = max(1, min(image.size) // (4 * SIDE))
+    if image.mode in _DEEP:
+        image = _deep_grey(Image.fromarray(np.asarray(image)[::step, ::step]) if step > 1 else image)
+    elif step > 1 and image.mode in ("L", "RGB", "RGBA"):
+        image = image.reduce(step)
+    if facts.orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[facts.orientation])
+    if image.mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        facts.transparent = bool(np.asarray(image.getchannel("A")).min(initial=255) < 255)
+        return _over_white(image)
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))[..., None]
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _over_white(image: Image.Image) -> Pixels:
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
+
+
+def _thumbnail(pixels: Pixels) -> Tensor:
+    height, width = pixels.shape[:2]
+    side = min(SIDE, max(8, 1 << (min(height, width).bit_length() - 1)))
+    batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    return resize(batch, side, side)[0].expand(3, side, side)
+
+
+def _frames(image: Image.Image) -> int:
+    """Frames or pages, counted no further than MAX_FRAMES."""
+    if image.format in ("WEBP", "PNG", "AVIF"):
+        return int(getattr(image, "n_frames", 1))
+    frames = 1
+    if image.format in ("GIF", "TIFF"):
+        try:
+            while frames < MAX_FRAMES:
+                image.seek(frames)
+                frames += 1
+        except Exception:  # the end, or a damaged frame: only the first one is used
+            pass
+        image.seek(0)
+    return frames
+
+
+def _check_sums(data: bytes) -> None:
+    """Compare the CRC of a PNG's chunks: Pillow leaves out that of the pixels, and shows a damaged picture as a good one."""
+    view, at = memoryview(data), len(_PNG)
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
+        if end + 4 <= len(data) and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise ValueError(f"the checksum of its chunk {data[at + 4 : at + 8].decode('latin-1')} does not fit")
+        if data[at + 4 : at + 8] == b"IEND":
+            return
+        at = end + 4
+
+
+def _other_profile(block: bytes) -> bool:
+    """Whether the bytes of a profile, or the head of a JPEG, hold one that does not call itself sRGB."""
+    if block[:3] == b"\xff\xd8\xff":
+        start = block.find(b"ICC_PROFILE\0", 0, _REACH)
+        block = block[start : start + 4096] if start >= 0 else b""
+    return bool(block) and b"sRGB" not in block and b"s\0R\0G\0B" not in block
+
+
+def _cut_short(data: bytes, said: str) -> bool:
+    """Whether a file that could not be decoded lacks its end, by its own marks or by what its decoder said."""
+    if data[:8] == _PNG:
+        return b"IEND" not in data[-64:]
+    if data[:3] == b"\xff\xd8\xff":
+        return b"\xff\xd9" not in data[-64:]
+    if data[:4] == b"RIFF":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    return any(word in said.lower() for word in ("truncat", "premature", "not enough", "end of", "eof"))

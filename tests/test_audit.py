@@ -1,0 +1,328 @@
+"""The audit: every file ends with a verdict and a reason, and originals stay as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import struct
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, ImageFilter
+
+from ganforge.audit import Audited, audit
+from ganforge.audit_tables import FILES, compare
+from ganforge.cli import main
+from ganforge.data.checks import CODES, SEVERITIES
+from ganforge.data.sources import MAX_FILE_BYTES
+from ganforge.prepare import prepare
+
+BY_HAND = {"unreadable", "text", "outlier"}  # codes that have a test of their own below
+
+
+def photo(seed: int, height: int = 128, width: int = 128) -> Image.Image:
+    """Something with the spectrum of a photograph and a few sharp edges."""
+    rng = np.random.default_rng(seed)
+    fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    amplitude = 1 / np.maximum(np.hypot(fy, fx), 1 / 256) ** 1.3
+    shape = (3, *amplitude.shape)
+    phase = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    plane = np.fft.irfft2(amplitude * (0.3 * phase + phase[:1]), (height, width))
+    plane = plane / plane.std((1, 2), keepdims=True) * 45 + 128
+    image = Image.fromarray(plane.clip(0, 255).astype(np.uint8).transpose(1, 2, 0).copy())
+    for _ in range(5):
+        y, x = rng.integers(0, (height * 3 // 4, width * 3 // 4))
+        image.paste(tuple(int(v) for v in rng.integers(0, 256, 3)), (x, y, x + width // 5, y + height // 5))
+    return image
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def claims(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims to be large."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+
+
+def defects() -> dict[str, tuple[str, bytes]]:
+    """For each code one file (name, bytes) that has it."""
+    grey = np.random.default_rng(0).normal(0, 30, (128, 128, 1))
+    noisy = (np.asarray(photo(1).filter(ImageFilter.GaussianBlur(2)), float) + grey).clip(0, 255).astype(np.uint8)
+    framed = photo(2)
+    framed.paste((0, 0, 0), (0, 0, 128, 14))
+    framed.paste((0, 0, 0), (0, 114, 128, 128))
+    glass = photo(3).convert("RGBA")
+    glass.putalpha(Image.linear_gradient("L").resize(glass.size))
+    frames = [photo(4), photo(5)]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    deep = Image.fromarray(np.asarray(photo(6).convert("L"), np.uint16) * 257)
+    broken = bytearray(encoded(photo(7)))
+    broken[len(broken) // 2] ^= 0xFF
+    return {
+        "empty": ("empty.png", b""),
+        "not_a_picture": ("page.jpg", b"<html>404</html>"),
+        "too_large": ("bomb.png", claims(1_000_000, 1_000_000)),
+        "truncated": ("cut.jpg", encoded(photo(8), "JPEG")[:-700]),
+        "damaged": ("broken.png", bytes(broken)),
+        "too_small": ("small.png", encoded(photo(9, 12, 14))),
+        "extreme_aspect": ("long.png", encoded(photo(10, 60, 400))),
+        "near_uniform": ("plain.png", encoded(Image.new("RGB", (128, 128), (90, 120, 60)))),
+        "blurred": ("soft.jpg", encoded(photo(11).filter(ImageFilter.GaussianBlur(4)), "JPEG", quality=90)),
+        "noisy": ("noisy.png", encoded(Image.fromarray(noisy))),
+        "dark": ("night.png", encoded(photo(12).point(lambda v: v * 0.15))),
+        "bright": ("fog.png", encoded(photo(13).point(lambda v: 195 + v * 0.2))),
+        "low_contrast": ("flat.png", encoded(photo(14).point(lambda v: 100 + v * 0.15))),
+        "border": ("framed.jpg", encoded(framed, "JPEG", quality=90)),
+        "wrong_suffix": ("really-png.jpg", encoded(photo(15))),
+        "animated": ("moving.gif", encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])),
+        "transparent": ("glass.png", encoded(glass)),
+        "mode": ("deep.png", encoded(deep)),
+        "exif_rotation": ("turned.jpg", encoded(photo(16), "JPEG", exif=exif)),
+        "icc_profile": ("profile.png", encoded(photo(17), icc_profile=b"Display P3" * 20)),
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes with one file a defect, duplicates of several kinds, and twelve good pictures."""
+    root = tmp_path_factory.mktemp("audited") / "set"
+    for label in ("cats", "dogs"):
+        (root / label).mkdir(parents=True)
+    for name, data in defects().values():
+        (root / "cats" / name).write_bytes(data)
+    for n in range(12):
+        (root / ("cats" if n % 2 else "dogs") / f"good-{n:02d}.jpg").write_bytes(
+            encoded(photo(100 + n), "JPEG", quality=92)
+        )
+    good = (root / "dogs" / "good-00.jpg").read_bytes()
+    (root / "dogs" / "again.jpg").write_bytes(good)
+    (root / "cats" / "also-a-cat.jpg").write_bytes((root / "dogs" / "good-02.jpg").read_bytes())
+    (root / "dogs" / "near.jpg").write_bytes(encoded(photo(104).crop((3, 2, 126, 125)), "JPEG", quality=60))
+    (root / "dogs" / "turned-round.png").write_bytes(encoded(photo(106).transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Audited:
+    return audit(folder, tmp_path_factory.mktemp("out") / "audit")
+
+
+def rows(path: Path, name: str = "pictures") -> list[dict[str, object]]:
+    return pq.read_table(path / f"{name}.parquet").to_pylist()
+
+
+def reasons(path: Path) -> dict[str, set[str]]:
+    return {Path(str(row["file"])).name: set(row["reasons"]) for row in rows(path)}  # type: ignore[call-overload]
+
+
+def test_every_code_is_found_where_it_is_and_nowhere_else(made):
+    found = reasons(made.path)
+    for code, (name, _) in defects().items():
+        assert code in found[name], f"{name}: {found[name]}"
+        also = {"moving.gif"} if code == "mode" else set()  # it has a palette
+        assert not {n for n, codes in found.items() if code in codes} - {name} - also, code
+    assert "exact_duplicate" in found["again.jpg"] | found["good-00.jpg"]
+    assert "label_conflict" in found["also-a-cat.jpg"]
+    assert "label_conflict" in found["good-02.jpg"]
+    assert "near_duplicate" in found["near.jpg"]
+    assert "mirrored" in found["turned-round.png"] | found["good-06.jpg"]
+    untouched = [f"good-{n:02d}.jpg" for n in (1, 3, 5, 7, 8, 9, 10, 11)]
+    assert not any(found[name] for name in untouched), {n: found[n] for n in untouched}
+    covered = set().union(*found.values()) | BY_HAND | {"no_label"}
+    assert covered == set(CODES)
+
+
+def test_verdicts_groups_and_columns(made, folder):
+    table = {Path(str(row["file"])).name: row for row in rows(made.path)}
+    for row in table.values():
+        severities = [CODES[code].severity for code in row["reasons"]]
+        assert row["verdict"] in SEVERITIES
+        assert bool(row["reasons"]) == (row["verdict"] != "ok")
+        assert not severities or SEVERITIES.index(row["verdict"]) <= max(map(SEVERITIES.index, severities))
+    assert table["again.jpg"]["group"] == table["good-00.jpg"]["group"] >= 0
+    assert table["near.jpg"]["group"] == table["good-04.jpg"]["group"] >= 0
+    assert [table[n]["mirrored"] for n in ("good-06.jpg", "turned-round.png")].count(True) == 1
+    assert table["good-01.jpg"]["group"] == -1
+    good = (folder / "cats" / "good-01.jpg").read_bytes()
+    assert table["good-01.jpg"]["sha256"] == hashlib.sha256(good).digest()
+    assert (table["good-01.jpg"]["bytes"], table["good-01.jpg"]["format"]) == (len(good), "JPEG")
+    luma = np.asarray(Image.open(io.BytesIO(good)).convert("L"), float)
+    assert abs(table["good-01.jpg"]["brightness"] - luma.mean()) < 1
+    assert abs(table["good-01.jpg"]["contrast"] - luma.std()) < 1
+    assert table["empty.png"]["brightness"] is None
+    assert table["turned.jpg"]["width"] == table["turned.jpg"]["height"] == 128
+    assert table["moving.gif"]["frames"] == 2
+    found = rows(made.path, "findings")
+    assert all(row["remedy"] == CODES[row["code"]].remedy for row in found)
+    assert len((made.path / "findings.csv").read_text("utf-8").splitlines()) == len(found) + 1
+
+
+def test_originals_stay_as_they_are_and_runs_repeat(folder, tmp_path):
+    def state() -> dict[str, tuple[str, int]]:
+        return {
+            str(p): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_mtime_ns)
+            for p in folder.rglob("*") if p.is_file()
+        }  # fmt: skip
+
+    before = state()
+    one, two = audit(folder, tmp_path / "one"), audit(folder, tmp_path / "two")
+    assert state() == before
+    assert rows(one.path) == rows(two.path)
+    assert {p.name for p in tmp_path.iterdir()} == {"one", "two"}
+    assert {p.name for p in one.path.iterdir()} == set(FILES)
+    assert not compare(one.path, two.path)
+
+
+def test_a_zip_and_a_store_are_audited_too(folder, made, tmp_path):
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        for path in sorted(folder.rglob("*.*")):
+            out.write(path, path.relative_to(folder))
+    zipped = audit(archive, tmp_path / "zipped")
+    assert not compare(made.path, zipped.path)
+    store = prepare(folder, tmp_path / "store", resolution=64).store
+    stored = audit(store.path, tmp_path / "stored")
+    assert stored.pictures == len(store)
+    assert stored.unreadable == 0
+    found = reasons(stored.path)
+    assert "exact_duplicate" in found["again.jpg"] | found["good-00.jpg"]
+    assert {row["label"] for row in rows(stored.path)} == {"cats", "dogs"}
+
+
+def test_hostile_names_and_files(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    names = [
+        "a\nb.png",
+        "<script>alert(1)<>.png",
+        "quo'te\".png",
+        "\u202egnp.exe.png",
+        "=1+1.png",
+        os.fsdecode(b"latin-\xe9.png"),
+    ]
+    for n, name in enumerate(names):
+        (root / name).write_bytes(encoded(photo(n)))
+    (root / "words.txt").write_text("no picture")
+    (root / "loop.png").symlink_to(root / "loop.png")
+    (root / "gone.png").symlink_to(root / "nowhere")
+    os.mkfifo(root / "pipe.png")
+    with (root / "huge.png").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    made = audit(root, tmp_path / "out")
+    found = {row["file"]: row for row in rows(made.path)}
+    assert len(found) == len(names) + 5
+    assert found["latin-\\xe9.png"]["verdict"] == "ok"
+    assert found["a\nb.png"]["verdict"] == "ok"
+    for name, code in (
+        ("loop.png", "unreadable"),
+        ("gone.png", "unreadable"),
+        ("pipe.png", "unreadable"),
+        ("huge.png", "too_large"),
+        ("words.txt", "not_a_picture"),
+    ):
+        assert found[name]["reasons"] == [code]
+    page = (made.path / "report.html").read_text("utf-8")
+    assert "<script>alert" not in page
+    assert "\u202e" not in page
+    assert "a\nb" not in page
+    assert not re.search(r"data-name='[^']*quo'te", page)
+    assert page.count("<script") == 1
+    text = (made.path / "findings.csv").read_text("utf-8")
+    assert not re.search(r"(^|,)=1", text, re.M)
+    assert made.unreadable == 4
+
+
+def test_labels_missing(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    for n in range(4):
+        (root / f"{n}.png").write_bytes(encoded(photo(n)))
+    (root / "labels.csv").write_text("file,label\n0.png,a\n1.png,b\n2.png,a\n")
+    found = reasons(audit(root, tmp_path / "out").path)
+    assert found == {"0.png": set(), "1.png": set(), "2.png": set(), "3.png": {"no_label"}}
+
+
+def test_comparing_two_audits(folder, made, tmp_path, capsys):
+    root = tmp_path / "set"
+    for path in sorted(folder.rglob("*.*")):
+        (root / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (root / path.relative_to(folder)).write_bytes(path.read_bytes())
+    (root / "dogs" / "again.jpg").unlink()
+    (root / "cats" / "good-01.jpg").write_bytes(b"")
+    (root / "cats" / "new.png").write_bytes(encoded(photo(500)))
+    new = audit(root, tmp_path / "new")
+    found = compare(made.path, new.path)
+    assert (found.appeared, found.vanished) == (["cats/new.png"], ["dogs/again.jpg"])
+    assert ("cats/good-01.jpg", "ok", "reject (empty)") in found.changed
+    assert main(["audit", "--diff", str(made.path), str(new.path)]) == 0
+    said = capsys.readouterr().out
+    assert "appeared  cats/new.png" in said
+    assert "changed   cats/good-01.jpg: ok -> reject (empty)" in said
+
+
+def test_mistakes_on_the_command_line(folder, tmp_path, fails, capsys, monkeypatch):
+    assert main(["audit", str(folder), "-o", str(tmp_path / "a")]) == 2, "some files could not be read"
+    assert "report.html" in capsys.readouterr().out
+    assert "exists already" in fails("audit", folder, "-o", tmp_path / "a")
+    assert main(["audit", str(folder), "-o", str(tmp_path / "a"), "--overwrite"]) == 2
+    capsys.readouterr()
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    assert "not overwritten" in fails("audit", folder, "-o", tmp_path / "a", "--overwrite")
+    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
+    assert "does not exist" in fails("audit", tmp_path / "nowhere")
+    (tmp_path / "none").mkdir()
+    assert "no files" in fails("audit", tmp_path / "none", "-o", tmp_path / "b")
+    assert "no audit" in fails("audit", "--diff", tmp_path / "a" / "..", tmp_path / "none")
+    assert "--diff" in fails("audit")
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in fails("audit", folder, "-o", tmp_path / "file" / "x")
+    monkeypatch.setitem(sys.modules, "pytesseract", None)
+    assert "ganforge[ocr]" in fails("audit", folder, "-o", tmp_path / "b", "--ocr")
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_page_and_the_summary(made):
+    page = (made.path / "report.html").read_text("utf-8")
+    assert len(page) < 12_000_000
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    for code in made.findings:
+        assert f"id={code} " in page
+    summary = json.loads((made.path / "summary.json").read_text("utf-8"))
+    assert summary["pictures"] == made.pictures == sum(summary["verdicts"].values())
+    assert set(summary["classes"]) == {"cats", "dogs"}
+    assert summary["diversity"]["distinct"] < summary["readable"] < summary["pictures"]
+    assert 20 < summary["diversity"]["bits apart"] < 40
+    assert made.unreadable == 5
+
+
+@pytest.mark.slow
+def test_outliers_by_features(tmp_path):
+    root = tmp_path / "set"
+    rng = np.random.default_rng(0)
+    for label, (low, high) in {"thin": (1, 2), "thick": (7, 9)}.items():
+        (root / label).mkdir(parents=True)
+        for n in range(150):
+            canvas = np.full((32, 32, 3), 230, np.uint8)
+            width, place = rng.integers(low, high + 1), rng.integers(0, 22)
+            canvas[:, place : place + width] = rng.integers(0, 60, 3)
+            Image.fromarray(canvas).save(root / label / f"{n:03d}.png")
+    photo(3, 32, 32).save(root / "thin" / "stranger.png")
+    made = audit(root, tmp_path / "out", features=True)
+    scores = {row["file"]: row["outlier"] for row in rows(made.path)}
+    assert max(scores, key=lambda name: scores[name]) == "thin/stranger.png"
+    assert "outlier" in reasons(made.path)["stranger.png"]
