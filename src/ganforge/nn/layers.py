@@ -1,4 +1,4 @@
-"""Strided convolutions whose weight gradient is fast on a CPU, and spectral normalisation."""
+"""Strided convolutions whose weight gradient is fast on a CPU, batch normalisation by class, and spectral normalisation."""
 
 from __future__ import annotations
 
@@ -138,6 +138,23 @@ def _weight_gradient(large: Tensor, small: Tensor) -> Tensor:
         total = part if total is None else total + part
     assert total is not None
     return total.view(-1, 4, 4, large.shape[1]).permute(0, 3, 1, 2)
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch normalisation whose gain and offset belong to the class (Dumoulin et al. 2017, "A Learned Representation For Artistic
+    Style", eq. 5, for batches). (N, C, H, W) and labels (N,) int64 -> (N, C, H, W)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain, self.offset = nn.Embedding(classes, channels), nn.Embedding(classes, channels)
+        nn.init.ones_(self.gain.weight)
+        nn.init.zeros_(self.offset.weight)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        x = self.norm(x)
+        gain, offset = self.gain(labels).to(x.dtype), self.offset(labels).to(x.dtype)
+        return torch.addcmul(offset[:, :, None, None], gain[:, :, None, None], x)
 
 
 class SpectralNorm(nn.Module):
