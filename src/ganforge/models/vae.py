@@ -82,7 +82,11 @@ class Autoencoder(nn.Module):
 
     def decode(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """(N, Z) -> (N, C, H, W) in [-1, 1]."""
-        x = self.from_latent(with_label(latents, labels, self.classes)).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+        x = (
+            self.from_latent(with_label(latents, labels, self.classes))
+            .unflatten(1, self.grid)
+            .contiguous(memory_format=torch.channels_last)
+        )
         return torch.tanh(crop(self.decoder(x), self.spec))
 
 
