@@ -26,8 +26,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query = self.query(x)
         key, value = (F.max_pool2d(part, 2, ceil_mode=True) for part in (self.key(x), self.value(x)))
-        query, key, value = (part.flatten(2).transpose(1, 2) for part in (query, key, value))  # (N, places, channels)
-        found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        found = found.transpose(1, 2).unflatten(2, x.shape[2:]).contiguous(memory_format=torch.channels_last)
+        query, key, value = (part.flatten(2) for part in (query, key, value))  # (N, channels, places)
+        weights = torch.softmax(query.transpose(1, 2) @ key, 2).to(value.dtype)
+        found = (weights @ value.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
         added: Tensor = self.share.to(x.dtype) * self.out(found)
         return x + added
