@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -23,7 +25,28 @@ SPECS = {
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("name", models.names())
 def test_contract(name, spec, tmp_path):
-    check_system(name, SPECS[spec], tmp_path, TINY)
+    loaded, wanted = models.load(name), SPECS[spec]
+    if loaded.system.needs_labels(loaded.config()):
+        wanted = replace(wanted, classes=("a", "b", "c"))
+    check_system(name, wanted, tmp_path, TINY)
+
+
+LABELLED = ImageSpec(16, 16, 3, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gan", {"conditional": True}),
+        ("dcgan", {"conditional": True}),
+        ("dcgan", {"conditional": True, "discriminator": "classic"}),
+        ("vae", {"conditional": True}),
+        ("cgan", {"condition": "concatenation"}),
+        ("sagan", {"labels": "none"}),
+    ],
+)
+def test_contract_with_and_without_labels(name, settings, tmp_path):
+    check_system(name, LABELLED, tmp_path, {**TINY, **settings})
 
 
 def test_classic_discriminator_and_augmentation(tmp_path):

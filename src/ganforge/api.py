@@ -17,6 +17,7 @@ from ganforge.measure import SAMPLES, Measured
 from ganforge.measure import measure as _measure
 from ganforge.prepare import prepare
 from ganforge.report import write as _report
+from ganforge.sample import Labels
 from ganforge.sample import sample as _sample
 from ganforge.show import show
 from ganforge.train import train as _train
@@ -28,9 +29,9 @@ class Run(_run.Run):
     def __init__(self, path: str | Path) -> None:
         super().__init__(Path(path))
 
-    def sample(self, seeds: Iterable[int] = range(16)) -> Pixels:
-        """One picture a seed: (N, H, W, C) uint8."""
-        return _sample(self, list(seeds))
+    def sample(self, seeds: Iterable[int] = range(16), labels: Labels = None) -> Pixels:
+        """One picture a seed: (N, H, W, C) uint8. Labels, numbers or names of classes: one for all, one a seed, or "all"."""
+        return _sample(self, list(seeds), labels)
 
     def measure(self, store: Store | None = None, samples: int = SAMPLES) -> Measured:
         """Its numbers; see `ganforge.measure`."""
@@ -67,9 +68,9 @@ def train(
     return Run(made.path)
 
 
-def sample(run: str | Path | _run.Run, seeds: Iterable[int] = range(16)) -> Pixels:
-    """One picture a seed: (N, H, W, C) uint8."""
-    return _sample(run if isinstance(run, _run.Run) else Run(run), list(seeds))
+def sample(run: str | Path | _run.Run, seeds: Iterable[int] = range(16), labels: Labels = None) -> Pixels:
+    """One picture a seed: (N, H, W, C) uint8. Labels, numbers or names of classes: one for all, one a seed, or "all"."""
+    return _sample(run if isinstance(run, _run.Run) else Run(run), list(seeds), labels)
 
 
 def measure(run: str | Path | _run.Run, store: Store | None = None, samples: int = SAMPLES) -> Measured:

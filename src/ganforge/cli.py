@@ -131,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("run", type=Path)
     sample.add_argument("--seeds", help="such as 7 or 0-63 or 1,5,9 (0-63)")
     sample.add_argument("--count", type=int, help="how many, from seed 0 on")
+    sample.add_argument("--labels", help="for runs that know classes: 3, or names such as cat,dog, or all")
     sample.add_argument("--each", action="store_true", help="single files instead of one sheet")
     sample.add_argument(
         "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
@@ -444,7 +445,7 @@ def _train(asked: argparse.Namespace, texts: dict[str, dict[str, str]]) -> None:
     print(f"Next: ganforge measure {run.path}")
 
 
-def _seeds(asked: argparse.Namespace) -> list[int]:
+def _seeds(asked: argparse.Namespace, usual: str) -> list[int]:
     if asked.seeds and asked.count is not None:
         raise InputError("sample: say either --seeds or --count.")
     if asked.count is not None:
@@ -452,7 +453,7 @@ def _seeds(asked: argparse.Namespace) -> list[int]:
             raise InputError(f"sample: --count is {asked.count}; it takes 1 to 1,000,000.")
         return list(range(asked.count))
     seeds: list[int] = []
-    for part in (asked.seeds or "0-63").split(","):
+    for part in (asked.seeds or usual).split(","):
         first, dash, last = part.strip().partition("-")
         try:
             span = range(int(first), int(last if dash else first) + 1)
@@ -466,13 +467,20 @@ def _seeds(asked: argparse.Namespace) -> list[int]:
     return seeds
 
 
+def _labels(text: str | None) -> str | list[str] | None:
+    """cat,dog -> ["cat", "dog"]; one label, or all, stays as it is."""
+    return [part.strip() for part in text.split(",")] if text and "," in text else text
+
+
 def _sample(asked: argparse.Namespace) -> None:
     from ganforge.run import Run
     from ganforge.sample import write
 
     run = Run(asked.run)
     out = asked.out or run.path / ("pictures" if asked.each else "samples.png")
-    written = write(run, _seeds(asked), out, not asked.each)
+    labels = _labels(asked.labels)
+    many = len(labels) if isinstance(labels, list) else 8 if labels == "all" else 64
+    written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels)
     print(written[0] if len(written) == 1 else f"{len(written):,} pictures in {out}")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ganforge.images import Pixels, enlarge, grid, write_png
 from ganforge.metrics import features, frechet, kernel, neighbours
 from ganforge.models.base import System
 from ganforge.run import Run, weights_hash
-from ganforge.sample import pictures
+from ganforge.sample import drawn, pictures
 from ganforge.seeds import permuted
 
 SAMPLES = 10_000
@@ -43,6 +44,8 @@ class Measured:
     density: float
     coverage: float
     copies: float
+    asked: float
+    """Share of the samples that the store's classifier gives the class that was asked; nan where none was, or it knows none."""
     samples: int
     train: int
     heldout: int
@@ -60,6 +63,7 @@ class Measured:
         learned = {"classes": "held-out accuracy", "clusters": "agreement with its clusters"}[
             self.extractor.split("-")[0]
         ]
+        held = f"of held-out pictures {self.accuracy:.1%}"
         return "\n".join(
             [
                 f"Fréchet distance   {self.distance:10.3f}    floor {floor}",
@@ -67,6 +71,7 @@ class Measured:
                 f"precision, recall  {self.precision:10.3f} {self.recall:9.3f}",
                 f"density, coverage  {self.density:10.3f} {self.coverage:9.3f}",
                 f"copies             {self.copies:10.1%}    of held-out pictures 1.0%",
+                *([] if math.isnan(self.asked) else [f"asked class hit    {self.asked:10.1%}    {held}"]),
                 f"protocol: {self.samples:,} samples (seeds from {FIRST_SEED}, averaged weights {self.weights}) against {self.train:,} "
                 f"training pictures; floor: {self.heldout:,} held-out ones; extractor {self.extractor}, {learned} {self.accuracy:.1%}; "
                 f"store {self.store}; resize {self.resize}; {self.machine}",
@@ -115,9 +120,11 @@ def measure_system(
     heldout = _cached(store, extract, "heldout", store.heldout)
     say(f"making {samples:,} samples")
     kept: list[Pixels] = []
+    seeds = range(FIRST_SEED, FIRST_SEED + samples)
+    labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
 
     def made() -> Iterator[Pixels]:
-        for portion in pictures(system, range(FIRST_SEED, FIRST_SEED + samples)):
+        for portion in pictures(system, seeds, labels):
             kept.append(portion)
             yield portion
 
@@ -145,6 +152,7 @@ def measure_system(
         density=shape.density,
         coverage=shape.coverage,
         copies=copied.rate if copied is not None else float("nan"),
+        asked=asked_class_hit(extract, fake, labels),
         samples=samples,
         train=len(train),
         heldout=len(heldout),
@@ -156,6 +164,13 @@ def measure_system(
         machine=f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         seconds=round(time.perf_counter() - started, 2),
     )
+
+
+def asked_class_hit(extract: features.Extractor, fake: Tensor, labels: Sequence[int] | None) -> float:
+    """Share of samples, by their features (N, D), that the classifier gives the label that was asked, (N,); nan without either."""
+    if labels is None or extract.kind != "classes":
+        return float("nan")
+    return float((extract.classify(fake) == torch.tensor(labels)).float().mean())
 
 
 def extractor(store: Store, say: Callable[[str], None] | None = None) -> features.Extractor:

@@ -43,7 +43,7 @@ def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path
         if len(measured) > 1:
             parts += ["<h2>Beside it</h2>", "<pre>", html.escape(_table(measured)), "</pre>"]
     if sheets:
-        parts += ["<h2>Samples, not chosen</h2>", _image(sheets[-1], "samples of the seeds 0 to 63")]
+        parts += ["<h2>Samples, not chosen</h2>", _image(sheets[-1], "samples of the first seeds")]
     if (run.path / "nearest.png").exists():
         parts += [
             "<h2>Are they copies?</h2>",

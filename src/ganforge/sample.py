@@ -7,34 +7,100 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from ganforge.errors import DataError, InputError
-from ganforge.images import Pixels, grid, to_uint8, write_png
+from ganforge.errors import DataError, InputError, did_you_mean
+from ganforge.images import ImageSpec, Pixels, grid, to_uint8, write_png
 from ganforge.models.base import System
 from ganforge.run import Run, weights_hash
+from ganforge.seeds import uniform
 
+Labels = str | int | Sequence[str | int] | None
 CHUNK = 32  # always this many at a time: another batch size may round differently
 
 
 @torch.no_grad()
-def pictures(system: System, seeds: Sequence[int]) -> Iterator[Pixels]:
-    """(n, H, W, C) uint8 for the seeds in order, in portions of at most CHUNK. The system is put into evaluation mode."""
+def pictures(system: System, seeds: Sequence[int], labels: Sequence[int] | None = None) -> Iterator[Pixels]:
+    """(n, H, W, C) uint8 for the seeds in order, in portions of at most CHUNK. The system is put into evaluation mode.
+
+    `labels` are as many as seeds, for a system that makes pictures by class; without them each seed draws its own.
+    """
     system.eval()
     device = next(system.parameters()).device
+    if labels is None and system.classes:
+        labels = drawn(seeds, np.ones(system.classes))
     for start in range(0, len(seeds), CHUNK):
         part = list(seeds[start : start + CHUNK])
-        padded = part + [0] * (CHUNK - len(part))
-        images = system.generate(system.latents(padded).to(device))
+        rest = [0] * (CHUNK - len(part))
+        asked = torch.tensor([*labels[start : start + CHUNK], *rest], device=device) if labels is not None else None
+        images = system.generate(system.latents(part + rest).to(device), asked)
         yield to_uint8(images[: len(part)], system.spec).cpu().numpy()
 
 
-def sample(run: Run, seeds: Sequence[int]) -> Pixels:
-    """One picture for each seed: (N, H, W, C) uint8. RunError where the run has no checkpoint."""
+def drawn(seeds: Sequence[int], weights: npt.NDArray[Any]) -> list[int]:
+    """A label for each seed, a function of the seed alone, with chances in proportion to `weights` (classes,)."""
+    chance = uniform(0, "label", np.asarray(seeds, np.int64))
+    bounds = np.cumsum(weights) / np.sum(weights)
+    return np.minimum(np.searchsorted(bounds, chance, side="right"), len(bounds) - 1).tolist()  # type: ignore[no-any-return]
+
+
+def crossed(seeds: Sequence[int], labels: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Every seed with every label, label by label: a sheet of len(seeds) columns has one row a class."""
+    return list(seeds) * len(labels), [label for label in labels for _ in seeds]
+
+
+def sample(run: Run, seeds: Sequence[int], labels: Labels = None) -> Pixels:
+    """One picture for each seed: (N, H, W, C) uint8. RunError where the run has no checkpoint. For labels see `paired`."""
     system = run.build()
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
-    return np.concatenate(list(pictures(system, check_seeds(seeds))))
+    return np.concatenate(list(pictures(system, *paired(run, system, check_seeds(seeds), labels))))
+
+
+def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tuple[Sequence[int], list[int] | None]:
+    """(seeds, labels) of equal length.
+
+    One label, a number or a class's name, is for all seeds; several belong to one seed each, or all to one seed; "all" is every class
+    with every seed, class by class. None leaves it to the seeds. InputError where they do not fit or a class does not exist.
+    """
+    if labels is None:
+        return seeds, None
+    if not system.classes:
+        why = "its store has no labels" if not system.spec.classes else "it learned without labels (model.conditional)"
+        raise InputError(f"{run.path} makes no pictures by class: {why}. Leave the labels out.")
+    if isinstance(labels, str) and labels == "all":
+        return crossed(seeds, range(system.classes))
+    asked = [labels] if isinstance(labels, (str, int, np.integer)) else list(labels)
+    numbers = [_number(label, system.spec.classes) for label in asked]
+    if len(numbers) == 1:
+        return seeds, numbers * len(seeds)
+    if len(seeds) == 1:
+        return list(seeds) * len(numbers), numbers
+    if len(numbers) != len(seeds):
+        raise InputError(
+            f"{len(numbers)} labels do not fit {len(seeds)} seeds: give one label for all, one a seed, or 'all'."
+        )
+    return seeds, numbers
+
+
+def _number(label: str | int, classes: tuple[str, ...]) -> int:
+    """The number of a class, by its name first."""
+    if isinstance(label, str):
+        if label in classes:
+            return classes.index(label)
+        if not label.strip().isdecimal():
+            raise InputError(f"There is no class {label!r}.{did_you_mean(label, classes)}")
+    if not 0 <= int(label) < len(classes):
+        raise InputError(
+            f"There is no class {label}; they are numbered from 0 to {len(classes) - 1}: {', '.join(classes[:20])}."
+        )
+    return int(label)
+
+
+def marked(spec: ImageSpec, labels: Sequence[int] | None) -> dict[str, Any]:
+    """What a picture's mark says of its labels: their names."""
+    return {} if labels is None else {"labels": [spec.classes[label] for label in labels]}
 
 
 def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
@@ -45,10 +111,16 @@ def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
     return seeds
 
 
-def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool) -> list[Path]:
-    """Samples as PNG: one sheet at `out`, or single files seed-N.png in the folder `out`. Each says what made it."""
+def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool, labels: Labels = None) -> list[Path]:
+    """Samples as PNG: one sheet at `out`, or single files seed-N.png in the folder `out`. Each says what made it.
+
+    With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class.
+    """
     system = run.build()
-    seeds = check_seeds(seeds)
+    columns = len(seeds) if isinstance(labels, str) and labels == "all" else None
+    seeds, numbers = paired(run, system, check_seeds(seeds), labels)
+    if numbers is None and system.classes:
+        numbers = drawn(seeds, np.ones(system.classes))
     made_by: dict[str, Any] = {
         "run": run.path.name,
         "system": run.system_name,
@@ -61,13 +133,13 @@ def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool) -> list[Path
             f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
         ) from error
     if as_grid:
-        sheet = grid(np.concatenate(list(pictures(system, seeds))))
-        write_png(out, sheet, {**made_by, "seeds": list(seeds)})
+        sheet = grid(np.concatenate(list(pictures(system, seeds, numbers))), columns)
+        write_png(out, sheet, {**made_by, "seeds": list(seeds), **marked(system.spec, numbers)})
         return [out]
     written = []
-    portions = pictures(system, seeds)
-    for start in range(0, len(seeds), CHUNK):
-        for seed, picture in zip(seeds[start : start + CHUNK], next(portions), strict=True):
-            written.append(out / f"seed-{seed:06d}.png")
-            write_png(written[-1], picture, {**made_by, "seeds": [seed]})
+    made = (picture for portion in pictures(system, seeds, numbers) for picture in portion)
+    for n, picture in enumerate(made):
+        label = None if numbers is None else numbers[n : n + 1]
+        written.append(out / (f"seed-{seeds[n]:06d}" + (f"-class-{label[0]}" if label else "") + ".png"))
+        write_png(written[-1], picture, {**made_by, "seeds": [seeds[n]], **marked(system.spec, label)})
     return written

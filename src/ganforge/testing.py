@@ -91,5 +91,13 @@ def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any]
     assert np.array_equal(pictures[[7, 2]], sample(whole, [7, 2])), "a seed's picture depends on its company"
     assert np.array_equal(pictures[4:5], sample(whole, [4])), "a seed's picture depends on the batch size"
     system = whole.build()
-    images = system.generate(system.latents(range(9))).flatten(1)
+    images = system.generate(system.latents(range(9)), torch.zeros(9, dtype=torch.int64)).flatten(1)
     assert len(images.unique(dim=0)) == 9, "different seeds give the same picture"
+    if system.classes:
+        asked = sample(whole, [4, 4, 7], labels=[1, 0, 1])
+        assert np.array_equal(asked[:1], sample(whole, [4], labels=1)), (
+            "a seed's picture of a class depends on its company"
+        )
+        latents = system.latents([4]).expand(system.classes, -1)
+        images = system.generate(latents, torch.arange(system.classes)).flatten(1)
+        assert len(images.unique(dim=0)) == system.classes, "different labels give the same picture"

@@ -27,10 +27,11 @@ from ganforge.images import enlarge, grid, write_png
 from ganforge.models.base import Phase, System
 from ganforge.nn import ema
 from ganforge.run import Run, spec_section
-from ganforge.sample import pictures
+from ganforge.sample import crossed, marked, pictures
 from ganforge.seeds import key
 
 SHEET_SEEDS = range(64)
+SHEET_CLASSES = 16  # rows of a sheet where there is one a class
 SIZES = ("small", "medium", "large")
 
 
@@ -90,6 +91,10 @@ def plan(
     elif not settings.images:
         raise InputError("train.images is 0; say how long to train with --images or --minutes.")
     model: Any = config.build(loaded.config, values["model"], "model")
+    if loaded.system.needs_labels(model) and not store.labelled:
+        raise InputError(
+            f"{system} makes pictures by class here, and {store.address} has no labels. Without labels do, as they come: {', '.join(models.without_labels())}."
+        )
     return {
         "run": {"system": system, "store": store.address, "store_root": store.root},
         "train": asdict(settings),
@@ -362,11 +367,14 @@ class Trainer:
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
         row |= {name: round(value, 6) for name, value in self.means.result().items()}
         log.write(row)
-        sheet = grid(enlarge(np.concatenate(list(pictures(self.average, SHEET_SEEDS))), 56))
+        classes = list(range(min(self.average.classes, SHEET_CLASSES)))
+        seeds, labels = crossed(SHEET_SEEDS[:8], classes) if classes else (SHEET_SEEDS, None)
+        shown = enlarge(np.concatenate(list(pictures(self.average, seeds, labels))), 56)
+        sheet = grid(shown, columns=8 if classes else None)
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
-        made_by = {"run": self.run.path.name, "system": self.run.system_name, "seeds": list(SHEET_SEEDS)}
-        write_png(folder / f"{p.seen:09d}.png", sheet, made_by)
+        made_by = {"run": self.run.path.name, "system": self.run.system_name, "seeds": list(seeds)}
+        write_png(folder / f"{p.seen:09d}.png", sheet, made_by | marked(self.store.spec, labels))
         losses = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in row.items() if "/" in name)
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 

@@ -88,6 +88,11 @@ class Extractor:
         ]
         return torch.cat(parts).float() * self.scale if parts else torch.zeros(0, SIZE)
 
+    @torch.no_grad()
+    def classify(self, features: Tensor) -> Tensor:
+        """(N, SIZE), as they come from a call -> the likeliest class of each, (N,) int64."""
+        return self.network.logits(features / self.scale).argmax(1)  # type: ignore[no-any-return]
+
 
 Reader = Callable[[npt.NDArray[np.int64]], Pixels]
 

@@ -43,3 +43,9 @@ def load(name: str) -> Loaded:
         raise InputError(f"There is no system {name!r}.{did_you_mean(name, names())}")
     module = importlib.import_module(f"ganforge.models.{name}")
     return Loaded(module.SYSTEM, module.Config, module.PRESETS, module.TRAIN)
+
+
+def without_labels() -> list[str]:
+    """The systems that an unlabelled store will do for."""
+    loaded = {name: load(name) for name in names()}
+    return [name for name, found in loaded.items() if not found.system.needs_labels(found.config())]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ganforge.images import Batch, ImageSpec
 from ganforge.seeds import key
@@ -47,10 +48,18 @@ class System(nn.Module):
 
     averaged: ClassVar[tuple[str, ...]]
     """Submodules whose moving average makes the samples."""
+    classes: int
+    """How many classes pictures can be asked of; 0: none, and `generate` goes without labels."""
 
     def __init__(self, config: Any, spec: ImageSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
+        self.classes = len(spec.classes) if self.needs_labels(config) else 0
+
+    @classmethod
+    def needs_labels(cls, config: Any) -> bool:
+        """Whether it makes pictures by class and so takes a labelled store only: with its setting `conditional`, if there is one."""
+        return bool(getattr(config, "conditional", False))
 
     def phases(self) -> list[Phase]:
         """The phases in the order of one step."""
@@ -61,7 +70,7 @@ class System(nn.Module):
         raise NotImplementedError
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, Z) float32, and (N,) int64 for systems that take labels -> (N, C, H, W) in [-1, 1]."""
+        """(N, Z) float32, and (N,) int64 where `classes` is not 0 -> (N, C, H, W) in [-1, 1]."""
         raise NotImplementedError
 
     def latents(self, seeds: Iterable[int]) -> Tensor:
@@ -75,6 +84,13 @@ class System(nn.Module):
     def noise(self, batch: Batch) -> Tensor:
         """Latents for a training step: (N, Z) float32 on the batch's device, from torch's generator."""
         return torch.randn(len(batch.images), self.config.latent, device=batch.images.device)
+
+
+def with_label(x: Tensor, labels: Tensor | None, classes: int) -> Tensor:
+    """Labels as further numbers, 1 at the class and 0 elsewhere: (N, D) and (N,) int64 -> (N, D + classes). With 0 classes, x."""
+    if labels is None or not classes:
+        return x
+    return torch.cat([x, F.one_hot(labels, classes).to(x.dtype)], 1)
 
 
 def base_grid(spec: ImageSpec, smallest: int = 7) -> tuple[int, int, int]:

@@ -1,7 +1,8 @@
 """dcgan: a convolutional GAN with a spectrally normalised discriminator and the hinge loss.
 
 Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional GANs", for the generator and the classic
-discriminator; Miyato et al. 2018, "Spectral Normalization for GANs", for the default one.
+discriminator; Miyato et al. 2018, "Spectral Normalization for GANs", for the default one. By class: the label joins the latent,
+and the discriminator projects (Miyato and Koyama 2018, "cGANs with Projection Discriminator").
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.models.base import Adam, Phase, System, base_grid, crop, with_label
 from ganforge.nn import losses
 from ganforge.nn.augment import diff_augment
 from ganforge.nn.layers import Down, SpectralNorm, Up
@@ -40,6 +41,7 @@ class Config:
     )
     beta1: float = setting(0.0, "Adam's decay of the mean gradient; 0.5 for classic", low=0.0, high=0.999)
     augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -51,15 +53,15 @@ TRAIN: dict[str, Any] = {"batch": 64}
 
 
 class Generator(nn.Module):
-    """(N, Z) -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
+    """(N, Z + classes) -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
         widths = [config.width * 2 ** min(n, 3) for n in range(max(doublings, 1))][::-1]
         self.grid = (height, width, widths[0])
-        self.dense = nn.Linear(config.latent, height * width * widths[0], bias=False)
+        self.dense = nn.Linear(config.latent + classes, height * width * widths[0], bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
         self.ups = nn.ModuleList(Up(a, b, bias=False) for a, b in pairwise(widths))
         self.last = Up(widths[-1], spec.channels) if doublings else nn.Conv2d(widths[-1], spec.channels, 3, 1, 1)
@@ -75,9 +77,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) -> (N,), a score: strided convolutions down to a grid of about 4, then a dense layer."""
+    """(N, C, H, W) -> (N,), a score: strided convolutions down to a grid of about 4, then a dense layer, and a projection."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         height, width, before, after = spec.height, spec.width, spec.channels, config.width
@@ -89,15 +91,17 @@ class Discriminator(nn.Module):
             height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
-        for layer in (*self.features, self.score):
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        self.classes = nn.Embedding(classes, before * height * width) if classes else None
+        for layer in (*self.features, self.score, self.classes):
+            if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Embedding)):
                 nn.init.normal_(layer.weight, 0, 0.02)
                 if config.discriminator == "spectral":
                     register_parametrization(layer, "weight", SpectralNorm(layer.weight, config.bound))
 
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.score(self.features(images).permute(0, 2, 3, 1).flatten(1))[:, 0]
-        return scores.float()
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        features = self.features(images).permute(0, 2, 3, 1).flatten(1)
+        scores: Tensor = self.score(features)[:, 0].float()
+        return scores if self.classes is None else scores + (self.classes(labels) * features).sum(1)
 
 
 class DCGAN(System):
@@ -108,8 +112,8 @@ class DCGAN(System):
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.generator = Generator(config, spec)
-        self.discriminator = Discriminator(config, spec)
+        self.generator = Generator(config, spec, self.classes)
+        self.discriminator = Discriminator(config, spec, self.classes)
         self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
 
     def adam(self) -> dict[str, Adam]:
@@ -127,26 +131,27 @@ class DCGAN(System):
         ]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One pass for both players."""
-        fakes = self.generator(self.noise(batch))
+        """One pass for both players; fakes are of the classes that the reals are of."""
+        fakes = self.generate(self.noise(batch), batch.labels)
         both = torch.cat([batch.images.to(fakes.dtype), fakes])
-        real, fake = self.discriminator(diff_augment(both, self.kinds)).chunk(2)
+        labels = batch.labels.repeat(2) if batch.labels is not None else None
+        real, fake = self.discriminator(diff_augment(both, self.kinds), labels).chunk(2)
         return losses.hinge_for_both(real, fake, fakes)
 
     def classic_generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Batch normalisation mixes pictures, so here each player has a pass of its own."""
-        fakes = self.generator(self.noise(batch))
+        fakes = self.generate(self.noise(batch), batch.labels)
         batch.shared["fakes"] = fakes.detach()
-        return {"loss": losses.non_saturating(self.discriminator(diff_augment(fakes, self.kinds)))}
+        return {"loss": losses.non_saturating(self.discriminator(diff_augment(fakes, self.kinds), batch.labels))}
 
     def classic_discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Reals and fakes apart, each normalised by its own batch (Radford et al. 2016, section 3)."""
-        real = self.discriminator(diff_augment(batch.images, self.kinds))
-        fake = self.discriminator(diff_augment(batch.shared["fakes"], self.kinds))
+        real = self.discriminator(diff_augment(batch.images, self.kinds), batch.labels)
+        fake = self.discriminator(diff_augment(batch.shared["fakes"], self.kinds), batch.labels)
         return {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        images: Tensor = self.generator(latents)
+        images: Tensor = self.generator(with_label(latents, labels, self.classes))
         return images
 
 

@@ -1,7 +1,8 @@
 """gan: the first GAN, two stacks of dense layers.
 
 Goodfellow et al. 2014, "Generative Adversarial Nets", with the habits that textbooks add to it: LeakyReLU, batch
-normalisation in the generator, and one-sided label smoothing (Salimans et al. 2016, section 3.4).
+normalisation in the generator, and one-sided label smoothing (Salimans et al. 2016, section 3.4). By class: the label joins
+what enters both networks (Mirza and Osindero 2014, "Conditional Generative Adversarial Nets").
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System
+from ganforge.models.base import Adam, Phase, System, with_label
 from ganforge.nn import losses
 
 
@@ -28,6 +29,7 @@ class Config:
     lr: float = setting(2e-4, "learning rate of both networks", low=0.0, high=1.0)
     beta1: float = setting(0.5, "Adam's decay of the mean gradient", low=0.0, high=0.999)
     smooth: float = setting(0.9, "what the discriminator should say of reals", low=0.5, high=1.0)
+    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
 
 
 PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 128}, "medium": {}, "large": {"width": 512}}
@@ -35,10 +37,10 @@ TRAIN: dict[str, Any] = {}
 
 
 class Generator(nn.Sequential):
-    """(N, Z) -> (N, pixels) in [-1, 1]."""
+    """(N, Z + classes) -> (N, pixels) in [-1, 1]."""
 
-    def __init__(self, config: Config, pixels: int) -> None:
-        widths = [config.latent, config.width, 2 * config.width, 4 * config.width]
+    def __init__(self, config: Config, pixels: int, classes: int) -> None:
+        widths = [config.latent + classes, config.width, 2 * config.width, 4 * config.width]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.LeakyReLU(0.2)]
@@ -46,10 +48,10 @@ class Generator(nn.Sequential):
 
 
 class Discriminator(nn.Sequential):
-    """(N, pixels) -> (N, 1), a logit."""
+    """(N, pixels + classes) -> (N, 1), a logit."""
 
-    def __init__(self, config: Config, pixels: int) -> None:
-        widths = [pixels, 4 * config.width, 2 * config.width, config.width]
+    def __init__(self, config: Config, pixels: int, classes: int) -> None:
+        widths = [pixels + classes, 4 * config.width, 2 * config.width, config.width]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
@@ -64,8 +66,8 @@ class GAN(System):
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.generator = Generator(config, spec.pixels)
-        self.discriminator = Discriminator(config, spec.pixels)
+        self.generator = Generator(config, spec.pixels, self.classes)
+        self.discriminator = Discriminator(config, spec.pixels, self.classes)
 
     def adam(self) -> dict[str, Adam]:
         both = Adam(self.config.lr, self.config.beta1, 0.999)
@@ -75,14 +77,15 @@ class GAN(System):
         return [Phase("both", ("generator", "discriminator"), self.loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One pass for both players."""
-        fakes = self.generator(self.noise(batch))
+        """One pass for both players; fakes are of the classes that the reals are of."""
+        fakes = self.generator(with_label(self.noise(batch), batch.labels, self.classes))
         reals = batch.images.permute(0, 2, 3, 1).flatten(1).to(fakes.dtype)
-        real, fake = self.discriminator(torch.cat([reals, fakes]))[:, 0].float().chunk(2)
+        seen = [with_label(images, batch.labels, self.classes) for images in (reals, fakes)]
+        real, fake = self.discriminator(torch.cat(seen))[:, 0].float().chunk(2)
         return losses.logistic_for_both(real, fake, fakes, self.config.smooth)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        flat: Tensor = self.generator(latents)
+        flat: Tensor = self.generator(with_label(latents, labels, self.classes))
         shape = (self.spec.height, self.spec.width, self.spec.channels)
         return flat.unflatten(1, shape).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 

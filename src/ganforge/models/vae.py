@@ -2,7 +2,9 @@
 
 Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; the weight is beta of Higgins et al. 2017. The decoder's
 likelihood is a Gaussian whose variance is the batch's own mean squared error (Rybkin et al. 2021, "Simple and Effective
-VAE Training with Calibrated Decoders", eq. 5), so that beta = 1 is the evidence bound at any resolution.
+VAE Training with Calibrated Decoders", eq. 5), so that beta = 1 is the evidence bound at any resolution. By class: the label
+joins the encoder's features and the latent (Sohn et al. 2015, "Learning Structured Output Representation using Deep
+Conditional Generative Models").
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch.nn import functional as F
 
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.models.base import Adam, Phase, System, base_grid, crop, with_label
 from ganforge.nn import losses
 from ganforge.nn.layers import Down, Up
 
@@ -32,6 +34,7 @@ class Config:
     )
     beta: float = setting(1.0, "weight of the prior against the reconstruction", low=0.0, high=1000.0)
     lr: float = setting(1e-3, "learning rate", low=0.0, high=1.0)
+    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -45,9 +48,9 @@ TRAIN: dict[str, Any] = {}
 class Autoencoder(nn.Module):
     """Encoder and decoder: one thing learns, one loss."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.classes = spec, classes
         height, width, doublings = base_grid(spec)
         widths = [config.width * 2 ** min(n, 3) for n in range(doublings)]
         top = widths[-1] if widths else config.width
@@ -59,8 +62,8 @@ class Autoencoder(nn.Module):
             encoder += [Down(before, after), nn.LeakyReLU(0.2)]
             before = after
         self.encoder = nn.Sequential(*encoder)
-        self.to_latent = nn.Linear(before * height * width, 2 * config.latent)
-        self.from_latent = nn.Linear(config.latent, math.prod(self.grid))
+        self.to_latent = nn.Linear(before * height * width + classes, 2 * config.latent)
+        self.from_latent = nn.Linear(config.latent + classes, math.prod(self.grid))
         decoder: list[nn.Module] = []
         before = top
         for after in widths[-2::-1]:
@@ -69,16 +72,21 @@ class Autoencoder(nn.Module):
         last = Up(before, spec.channels) if widths else nn.Conv2d(before, spec.channels, 3, 1, 1)
         self.decoder = nn.Sequential(*decoder, nn.LeakyReLU(0.2), last)
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> mean and log-variance, (N, Z) float32 each."""
         right, bottom = self.pad
         x = F.pad(images, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2), mode="replicate")
-        mean, log_variance = self.to_latent(self.encoder(x).flatten(1)).float().chunk(2, 1)
+        features = with_label(self.encoder(x).flatten(1), labels, self.classes)
+        mean, log_variance = self.to_latent(features).float().chunk(2, 1)
         return mean, log_variance.clamp(-12, 12)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """(N, Z) -> (N, C, H, W) in [-1, 1]."""
-        x = self.from_latent(latents).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+        x = (
+            self.from_latent(with_label(latents, labels, self.classes))
+            .unflatten(1, self.grid)
+            .contiguous(memory_format=torch.channels_last)
+        )
         return torch.tanh(crop(self.decoder(x), self.spec))
 
 
@@ -90,7 +98,7 @@ class VAE(System):
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.autoencoder = Autoencoder(config, spec)
+        self.autoencoder = Autoencoder(config, spec, self.classes)
 
     def adam(self) -> dict[str, Adam]:
         return {"autoencoder": Adam(self.config.lr, 0.9, 0.999)}
@@ -100,9 +108,9 @@ class VAE(System):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The negative evidence bound, in nats a number of the picture."""
-        mean, log_variance = self.autoencoder.encode(batch.images)
+        mean, log_variance = self.autoencoder.encode(batch.images, batch.labels)
         latents = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        error = (self.autoencoder.decode(latents).float() - batch.images).square().mean()
+        error = (self.autoencoder.decode(latents, batch.labels).float() - batch.images).square().mean()
         kl = losses.gaussian_kl(mean, log_variance).mean()
         reconstruction = 0.5 * error.clamp_min(1e-6).log()
         return {
@@ -112,11 +120,11 @@ class VAE(System):
         }
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.autoencoder.decode(latents)
+        return self.autoencoder.decode(latents, labels)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, Z), the mean of each picture's distribution."""
-        return self.autoencoder.encode(images)[0]
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, C, H, W), and (N,) int64 where `classes` is not 0 -> (N, Z), the mean of each picture's distribution."""
+        return self.autoencoder.encode(images, labels)[0]
 
 
 SYSTEM = VAE

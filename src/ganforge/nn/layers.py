@@ -1,12 +1,15 @@
-"""Strided convolutions whose weight gradient is fast on a CPU, and spectral normalisation."""
+"""Strided convolutions whose weight gradient is fast on a CPU, batch normalisation by class, and spectral normalisation."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import register_parametrization
+
+M = TypeVar("M", bound=nn.Module)
 
 _UNFOLD_BYTES = 4 << 20
 _THIN = 4  # up to so many channels, a matrix product over blocks of pixels is the faster way to the same numbers
@@ -140,12 +143,29 @@ def _weight_gradient(large: Tensor, small: Tensor) -> Tensor:
     return total.view(-1, 4, 4, large.shape[1]).permute(0, 3, 1, 2)
 
 
+class ConditionalBatchNorm(nn.Module):
+    """Batch normalisation whose gain and offset belong to the class (Dumoulin et al. 2017, "A Learned Representation For Artistic
+    Style", eq. 5, for batches). (N, C, H, W) and labels (N,) int64 -> (N, C, H, W)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain, self.offset = nn.Embedding(classes, channels), nn.Embedding(classes, channels)
+        nn.init.ones_(self.gain.weight)
+        nn.init.zeros_(self.offset.weight)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        x = self.norm(x)
+        gain, offset = self.gain(labels).to(x.dtype), self.offset(labels).to(x.dtype)
+        return torch.addcmul(offset[:, :, None, None], gain[:, :, None, None], x)
+
+
 class SpectralNorm(nn.Module):
     """Keeps the largest singular value of a weight near `bound`.
 
     One step of power iteration a call in training mode (Miyato et al. 2018, "Spectral Normalization for GANs",
-    algorithm 1); the estimate is kept for evaluation. As a parametrization:
-    `torch.nn.utils.parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))`.
+    algorithm 1); in evaluation mode the step is made but not kept, since averaged weights come with averaged vectors. As a
+    parametrization: `torch.nn.utils.parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))`.
     """
 
     u: Tensor
@@ -158,17 +178,29 @@ class SpectralNorm(nn.Module):
         self.register_buffer("u", F.normalize(torch.randn(matrix.shape[0]), dim=0))
         self.register_buffer("v", F.normalize(torch.randn(matrix.shape[1]), dim=0))
         for _ in range(15):
-            self._iterate(matrix)
+            self._keep(*self._iterated(matrix))
 
     @torch.no_grad()
-    def _iterate(self, matrix: Tensor) -> None:
-        self.v.copy_(F.normalize(matrix.T @ self.u, dim=0))
-        self.u.copy_(F.normalize(matrix @ self.v, dim=0))
+    def _iterated(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        v = F.normalize(matrix.T @ self.u, dim=0)
+        return F.normalize(matrix @ v, dim=0), v
+
+    @torch.no_grad()
+    def _keep(self, u: Tensor, v: Tensor) -> None:
+        self.u.copy_(u)
+        self.v.copy_(v)
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
             matrix = weight.flatten(1)
+            u, v = self._iterated(matrix.detach())
             if self.training:
-                self._iterate(matrix.detach())
-            sigma = torch.dot(self.u.clone(), matrix @ self.v.clone())
+                self._keep(u, v)
+            sigma = torch.dot(u, matrix @ v)
             return weight * (self.bound / sigma)
+
+
+def spectral(layer: M, bound: float = 1.0) -> M:
+    """The layer with `SpectralNorm` on its weight."""
+    register_parametrization(layer, "weight", SpectralNorm(layer.weight, bound))  # type: ignore[arg-type]
+    return layer

@@ -1,0 +1,150 @@
+"""cgan: a convolutional GAN that makes pictures of the class that is asked.
+
+Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", for labels in both networks; Miyato and Koyama 2018, "cGANs with
+Projection Discriminator", for how the discriminator takes them by default. A class is an embedding that joins the latent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.nn import losses
+from ganforge.nn.augment import diff_augment
+from ganforge.nn.layers import Down, Up, spectral
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the conditional GAN."""
+
+    latent: int = setting(32, "numbers in a latent", low=1, high=4096)
+    embedding: int = setting(32, "numbers that stand for a class beside the latent", low=1, high=4096)
+    width: int = setting(
+        64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
+    )
+    condition: str = setting(
+        "projection",
+        "how the discriminator takes the class: projection onto its features, or concatenation of a plane with the picture",
+        choices=("projection", "concatenation"),
+    )
+    bound: float = setting(1.5, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
+    lr: float = setting(2e-3, "learning rate of both networks", low=0.0, high=1.0)
+    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 32, "latent": 16, "embedding": 16},
+    "medium": {},
+    "large": {"width": 128, "latent": 64},
+}
+TRAIN: dict[str, Any] = {"batch": 64}
+
+
+class Generator(nn.Module):
+    """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        height, width, doublings = base_grid(spec)
+        widths = [config.width * 2 ** min(n, 3) for n in range(max(doublings, 1))][::-1]
+        self.grid = (height, width, widths[0])
+        self.embedding = nn.Embedding(len(spec.classes), config.embedding)
+        self.dense = nn.Linear(config.latent + config.embedding, height * width * widths[0], bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
+        self.ups = nn.ModuleList(Up(a, b, bias=False) for a, b in pairwise(widths))
+        self.last = Up(widths[-1], spec.channels) if doublings else nn.Conv2d(widths[-1], spec.channels, 3, 1, 1)
+        for layer in (self.dense, *self.ups, self.last):
+            nn.init.normal_(layer.weight, 0, 0.02)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        x = self.dense(torch.cat([latents, self.embedding(labels)], 1))
+        x = x.unflatten(1, self.grid).permute(0, 3, 1, 2)  # channels last in memory
+        x = F.relu_(self.norms[0](x))
+        for layer, norm in zip(self.ups, self.norms[1:], strict=True):
+            x = F.relu_(norm(layer(x)))
+        return torch.tanh(crop(self.last(x), self.spec))
+
+
+class Discriminator(nn.Module):
+    """(N, C, H, W) and (N,) int64 -> (N,), a score. No layer mixes pictures.
+
+    By projection it is w.h + e(class).h of the features h; by concatenation, w.h of the features of the picture and a learned plane.
+    """
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        self.projects, classes = config.condition == "projection", len(spec.classes)
+        self.plane = (1, spec.height, spec.width)
+        layers: list[nn.Module] = []
+        height, width, after = spec.height, spec.width, config.width
+        before = spec.channels + (not self.projects)
+        while min(height, width) >= 6:
+            layers += [Down(before, after), nn.ReLU()]
+            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
+        self.features = nn.Sequential(*layers)
+        self.score = nn.Linear(before * height * width, 1)
+        self.embedding = nn.Embedding(classes, before * height * width if self.projects else spec.height * spec.width)
+        if not self.projects:
+            nn.init.normal_(self.embedding.weight, 0, 0.5)  # of a picture's own size
+        for layer in (*self.features, self.score, *([self.embedding] if self.projects else [])):
+            if not isinstance(layer, nn.ReLU):
+                nn.init.normal_(layer.weight, 0, 0.02)  # type: ignore[arg-type]
+                spectral(layer, config.bound)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        said = self.embedding(labels)
+        if not self.projects:
+            images = torch.cat([images, said.unflatten(1, self.plane).to(images.dtype)], 1)
+        features = self.features(images).permute(0, 2, 3, 1).flatten(1)
+        scores: Tensor = self.score(features)[:, 0].float()
+        return scores + (said * features).sum(1) if self.projects else scores
+
+
+class CGAN(System):
+    """Convolutional generator and discriminator that both know the class."""
+
+    averaged = ("generator",)
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.generator = Generator(config, spec)
+        self.discriminator = Discriminator(config, spec)
+        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+
+    @classmethod
+    def needs_labels(cls, config: Config) -> bool:
+        """Always."""
+        return True
+
+    def adam(self) -> dict[str, Adam]:
+        both = Adam(self.config.lr, 0.0, 0.99)
+        return {"generator": both, "discriminator": both}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("both", ("generator", "discriminator"), self.loss)]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """One pass for both players; fakes are of the classes that the reals are of."""
+        assert batch.labels is not None
+        fakes = self.generator(self.noise(batch), batch.labels)
+        both = torch.cat([batch.images.to(fakes.dtype), fakes])
+        real, fake = self.discriminator(diff_augment(both, self.kinds), batch.labels.repeat(2)).chunk(2)
+        return losses.hinge_for_both(real, fake, fakes)
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        images: Tensor = self.generator(latents, labels)
+        return images
+
+
+SYSTEM = CGAN

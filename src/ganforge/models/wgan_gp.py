@@ -1,0 +1,132 @@
+"""wgan_gp: a convolutional GAN whose critic estimates a distance, held smooth by a gradient penalty.
+
+Gulrajani et al. 2017, "Improved Training of Wasserstein GANs": a critic without batch normalisation, algorithm 1 with its settings.
+A step shows the critic one batch of real pictures; in every fifth the generator learns too, so `images shown` counts the
+critic's, and the generator has had a fifth as many steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.nn.layers import Down, Up
+from ganforge.nn.penalties import squared_gradient
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the WGAN with gradient penalty."""
+
+    latent: int = setting(128, "numbers in a latent", low=1, high=4096)
+    width: int = setting(
+        64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
+    )
+    penalty: float = setting(10.0, "weight of the gradient penalty", low=0.0, high=1000.0)
+    critic_steps: int = setting(5, "steps of the critic for one of the generator", low=1, high=100)
+    lr: float = setting(1e-4, "learning rate of both networks", low=0.0, high=1.0)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 32, "latent": 32, "lr": 5e-4},
+    "medium": {},
+    "large": {"width": 128},
+}
+TRAIN: dict[str, Any] = {"batch": 64}
+
+
+class Generator(nn.Module):
+    """(N, Z) -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        height, width, doublings = base_grid(spec)
+        widths = [config.width * 2 ** min(n, 3) for n in range(max(doublings, 1))][::-1]
+        self.grid = (height, width, widths[0])
+        self.dense = nn.Linear(config.latent, height * width * widths[0], bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
+        self.ups = nn.ModuleList(Up(a, b, bias=False) for a, b in pairwise(widths))
+        self.last = Up(widths[-1], spec.channels) if doublings else nn.Conv2d(widths[-1], spec.channels, 3, 1, 1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.dense(latents).unflatten(1, self.grid).permute(0, 3, 1, 2)  # channels last in memory
+        x = F.relu_(self.norms[0](x))
+        for layer, norm in zip(self.ups, self.norms[1:], strict=True):
+            x = F.relu_(norm(layer(x)))
+        return torch.tanh(crop(self.last(x), self.spec))
+
+
+class Critic(nn.Module):
+    """(N, C, H, W) -> (N,), a height: strided convolutions and a dense layer, nothing that mixes pictures."""
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        height, width, before, after = spec.height, spec.width, spec.channels, config.width
+        while min(height, width) >= 6:
+            layers += [Down(before, after), nn.LeakyReLU(0.2)]
+            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
+        self.features = nn.Sequential(*layers)
+        self.score = nn.Linear(before * height * width, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.score(self.features(images).permute(0, 2, 3, 1).flatten(1))[:, 0]
+        return scores.float()
+
+
+class WGANGP(System):
+    """Convolutional generator and critic."""
+
+    averaged = ("generator",)
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.generator = Generator(config, spec)
+        self.critic = Critic(config, spec)
+
+    def adam(self) -> dict[str, Adam]:
+        both = Adam(self.config.lr, 0.0, 0.9)
+        return {"critic": both, "generator": both}
+
+    def phases(self) -> list[Phase]:
+        return [
+            Phase("critic", ("critic",), self.critic_loss),
+            Phase("generator", ("generator",), self.generator_loss, every=self.config.critic_steps),
+        ]
+
+    def critic_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Reals high, fakes low, slope 1 between them (eq. 3)."""
+        fakes = self.generator(self.noise(batch)).to(batch.images.dtype)
+        real, fake = self.critic(torch.cat([batch.images, fakes])).chunk(2)
+        penalty = self.penalty(batch.images, fakes)
+        distance = real.mean() - fake.mean()
+        return {"loss": self.config.penalty * penalty - distance, "distance": distance, "penalty": penalty}
+
+    def penalty(self, reals: Tensor, fakes: Tensor) -> Tensor:
+        """Mean of (norm of the critic's gradient - 1)^2 at a point between each real and its fake. Scalar, in float32."""
+        with torch.autocast(reals.device.type, enabled=False):
+            share = torch.rand(len(reals), 1, 1, 1, dtype=reals.dtype, device=reals.device)
+            between = torch.lerp(reals, fakes.detach(), share).requires_grad_(True)
+            norm = (squared_gradient(self.critic(between), between) + 1e-12).sqrt()
+            return (norm - 1).square().mean()
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Fakes high."""
+        return {"loss": -self.critic(self.generator(self.noise(batch))).mean()}
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        images: Tensor = self.generator(latents)
+        return images
+
+
+SYSTEM = WGANGP
