@@ -55,9 +55,9 @@ def tilt(gx: Tensor, gy: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """(N, C, H, W) float32 by (N, 3, 3) -> the same shape: one bilinear sampling; beyond the edge the picture is mirrored."""
+    """(N, C, H, W) float by (N, 3, 3) -> the same shape: one bilinear sampling; beyond the edge the picture is mirrored."""
     height, width = images.shape[2:]
-    m = matrices.float()[:, :, :, None, None]
+    m = matrices.to(images.dtype)[:, :, :, None, None]
     x = (torch.arange(width, device=images.device) - (width - 1) / 2)[None, None, :]
     y = (torch.arange(height, device=images.device) - (height - 1) / 2)[None, :, None]
     from_x, from_y, w = (m[:, row, 0] * x + m[:, row, 1] * y + m[:, row, 2] for row in range(3))
@@ -66,8 +66,8 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def recolour(images: Tensor, matrices: Tensor) -> Tensor:
-    """(N, C, H, W) float32 by (N, 4, 4) -> the same shape. A grey picture counts as one of three equal colours; alpha stays."""
-    m = matrices.float()[:, :, :, None, None]
+    """(N, C, H, W) float by (N, 4, 4) -> the same shape. A grey picture counts as one of three equal colours; alpha stays."""
+    m = matrices.to(images.dtype)[:, :, :, None, None]
     if images.shape[1] == 1:
         return images * m[:, :1, :3].sum(2) + m[:, :1, 3]
     mixed = [sum_of(m[:, row, k] * images[:, k] for k in range(3)) + m[:, row, 3] for row in range(3)]
