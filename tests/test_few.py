@@ -14,7 +14,7 @@ from ganforge.testing import check_system
 def tiny(conditional: bool = False) -> r3gan.R3GAN:
     """Weights of which none is zero, so that every gradient counts."""
     torch.manual_seed(0)
-    config = r3gan.Config(latent=6, width=8, blocks=1, gamma=0.7, conditional=conditional)
+    config = r3gan.Config(latent=6, width=8, blocks=1, gamma=0.7, halved=conditional, conditional=conditional)
     system = r3gan.R3GAN(config, ImageSpec(8, 8, 2 + 1, ("a", "b")))
     with torch.no_grad():
         for parameter in system.parameters():

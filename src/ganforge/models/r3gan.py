@@ -20,6 +20,7 @@ from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop
 from ganforge.nn import augment, penalties
+from ganforge.nn.layers import Down, Up
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Config:
     )
     blocks: int = setting(2, "residual blocks at each grid", low=1, high=16)
     group: int = setting(16, "channels in a group of the 3x3 convolutions, about", low=1, high=1024)
-    patch: int = setting(1, "side in pixels of what the largest inner grid holds in one place", low=1, high=4)
+    halved: bool = setting(
+        False, "4x4 convolutions with stride 2 at both ends instead of 1x1: the largest grid is half the picture's"
+    )
     gamma: float = setting(1.0, "weight of both gradient penalties at first", low=0.0, high=10000.0)
     gamma_end: float = setting(0.1, "that weight in the end, as a share of the first", low=0.0, high=1.0)
     span: int = setting(1_000_000, "images over which the weight falls along a cosine", low=1)
@@ -46,11 +49,18 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 32, "patch": 2, "blocks": 1, "group": 64, "lr": 1e-3, "span": 200_000},
+    "small": {"width": 32, "halved": True, "blocks": 1, "group": 64, "lr": 2e-3, "span": 200_000},
     "medium": {},
     "large": {"width": 128, "span": 10_000_000},
 }
-TRAIN: dict[str, Any] = {"batch": 64}
+TRAIN: dict[str, Any] = {"batch": 32}
+
+
+class Point(nn.Conv2d):
+    """Convolution 1x1: what changes channels and nothing else."""
+
+    def __init__(self, channels: int, out: int, bias: bool = True) -> None:
+        super().__init__(channels, out, 1, bias=bias)
 
 
 class Block(nn.Module):
@@ -63,9 +73,9 @@ class Block(nn.Module):
     def __init__(self, channels: int, group: int, others: int) -> None:
         super().__init__()
         inner = 2 * channels
-        self.widen = nn.Conv2d(channels, inner, 1)
+        self.widen = Point(channels, inner)
         self.mix = nn.Conv2d(inner, inner, 3, padding=1, groups=math.gcd(inner, max(1, inner // group)))
-        self.narrow = nn.Conv2d(inner, channels, 1, bias=False)
+        self.narrow = Point(inner, channels, bias=False)
         for layer in (self.widen, self.mix):
             _start(layer, others**-0.25)
         nn.init.zeros_(self.narrow.weight)
@@ -87,8 +97,8 @@ def _start(layer: nn.Module, gain: float = 1.0) -> None:
 
 def _plan(config: Config, spec: ImageSpec) -> tuple[int, int, list[int]]:
     """Height and width of the smallest grid, and the channels of each, the smallest first."""
-    inner = ImageSpec(-(-spec.height // config.patch), -(-spec.width // config.patch), spec.channels)
-    height, width, doublings = base_grid(inner)
+    ends = 2 if config.halved else 1
+    height, width, doublings = base_grid(ImageSpec(-(-spec.height // ends), -(-spec.width // ends), spec.channels))
     return height, width, [config.width * 2 ** min(n, 3) for n in range(doublings + 1)][::-1]
 
 
@@ -97,7 +107,7 @@ class Generator(nn.Module):
 
     def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
         super().__init__()
-        self.spec, self.patch = spec, config.patch
+        self.spec = spec
         height, width, widths = _plan(config, spec)
         total = config.blocks * len(widths)
         self.embedding = nn.Embedding(classes, config.latent) if classes else None
@@ -107,10 +117,11 @@ class Generator(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(width, config.group, total) for _ in range(config.blocks))) for width in widths
         )
-        self.changes = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(widths))
-        self.last = nn.Conv2d(widths[-1], spec.channels * config.patch**2, 1, bias=False)
+        self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths))
+        self.last = (Up if config.halved else Point)(widths[-1], spec.channels, bias=False)
         for layer in (*self.changes, self.last):
-            nn.init.normal_(layer.weight, 0, layer.in_channels**-0.5)
+            reached = 4 if isinstance(layer, Up) else 1  # places of the smaller grid that make a pixel
+            nn.init.normal_(layer.weight, 0, (reached * layer.in_channels) ** -0.5)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -119,8 +130,7 @@ class Generator(nn.Module):
         x = self.stages[0](x.contiguous(memory_format=torch.channels_last))
         for change, stage in zip(self.changes, self.stages[1:], strict=True):
             x = stage(F.interpolate(change(x), scale_factor=2, mode="bilinear"))
-        images: Tensor = self.last(x)
-        return crop(F.pixel_shuffle(images, self.patch), self.spec)
+        return crop(self.last(x), self.spec)
 
 
 class Discriminator(nn.Module):
@@ -129,15 +139,14 @@ class Discriminator(nn.Module):
     def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
         super().__init__()
         height, width, widths = _plan(config, spec)
-        self.patch, total = config.patch, config.blocks * len(widths)
-        full = (height * 2 ** (len(widths) - 1) * config.patch, width * 2 ** (len(widths) - 1) * config.patch)
-        down, right = full[0] - spec.height, full[1] - spec.width
+        total, times = config.blocks * len(widths), 2 ** (len(widths) - (0 if config.halved else 1))
+        down, right = height * times - spec.height, width * times - spec.width
         self.frame = (right // 2, right - right // 2, down // 2, down - down // 2)
-        self.first = nn.Conv2d(spec.channels * config.patch**2, widths[-1], 1, bias=False)
+        self.first = (Down if config.halved else Point)(spec.channels, widths[-1], bias=False)
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(width, config.group, total) for _ in range(config.blocks))) for width in widths[::-1]
         )
-        self.changes = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(widths[::-1]))
+        self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths[::-1]))
         self.gather = nn.Conv2d(widths[0], widths[0], (height, width), groups=widths[0], bias=False)
         self.score = nn.Linear(widths[0], config.latent if classes else 1, bias=False)
         self.embedding = nn.Embedding(classes, config.latent) if classes else None
@@ -146,8 +155,8 @@ class Discriminator(nn.Module):
         nn.init.normal_(self.gather.weight, 0, (height * width) ** -0.5)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        x = F.pixel_unshuffle(F.pad(images, self.frame), self.patch)
-        x = self.stages[0](self.first(x.contiguous(memory_format=torch.channels_last)))
+        x = self.first(F.pad(images, self.frame).contiguous(memory_format=torch.channels_last))
+        x = self.stages[0](x)
         for change, stage in zip(self.changes, self.stages[1:], strict=True):
             x = stage(change(F.avg_pool2d(x, 2)))  # half size, bilinear
         found: Tensor = self.score(self.gather(x).flatten(1))
@@ -185,7 +194,7 @@ class R3GAN(System):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """One pass for both players: the gradient by the fakes, of which R2 is made, is also what the generator learns from.
 
-        The discriminator minimises softplus(fake - real) over pairs (section 2.1) + gamma / 2 (R1 + R2) (section 2.2), the generator
+        The discriminator minimises softplus(fake - real) over pairs + gamma / 2 (R1 + R2) (section 2), the generator
         softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) times that gradient. In float32.
         """
         labels = batch.labels if self.classes else None

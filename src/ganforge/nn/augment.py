@@ -48,7 +48,7 @@ class Augment(nn.Module):
     """The changes named by `kinds`, as a module: (N, C, H, W) -> the same shape, float32 where ADA is among them.
 
     `update` adapts ADA's chance p, a buffer, so that a resumed run goes on exactly: up while the discriminator's scores of reals are
-    positive more often than `target` says (their mean sign, r_t of section 3.1), else down, from 0 to 1 in `speed` images. The paper
+    positive more often than `target` says (their mean sign, r_t of section 3), else down, from 0 to 1 in `speed` images. The paper
     takes 500,000 of its 25 million; the default suits shorter runs.
     """
 
@@ -75,7 +75,7 @@ class Augment(nn.Module):
             images = warp.warp(images, warp.fold(*places))
         if colours := _colours(images, self.p, self.parts):
             images = warp.recolour(images, warp.fold(*colours[::-1]))
-        return images
+        return images.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def update(self, real_scores: Tensor, batch: Batch) -> dict[str, Tensor]:
