@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ganforge import config
+from ganforge import words
 from ganforge.errors import InputError
 from ganforge.images import ImageSpec, to_float
 from ganforge.nn import warp
@@ -39,7 +39,7 @@ Changes = dict[str, float]
 
 def parse(text: str, where: str = "train.augment") -> Changes:
     """The words of a list with their numbers. InputError for unknown words and numbers out of range."""
-    found = config.terms(text, {word: default for word, (default, _, _) in KINDS.items()}, where)
+    found = words.terms(text, {word: default for word, (default, _, _) in KINDS.items()}, where)
     changes = {word: float(value or 0) for word, value in found.items()}
     for word, value in changes.items():
         _, most, meaning = KINDS[word]

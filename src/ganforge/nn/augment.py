@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ganforge import config
+from ganforge import words
 from ganforge.errors import InputError
 from ganforge.images import Batch
 from ganforge.nn import warp
@@ -33,7 +33,7 @@ _EVERY = 4
 def parse(kinds: str) -> tuple[tuple[str, ...], frozenset[str], float | None]:
     """`"color, ada 0.3"` -> the kinds that are always on, ADA's parts, and their chance where it is fixed. InputError if it is odd."""
     parts = GEOMETRY + COLOURS
-    found = config.terms(kinds, dict.fromkeys((*KINDS, "ada", *parts)), "model.augment")
+    found = words.terms(kinds, dict.fromkeys((*KINDS, "ada", *parts)), "model.augment")
     always = tuple(kind for kind in found if kind in KINDS)
     chances = {value for kind, value in found.items() if kind not in KINDS}
     if len(chances) > 1 or any(found[kind] is not None for kind in always) or not all((c or 0) <= 1 for c in chances):
