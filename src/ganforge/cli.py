@@ -114,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
 
     show = verb("show", "the facts of a store, with a contact sheet, or of a run")
     show.add_argument("path", type=Path)
+    show.add_argument("--augment", default="", help='for a store: what "flip, rotate 10" makes of it (augmented.png)')
 
     train = verb("train", "train a system on a store, or go on where it was stopped")
     train.add_argument("system", help=f"one of {', '.join(models.names())}")
@@ -413,7 +414,7 @@ def _shard(text: str) -> tuple[int, int]:
 def _show(asked: argparse.Namespace) -> None:
     from ganforge.show import show
 
-    print("\n".join(show(asked.path)))
+    print("\n".join(show(asked.path, asked.augment)))
 
 
 def _train(asked: argparse.Namespace, texts: dict[str, dict[str, str]]) -> None:

@@ -5,23 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from ganforge.data import history
+from ganforge.data import augment, history
 from ganforge.data.store import Store
 from ganforge.errors import InputError
-from ganforge.images import enlarge, grid, write_png
+from ganforge.images import enlarge, grid, to_float, to_uint8, write_png
 from ganforge.run import Run
 from ganforge.seeds import permuted
 from ganforge.stats import read
 
 SHEET = 64
+ROWS, DRAWS = 8, 8
 
 
-def show(path: str | Path) -> list[str]:
-    """Lines about the store or run at `path`; for a store a contact sheet is written into it as `sheet.png`."""
+def show(path: str | Path, changes: str = "") -> list[str]:
+    """Lines about the store or run at `path`; for a store a contact sheet is written into it as `sheet.png`.
+
+    With `changes`, a list of words as in `train.augment`, `augmented.png` in the store shows what they do.
+    """
     path = Path(path)
     if (path / "manifest.json").is_file():
-        return _store(Store(path))
+        store = Store(path)
+        return _store(store) + ([f"  augmented  {_augmented(store, changes)}"] if changes else [])
+    if changes:
+        raise InputError(f"{path} is no store; --augment shows what the pictures of a store become.")
     if (path / "run.toml").is_file():
         return _run(Run(path))
     raise InputError(f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml).")
@@ -52,6 +60,19 @@ def _store(store: Store) -> list[str]:
         )
         lines.append(f"  {step['at']}  {step['verb']}: {settings}")
     return [*lines, f"  sheet      {sheet}"]
+
+
+def _augmented(store: Store, changes: str) -> Path:
+    """A sheet with a row a picture: as it is, then drawn anew and anew."""
+    parsed = augment.parse(changes, "--augment")
+    chosen = np.sort(permuted(0, "sheet", len(store), np.arange(min(ROWS, len(store)))))
+    pixels = np.repeat(store.read(chosen), DRAWS + 1, axis=0)
+    drawn = augment.apply(to_float(torch.from_numpy(pixels), store.spec), parsed, 0, np.arange(len(pixels)), store.spec)
+    out = to_uint8(drawn, store.spec).numpy()
+    out[:: DRAWS + 1] = pixels[:: DRAWS + 1]
+    file = store.path / "augmented.png"
+    write_png(file, grid(enlarge(out, 56), DRAWS + 1))
+    return file
 
 
 def _run(run: Run) -> list[str]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ganforge import config, device, models, stats
 from ganforge.config import setting
+from ganforge.data import augment
 from ganforge.data.store import Store
 from ganforge.data.stream import Stream
 from ganforge.errors import Diverged, InputError, RunError, Stopped, did_you_mean
@@ -44,7 +45,8 @@ class Settings:
     batch: int = setting(128, "images a step", low=1, high=65536)
     seed: int = setting(0, "what all randomness follows from", low=0, high=2**32 - 1)
     precision: str = setting("auto", "bf16, fp32 or the faster one", choices=device.PRECISIONS)
-    mirror: bool = setting(False, "show each picture or its mirror image, by chance")
+    mirror: bool = setting(False, "show each picture or its mirror image, by chance; flip in augment")
+    augment: str = setting("", f"changes of what is shown, such as flip, rotate 10; of {', '.join(augment.KINDS)}")
     fold: int = setting(-1, "the fold of the store to hold out instead; -1: none", low=-1, high=127)
     balance: float = setting(
         0.0, "0 shows classes as often as they occur, 1 all equally often, 0.5 by the square root", low=0.0, high=1.0
@@ -86,6 +88,7 @@ def plan(
         "train": {**loaded.train, **given.get("train", {}), **overrides.get("train", {})},
     }
     settings = config.build(Settings, values["train"], "train")
+    augment.parse(settings.augment)
     if settings.minutes:
         settings = replace(settings, images=0)
     elif not settings.images:
@@ -176,7 +179,8 @@ class Trainer:
                 f"{run.path} was made for pictures of {run.spec}; {store.address} holds {store.spec}. Train into another folder with --out."
             )
         s = self.settings
-        self.stream = Stream(store if s.fold < 0 else store.fold(s.fold), s.seed, self.device, s.mirror, s.balance)
+        shown = store if s.fold < 0 else store.fold(s.fold)
+        self.stream = Stream(shown, s.seed, self.device, s.mirror, s.balance, s.augment)
         torch.manual_seed(key(self.settings.seed, "weights"))
         self.system: System = run.new_system()
         device.place(self.system, self.device)

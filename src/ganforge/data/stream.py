@@ -8,17 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganforge.data import augment
 from ganforge.data.store import Store
 from ganforge.errors import DataError
 from ganforge.images import Batch, to_float
-from ganforge.seeds import Indices, permuted, uniform
+from ganforge.seeds import Indices, permuted
 
 _BLOCK = 8192
 RESIDENT_BYTES = 1 << 30
 
 
 class Stream:
-    """The training pictures of a store in keyed order, on a device.
+    """The training pictures of a store in keyed order, on a device, with the `changes` of data/augment.py; `mirror` is its flip.
 
     Every epoch is its own permutation. `balance` from 0 to 1 moves the classes' shares from what they are to equal: a class that
     is shown r times as often has each picture floor(r) times in an epoch, and a keyed choice of them once more. A remote store is
@@ -27,11 +28,18 @@ class Stream:
     """
 
     def __init__(
-        self, store: Store, seed: int, device: torch.device, mirror: bool = False, balance: float = 0.0
+        self,
+        store: Store,
+        seed: int,
+        device: torch.device,
+        mirror: bool = False,
+        balance: float = 0.0,
+        changes: str = "",
     ) -> None:
         if not len(store.train):
             raise DataError(f"{store.address} holds no training pictures. Prepare it with a smaller --heldout.")
-        self.store, self.seed, self.device, self.mirror = store, seed, device, mirror
+        self.store, self.seed, self.device = store, seed, device
+        self.changes = ({"flip": 0.5} if mirror else {}) | augment.parse(changes)
         self.windowed = store.window < len(store.shards)
         if balance and (self.windowed or not store.labelled):
             why = "it has no labels" if not store.labelled else "it is larger than the cache"
@@ -124,9 +132,8 @@ class Stream:
         else:
             pixels = torch.from_numpy(self.store.read(rows)).to(self.device)
         images = to_float(pixels, self.store.spec)
-        if self.mirror:
-            flip = torch.from_numpy(uniform(self.seed, "mirror", np.arange(seen, seen + count)) < 0.5)
-            images[flip.to(self.device)] = images[flip.to(self.device)].flip(3)
+        if self.changes:
+            images = augment.apply(images, self.changes, self.seed, np.arange(seen, seen + count), self.store.spec)
         labels = torch.from_numpy(self.store.labels[rows]).to(self.device) if self.store.labelled else None
         return Batch(images, labels, seen)
 

@@ -17,8 +17,7 @@ from torch.nn import functional as F
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop
-from ganforge.nn import losses
-from ganforge.nn.augment import diff_augment
+from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, Up, spectral
 
 
@@ -38,7 +37,10 @@ class Config:
     )
     bound: float = setting(1.5, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
     lr: float = setting(2e-3, "learning rate of both networks", low=0.0, high=1.0)
-    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+    augment: str = setting("", augment.HELP)
+
+    def __post_init__(self) -> None:
+        augment.parse(self.augment)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -120,7 +122,7 @@ class CGAN(System):
         super().__init__(config, spec)
         self.generator = Generator(config, spec)
         self.discriminator = Discriminator(config, spec)
-        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+        self.augment = augment.Augment(config.augment)
 
     @classmethod
     def needs_labels(cls, config: Config) -> bool:
@@ -139,8 +141,8 @@ class CGAN(System):
         assert batch.labels is not None
         fakes = self.generator(self.noise(batch), batch.labels)
         both = torch.cat([batch.images.to(fakes.dtype), fakes])
-        real, fake = self.discriminator(diff_augment(both, self.kinds), batch.labels.repeat(2)).chunk(2)
-        return losses.hinge_for_both(real, fake, fakes)
+        real, fake = self.discriminator(self.augment(both), batch.labels.repeat(2)).chunk(2)
+        return losses.hinge_for_both(real, fake, fakes) | self.augment.update(real, batch)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(latents, labels)

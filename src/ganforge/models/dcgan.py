@@ -19,8 +19,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop, with_label
-from ganforge.nn import losses
-from ganforge.nn.augment import diff_augment
+from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, SpectralNorm, Up
 
 
@@ -40,8 +39,11 @@ class Config:
         2e-3, "learning rate of both networks; the classic discriminator takes a tenth", low=0.0, high=1.0
     )
     beta1: float = setting(0.0, "Adam's decay of the mean gradient; 0.5 for classic", low=0.0, high=0.999)
-    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+    augment: str = setting("", augment.HELP)
     conditional: bool = setting(False, "make pictures by class; the store has to have labels")
+
+    def __post_init__(self) -> None:
+        augment.parse(self.augment)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -114,7 +116,7 @@ class DCGAN(System):
         super().__init__(config, spec)
         self.generator = Generator(config, spec, self.classes)
         self.discriminator = Discriminator(config, spec, self.classes)
-        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+        self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
         both = Adam(self.config.lr, self.config.beta1, 0.99)
@@ -135,20 +137,21 @@ class DCGAN(System):
         fakes = self.generate(self.noise(batch), batch.labels)
         both = torch.cat([batch.images.to(fakes.dtype), fakes])
         labels = batch.labels.repeat(2) if batch.labels is not None else None
-        real, fake = self.discriminator(diff_augment(both, self.kinds), labels).chunk(2)
-        return losses.hinge_for_both(real, fake, fakes)
+        real, fake = self.discriminator(self.augment(both), labels).chunk(2)
+        return losses.hinge_for_both(real, fake, fakes) | self.augment.update(real, batch)
 
     def classic_generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Batch normalisation mixes pictures, so here each player has a pass of its own."""
         fakes = self.generate(self.noise(batch), batch.labels)
         batch.shared["fakes"] = fakes.detach()
-        return {"loss": losses.non_saturating(self.discriminator(diff_augment(fakes, self.kinds), batch.labels))}
+        return {"loss": losses.non_saturating(self.discriminator(self.augment(fakes), batch.labels))}
 
     def classic_discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Reals and fakes apart, each normalised by its own batch (Radford et al. 2016, section 3)."""
-        real = self.discriminator(diff_augment(batch.images, self.kinds), batch.labels)
-        fake = self.discriminator(diff_augment(batch.shared["fakes"], self.kinds), batch.labels)
-        return {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        real = self.discriminator(self.augment(batch.images), batch.labels)
+        fake = self.discriminator(self.augment(batch.shared["fakes"]), batch.labels)
+        said = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        return said | self.augment.update(real, batch)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(with_label(latents, labels, self.classes))

@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop
-from ganforge.nn import losses
+from ganforge.nn import augment, losses
 from ganforge.nn.attention import SelfAttention
-from ganforge.nn.augment import diff_augment
 from ganforge.nn.layers import ConditionalBatchNorm, Down, Up, spectral
 
 
@@ -36,7 +35,10 @@ class Config:
     bound: float = setting(1.0, "largest singular value of each weight", low=0.1, high=100.0)
     lr: float = setting(1e-4, "learning rate of the generator", low=0.0, high=1.0)
     faster: float = setting(4.0, "the discriminator's learning rate is so many times that", low=0.01, high=100.0)
-    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+    augment: str = setting("", augment.HELP)
+
+    def __post_init__(self) -> None:
+        augment.parse(self.augment)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -152,7 +154,7 @@ class SAGAN(System):
         self.classes = len(spec.classes) if config.labels == "auto" else 0
         self.generator = Generator(config, spec, max(1, self.classes))
         self.discriminator = Discriminator(config, spec, max(1, self.classes))
-        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+        self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
         lr = self.config.lr
@@ -166,8 +168,8 @@ class SAGAN(System):
         labels = self._labels(batch.images, batch.labels)
         fakes = self.generator(self.noise(batch), labels)
         both = torch.cat([batch.images.to(fakes.dtype), fakes])
-        real, fake = self.discriminator(diff_augment(both, self.kinds), labels.repeat(2)).chunk(2)
-        return losses.hinge_for_both(real, fake, fakes)
+        real, fake = self.discriminator(self.augment(both), labels.repeat(2)).chunk(2)
+        return losses.hinge_for_both(real, fake, fakes) | self.augment.update(real, batch)
 
     def _labels(self, like: Tensor, labels: Tensor | None) -> Tensor:
         """Class 0 for all where there are none."""

@@ -1,15 +1,158 @@
-"""Differentiable augmentation of what the discriminator sees, reals and fakes alike.
+"""Augmentation of what the discriminator sees, reals and fakes alike, which gradients pass.
 
-Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training". Each picture draws its own numbers from
-torch's generator, which the training loop seeds for every step.
+`color`, `translation` and `cutout` are always on: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training".
+`ada` and its twelve parts are on with a chance p that adapts: Karras et al. 2020, "Training Generative Adversarial Networks with
+Limited Data". Each part can be undone on average, and as long as p stays below LIMIT a picture as it is remains the likeliest thing
+to see, so that a generator can only match the augmented reals by making what they were made of (section 2.2): nothing leaks.
+Each picture draws its own numbers from torch's generator, which the training loop seeds for every step.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from ganforge import words
+from ganforge.errors import InputError
+from ganforge.images import Batch
+from ganforge.nn import warp
 
 KINDS = ("color", "translation", "cutout")
+GEOMETRY = ("flip", "turn", "shift", "scale", "rotate", "stretch", "move")
+COLOURS = ("brightness", "contrast", "invert", "hue", "saturation")
+HELP = (
+    f"what D sees is changed: {', '.join(KINDS)} always; ada with an adapting chance, ada 0.3 with a fixed one, or only its parts "
+    f"{', '.join(GEOMETRY + COLOURS)}; with commas between"
+)
+LIMIT = 0.8
+_EVERY = 4
+
+
+def parse(kinds: str) -> tuple[tuple[str, ...], frozenset[str], float | None]:
+    """`"color, ada 0.3"` -> the kinds that are always on, ADA's parts, and their chance where it is fixed. InputError if it is odd."""
+    parts = GEOMETRY + COLOURS
+    found = words.terms(kinds, dict.fromkeys((*KINDS, "ada", *parts)), "model.augment")
+    always = tuple(kind for kind in found if kind in KINDS)
+    chances = {value for kind, value in found.items() if kind not in KINDS}
+    if len(chances) > 1 or any(found[kind] is not None for kind in always) or not all((c or 0) <= 1 for c in chances):
+        raise InputError(
+            f"model.augment is {kinds!r}; one number from 0 to 1 may stand behind ada, or the same behind each of its parts."
+        )
+    chosen = parts if "ada" in found else tuple(kind for kind in found if kind in parts)
+    return always, frozenset(chosen), next(iter(chances), None)
+
+
+class Augment(nn.Module):
+    """The changes named by `kinds`, as a module: (N, C, H, W) -> the same shape, float32 where ADA is among them.
+
+    `update` adapts ADA's chance p, a buffer, so that a resumed run goes on exactly: up while the discriminator's scores of reals are
+    positive more often than `target` says (their mean sign, r_t of section 3), else down, from 0 to 1 in `speed` images. The paper
+    takes 500,000 of its 25 million; the default suits shorter runs.
+    """
+
+    p: Tensor
+    signs: Tensor
+
+    def __init__(self, kinds: str, target: float = 0.6, speed: float = 100_000) -> None:
+        super().__init__()
+        self.always, self.parts, fixed = parse(kinds)
+        self.adapts, self.target, self.speed = bool(self.parts) and fixed is None, target, speed
+        if self.parts:
+            self.register_buffer("p", torch.tensor(fixed or 0.0))
+            self.register_buffer("signs", torch.zeros(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.parts:
+            with torch.autocast(images.device.type, enabled=False):
+                images = self.ada(images.float())
+        return diff_augment(images, self.always)
+
+    def ada(self, images: Tensor) -> Tensor:
+        """One sampling for all of the geometry, one matrix for all of the colours."""
+        if places := _geometry(images, self.p, self.parts):
+            images = warp.warp(images, warp.fold(*places))
+        if colours := _colours(images, self.p, self.parts):
+            images = warp.recolour(images, warp.fold(*colours[::-1]))
+        return images.contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def update(self, real_scores: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Take note of a step's scores of reals, (N,) or more; adapt at every fourth. Returns p to be reported, if it adapts."""
+        if not self.adapts or not self.training:
+            return {}
+        self.signs += torch.stack([real_scores.sign().sum(), torch.ones_like(real_scores).sum()]).float()
+        if batch.seen // len(batch.images) % _EVERY == _EVERY - 1:
+            way = (self.signs[0] / self.signs[1] - self.target).sign()
+            self.p.add_(way * (_EVERY * len(batch.images) / self.speed)).clamp_(0, LIMIT)
+            self.signs.zero_()
+        return {"p": self.p.clone()}
+
+
+def _geometry(images: Tensor, p: Tensor, parts: frozenset[str]) -> list[Tensor]:
+    """Matrices in the order of application (Karras et al. 2020, appendix B, with its numbers)."""
+    _, _, height, width = images.shape
+    one = torch.ones(len(images), device=images.device)
+    zero = torch.zeros_like(one)
+    rotation = 1 - (1 - p).sqrt()  # before and after the stretch: together as likely as p
+
+    def by_chance(value: Tensor, neutral: Tensor, chance: Tensor = p) -> Tensor:
+        return torch.where(torch.rand_like(one) < chance, value, neutral)
+
+    def whole(choices: int) -> Tensor:
+        return (torch.rand_like(one) * choices).floor()
+
+    def even() -> Tensor:
+        return torch.rand_like(one) * 2 - 1
+
+    out = []
+    if "flip" in parts:
+        out.append(warp.scale(by_chance(1 - 2 * whole(2), one), one))
+    if "turn" in parts:  # pictures that are not square only upside down
+        quarters = whole(4) if height == width else 2 * whole(2)
+        out.append(warp.rotate(by_chance(quarters * (math.pi / 2), zero)))
+    if "shift" in parts:
+        dx, dy = (even() * (side / 8) for side in (width, height))
+        moved = torch.rand_like(one) < p
+        out.append(warp.shift(torch.where(moved, dx.round(), zero), torch.where(moved, dy.round(), zero)))
+    if "scale" in parts:
+        factor = by_chance(torch.exp2(0.2 * torch.randn_like(one)), one)
+        out.append(warp.scale(factor, factor))
+    if "rotate" in parts:
+        out.append(warp.rotate(by_chance(math.pi * even(), zero, rotation)))
+    if "stretch" in parts:
+        factor = by_chance(torch.exp2(0.2 * torch.randn_like(one)), one)
+        out.append(warp.scale(factor, 1 / factor))
+        if "rotate" in parts:
+            out.append(warp.rotate(by_chance(math.pi * even(), zero, rotation)))
+    if "move" in parts:
+        dx, dy = (torch.randn_like(one) * (side / 8) for side in (width, height))
+        moved = torch.rand_like(one) < p
+        out.append(warp.shift(torch.where(moved, dx, zero), torch.where(moved, dy, zero)))
+    return out
+
+
+def _colours(images: Tensor, p: Tensor, parts: frozenset[str]) -> list[Tensor]:
+    """Matrices in the order of application, likewise. For grey pictures hue and saturation change nothing."""
+    one = torch.ones(len(images), device=images.device)
+    zero = torch.zeros_like(one)
+
+    def by_chance(value: Tensor, neutral: Tensor) -> Tensor:
+        return torch.where(torch.rand_like(one) < p, value, neutral)
+
+    out = []
+    if "brightness" in parts:
+        out.append(warp.brighten(by_chance(0.2 * torch.randn_like(one), zero)))
+    if "contrast" in parts:
+        out.append(warp.contrast(by_chance(torch.exp2(0.5 * torch.randn_like(one)), one)))
+    if "invert" in parts:
+        out.append(warp.about_grey(by_chance(1 - 2 * (torch.rand_like(one) * 2).floor(), one), one, zero))
+    if "hue" in parts:
+        out.append(warp.about_grey(one, one, by_chance(math.pi * (2 * torch.rand_like(one) - 1), zero)))
+    if "saturation" in parts:
+        out.append(warp.about_grey(one, by_chance(torch.exp2(torch.randn_like(one)), one), zero))
+    return out
 
 
 def diff_augment(images: Tensor, kinds: tuple[str, ...]) -> Tensor:

@@ -6,6 +6,12 @@ import torch
 from torch import Tensor
 
 
+def gradient(scores: Tensor, inputs: Tensor) -> Tensor:
+    """Each score's gradient by its own input: (N,) and (N, ...) -> (N, ...), itself differentiable; see `squared_gradient`."""
+    (found,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
+    return found
+
+
 def squared_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     """Squared norm of each score's gradient by its own input: (N,) and (N, ...) -> (N,), itself differentiable.
 
@@ -13,5 +19,4 @@ def squared_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     averaged it is R1 of Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", eq. 9, on reals, and R2 on
     fakes; with `(norm - 1)^2` of its root it is the gradient penalty of Gulrajani et al. 2017, eq. 3.
     """
-    (gradient,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
-    return gradient.square().flatten(1).sum(1)
+    return gradient(scores, inputs).square().flatten(1).sum(1)

@@ -1,0 +1,220 @@
+"""r3gan: a GAN without tricks: a relativistic loss, two gradient penalties at every step, and plain modern residual blocks.
+
+Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline". No layer normalises; generator and discriminator are
+mirror images of each other. With `conditional`, a class is an embedding that joins the latent, and the discriminator projects
+(Miyato and Koyama 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.nn import augment, penalties
+from ganforge.nn.layers import Down, Up
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of R3GAN."""
+
+    latent: int = setting(64, "numbers in a latent, and in what stands for a class", low=1, high=4096)
+    width: int = setting(
+        64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=8, high=1024
+    )
+    blocks: int = setting(2, "residual blocks at each grid", low=1, high=16)
+    group: int = setting(16, "channels in a group of the 3x3 convolutions, about", low=1, high=1024)
+    halved: bool = setting(
+        False, "4x4 convolutions with stride 2 at both ends instead of 1x1: the largest grid is half the picture's"
+    )
+    gamma: float = setting(1.0, "weight of both gradient penalties at first", low=0.0, high=10000.0)
+    gamma_end: float = setting(0.1, "that weight in the end, as a share of the first", low=0.0, high=1.0)
+    span: int = setting(1_000_000, "images over which the weight falls along a cosine", low=1)
+    lr: float = setting(2e-4, "learning rate of both networks", low=0.0, high=1.0)
+    beta2: float = setting(0.99, "Adam's decay of the mean squared gradient", low=0.0, high=0.9999)
+    augment: str = setting("", augment.HELP)
+    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
+
+    def __post_init__(self) -> None:
+        augment.parse(self.augment)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 32, "halved": True, "blocks": 1, "group": 64, "lr": 2e-3, "span": 200_000},
+    "medium": {},
+    "large": {"width": 128, "span": 10_000_000},
+}
+TRAIN: dict[str, Any] = {"batch": 32}
+
+
+class Point(nn.Conv2d):
+    """Convolution 1x1: what changes channels and nothing else."""
+
+    def __init__(self, channels: int, out: int, bias: bool = True) -> None:
+        super().__init__(channels, out, 1, bias=bias)
+
+
+class Block(nn.Module):
+    """x + 1x1(3x3 in groups(1x1(x))), twice as wide inside: (N, C, H, W) -> the same shape.
+
+    The start is that of fix-up (Zhang et al. 2019, "Fixup Initialization", section 3): the last layer is zero, and the `others` blocks
+    of the network share its gain, L^(-1/4) for three layers a block.
+    """
+
+    def __init__(self, channels: int, group: int, others: int) -> None:
+        super().__init__()
+        inner = 2 * channels
+        self.widen = Point(channels, inner)
+        self.mix = nn.Conv2d(inner, inner, 3, padding=1, groups=math.gcd(inner, max(1, inner // group)))
+        self.narrow = Point(inner, channels, bias=False)
+        for layer in (self.widen, self.mix):
+            _start(layer, others**-0.25)
+        nn.init.zeros_(self.narrow.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.leaky_relu(self.widen(x), 0.2)
+        y = F.leaky_relu(self.mix(y), 0.2)
+        return x + self.narrow(y)  # type: ignore[no-any-return]
+
+
+def _start(layer: nn.Module, gain: float = 1.0) -> None:
+    """Normal weights that keep the size of what passes a leaky ReLU, times `gain`; biases zero."""
+    nn.init.kaiming_normal_(layer.weight, 0.2)  # type: ignore[arg-type]
+    with torch.no_grad():
+        layer.weight.mul_(gain)  # type: ignore[operator]
+        if layer.bias is not None:
+            layer.bias.zero_()  # type: ignore[operator]
+
+
+def _plan(config: Config, spec: ImageSpec) -> tuple[int, int, list[int]]:
+    """Height and width of the smallest grid, and the channels of each, the smallest first."""
+    ends = 2 if config.halved else 1
+    height, width, doublings = base_grid(ImageSpec(-(-spec.height // ends), -(-spec.width // ends), spec.channels))
+    return height, width, [config.width * 2 ** min(n, 3) for n in range(doublings + 1)][::-1]
+
+
+class Generator(nn.Module):
+    """(N, Z), and (N,) int64 where there are classes -> (N, C, H, W): a learned grid, weighed by the latent, then grid by grid up."""
+
+    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+        super().__init__()
+        self.spec = spec
+        height, width, widths = _plan(config, spec)
+        total = config.blocks * len(widths)
+        self.embedding = nn.Embedding(classes, config.latent) if classes else None
+        self.grid = nn.Parameter(torch.randn(widths[0], height, width))
+        self.weigh = nn.Linear(config.latent * (2 if classes else 1), widths[0], bias=False)
+        nn.init.normal_(self.weigh.weight, 0, self.weigh.in_features**-0.5)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(width, config.group, total) for _ in range(config.blocks))) for width in widths
+        )
+        self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths))
+        self.last = (Up if config.halved else Point)(widths[-1], spec.channels, bias=False)
+        for layer in (*self.changes, self.last):
+            reached = 4 if isinstance(layer, Up) else 1  # places of the smaller grid that make a pixel
+            nn.init.normal_(layer.weight, 0, (reached * layer.in_channels) ** -0.5)
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embedding is not None:
+            latents = torch.cat([latents, self.embedding(labels)], 1)
+        x = self.weigh(latents)[:, :, None, None] * self.grid
+        x = self.stages[0](x.contiguous(memory_format=torch.channels_last))
+        for change, stage in zip(self.changes, self.stages[1:], strict=True):
+            x = stage(F.interpolate(change(x), scale_factor=2, mode="bilinear"))
+        return crop(self.last(x), self.spec)
+
+
+class Discriminator(nn.Module):
+    """(N, C, H, W), and (N,) int64 where there are classes -> (N,), a score: the generator backwards."""
+
+    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+        super().__init__()
+        height, width, widths = _plan(config, spec)
+        total, times = config.blocks * len(widths), 2 ** (len(widths) - (0 if config.halved else 1))
+        down, right = height * times - spec.height, width * times - spec.width
+        self.frame = (right // 2, right - right // 2, down // 2, down - down // 2)
+        self.first = (Down if config.halved else Point)(spec.channels, widths[-1], bias=False)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(width, config.group, total) for _ in range(config.blocks))) for width in widths[::-1]
+        )
+        self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths[::-1]))
+        self.gather = nn.Conv2d(widths[0], widths[0], (height, width), groups=widths[0], bias=False)
+        self.score = nn.Linear(widths[0], config.latent if classes else 1, bias=False)
+        self.embedding = nn.Embedding(classes, config.latent) if classes else None
+        for layer in (self.first, *self.changes, self.score):
+            nn.init.normal_(layer.weight, 0, layer.weight[0].numel() ** -0.5)
+        nn.init.normal_(self.gather.weight, 0, (height * width) ** -0.5)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        x = self.first(F.pad(images, self.frame).contiguous(memory_format=torch.channels_last))
+        x = self.stages[0](x)
+        for change, stage in zip(self.changes, self.stages[1:], strict=True):
+            x = stage(change(F.avg_pool2d(x, 2)))  # half size, bilinear
+        found: Tensor = self.score(self.gather(x).flatten(1))
+        if self.embedding is None:
+            return found[:, 0].float()
+        return (found * self.embedding(labels)).sum(1).float() * found.shape[1] ** -0.5  # type: ignore[no-any-return]
+
+
+class R3GAN(System):
+    """Generator and discriminator of residual blocks."""
+
+    averaged = ("generator",)
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.classes = len(spec.classes) if config.conditional else 0
+        self.generator = Generator(config, spec, self.classes)
+        self.discriminator = Discriminator(config, spec, self.classes)
+        self.augment = augment.Augment(config.augment)
+
+    def adam(self) -> dict[str, Adam]:
+        both = Adam(self.config.lr, 0.0, self.config.beta2)
+        return {"generator": both, "discriminator": both}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("both", ("generator", "discriminator"), self.loss)]
+
+    def gamma(self, seen: int) -> float:
+        """The weight of the penalties after `seen` images."""
+        done = min(1.0, seen / self.config.span)
+        end = self.config.gamma_end
+        return self.config.gamma * (end + (1 - end) * (1 + math.cos(math.pi * done)) / 2)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """One pass for both players: the gradient by the fakes, of which R2 is made, is also what the generator learns from.
+
+        The discriminator minimises softplus(fake - real) over pairs + gamma / 2 (R1 + R2) (section 2), the generator
+        softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) times that gradient. In float32.
+        """
+        labels = batch.labels if self.classes else None
+        fakes = self.generator(self.noise(batch), labels).float()
+        count = len(fakes)
+        both = torch.cat([batch.images, fakes.detach()]).requires_grad_()
+        with torch.autocast(fakes.device.type, enabled=False):
+            scores = self.discriminator(self.augment(both), None if labels is None else labels.repeat(2))
+            gradient = penalties.gradient(scores, both)
+            r1, r2 = gradient.square().flatten(1).sum(1).view(2, count).mean(1)
+            margin = scores[:count] - scores[count:]
+            loss = F.softplus(-margin).mean() + self.gamma(batch.seen) / 2 * (r1 + r2)
+            pull = -torch.sigmoid(margin)[:, None, None, None] * gradient[count:] / count
+            carried = (fakes * pull.detach()).sum()
+        said = {"loss": loss + carried - carried.detach(), "generator": F.softplus(margin.detach()).mean()}
+        return said | {"margin": margin.mean(), "r1": r1, "r2": r2} | self.augment.update(margin, batch)
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        images: Tensor = self.generator(latents, labels if self.classes else None)
+        return images.clamp(-1, 1)
+
+
+SYSTEM = R3GAN

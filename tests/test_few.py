@@ -1,0 +1,144 @@
+"""r3gan and fastgan: their losses and blocks against closed forms and float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ganforge.images import Batch, ImageSpec
+from ganforge.models import fastgan, r3gan
+from ganforge.testing import check_system
+
+
+def tiny(conditional: bool = False) -> r3gan.R3GAN:
+    """Weights of which none is zero, so that every gradient counts."""
+    torch.manual_seed(0)
+    config = r3gan.Config(latent=6, width=8, blocks=1, gamma=0.7, halved=conditional, conditional=conditional)
+    system = r3gan.R3GAN(config, ImageSpec(8, 8, 2 + 1, ("a", "b")))
+    with torch.no_grad():
+        for parameter in system.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return system
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_one_pass_of_r3gan_gives_both_players_the_papers_gradients(conditional, monkeypatch):
+    """Against two passes, each with its own loss, in float64; the one pass in float32, within 1e-4."""
+    system = tiny(conditional)
+    z, images, labels = torch.randn(5, 6), torch.rand(5, 3, 8, 8) * 2 - 1, torch.tensor([0, 1, 1, 0, 1])
+    monkeypatch.setattr(type(system), "noise", lambda self, batch: z)
+    said = system.loss(Batch(images, labels, 0))
+    said["loss"].backward()
+    ours = {name: p.grad.double().clone() for name, p in system.named_parameters()}
+
+    system.double().zero_grad()
+    known = labels if conditional else None
+    reals, fakes = images.double().requires_grad_(), system.generator(z.double(), known)
+    score = lambda x: system.discriminator.double()(x, known)  # noqa: E731
+    in_double(monkeypatch)
+    fixed = fakes.detach().requires_grad_()
+    real, fake = score(reals), score(fixed)
+    (by_real,) = torch.autograd.grad(real.sum(), reals, create_graph=True)
+    (by_fake,) = torch.autograd.grad(fake.sum(), fixed, create_graph=True)
+    r1, r2 = by_real.square().sum((1, 2, 3)).mean(), by_fake.square().sum((1, 2, 3)).mean()
+    discriminator = F.softplus(-(real - fake)).mean() + 0.35 * (r1 + r2)
+    generator = F.softplus(score(images.double()) - score(fakes)).mean()
+    for part, loss in ((system.discriminator, discriminator), (system.generator, generator)):
+        names, parameters = zip(*part.named_parameters(), strict=True)
+        for name, wanted in zip(names, torch.autograd.grad(loss, parameters), strict=True):
+            found = ours[("discriminator." if part is system.discriminator else "generator.") + name]
+            assert (found - wanted).norm() <= 1e-4 * wanted.norm() + 1e-9, name
+    assert said["loss"].item() == pytest.approx(discriminator.item(), rel=1e-4)
+    assert said["generator"].item() == pytest.approx(generator.item(), rel=1e-4)
+    assert said["r1"].item() == pytest.approx(r1.item(), rel=1e-4)
+
+
+def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The discriminator says its scores in float32; here they stay as they are."""
+    monkeypatch.setattr(torch.Tensor, "float", lambda self: self)
+
+
+def test_penalties_of_r3gan_fall_along_a_cosine():
+    system = r3gan.R3GAN(r3gan.Config(width=8, gamma=2.0, gamma_end=0.1, span=1000), ImageSpec(8, 8, 1))
+    assert [system.gamma(n) for n in (0, 500, 1000, 10**6)] == pytest.approx([2.0, 1.1, 0.2, 0.2])
+
+
+def test_residual_blocks_start_as_the_identity_and_keep_sizes():
+    torch.manual_seed(0)
+    block, x = r3gan.Block(16, 8, 12), torch.randn(2, 16, 6, 6)
+    assert torch.equal(block(x), x)
+    assert block.mix.groups == 4
+    wide = r3gan.Block(256, 16, 1)
+    y = F.leaky_relu(wide.mix(F.leaky_relu(wide.widen(torch.randn(4, 256, 16, 16)), 0.2)), 0.2)
+    assert y.square().mean().item() == pytest.approx(1, rel=0.15)  # what fix-up's gain of 1 for a single block keeps
+
+
+def test_classes_of_r3gan_change_pictures_and_scores():
+    system = tiny(conditional=True)
+    z, images = system.latents(range(3)), torch.rand(3, 3, 8, 8)
+    zero, one = torch.zeros(3, dtype=torch.int64), torch.ones(3, dtype=torch.int64)
+    assert not torch.equal(system.generate(z, zero), system.generate(z, one))
+    assert not torch.equal(system.discriminator(images, zero), system.discriminator(images, one))
+
+
+def test_skip_layer_excitation_is_its_formula():
+    torch.manual_seed(0)
+    block = fastgan.Excitation(6, 5)
+    small, large = torch.randn(3, 6, 8, 8), torch.randn(3, 5, 32, 32)
+    first, second = block.gates[1].weight, block.gates[3].weight
+    pooled = small.unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5))
+    hidden = F.leaky_relu(torch.einsum("ncij,ocij->no", pooled, first), 0.1)
+    gates = torch.sigmoid(hidden @ second[:, :, 0, 0].T)
+    torch.testing.assert_close(block(small, large), large * gates[:, :, None, None])
+    assert block(torch.randn(2, 6, 9, 7), large[:2]).shape == (2, 5, 32, 32)
+
+
+@pytest.mark.parametrize(("side", "reach", "drawn"), [(64, 2, 32), (256, 3, 128), (28, 1, 14), (16, 1, 8)])
+def test_grids_of_fastgan(side, reach, drawn):
+    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), ImageSpec(side, side, 3))
+    assert system.generator.reach == reach
+    scores, large, small = system.discriminator(torch.rand(2, 3, side, side))
+    assert large.shape[2] == 2 * small.shape[2]
+    assert system.discriminator.whole(small).shape[2] == drawn
+    assert scores.shape == (2, 25 if side in (64, 256, 16) else 16)
+
+
+def test_windows_and_the_distance_of_redrawn_pictures():
+    x = torch.arange(2 * 36.0).view(2, 1, 6, 6)
+    cut = fastgan.windows(x, torch.tensor([0, 3]), torch.tensor([2, 1]), 2, 3)
+    assert torch.equal(cut[0, 0], x[0, 0, 0:2, 2:5]) and torch.equal(cut[1, 0], x[1, 0, 3:5, 1:4])
+    wanted = torch.rand(2, 3, 8, 8)
+    assert fastgan.apart(wanted, wanted) == 0
+    assert fastgan.apart(wanted + 0.3, wanted).item() == pytest.approx(0.3, rel=1e-5)
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1  # vanishes at half scale
+    assert fastgan.apart(wanted + board, wanted).item() == pytest.approx(1 / 3, rel=1e-5)
+
+
+def test_redrawing_compares_the_same_part_of_picture_and_features():
+    """With features that are the picture itself at half size, drawn by enlarging, nothing is left wherever the part lies."""
+    discriminator = fastgan.FastGAN(fastgan.Config(latent=8, width=4), ImageSpec(32, 32, 3)).discriminator
+    large = torch.rand(6, 3, 16, 16)
+    images = F.interpolate(large, scale_factor=2)
+    discriminator.part = torch.nn.Upsample(scale_factor=2)
+    discriminator.whole = torch.nn.Upsample(scale_factor=2)
+    small = F.avg_pool2d(images, 32 // discriminator.grid[0])
+    assert discriminator.redraw(F.interpolate(small, (32, 32)), F.interpolate(small, (16, 16)), small) < 1e-6
+    whole_only = discriminator.redraw(images, large, small)
+    discriminator.part = torch.nn.Upsample(scale_factor=2, mode="bilinear")
+    assert discriminator.redraw(images, large, small) > whole_only + 0.01
+
+
+def test_samples_of_fastgan_are_made_without_noise():
+    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), ImageSpec(16, 16, 1))
+    torch.nn.init.ones_(system.generator.ups[0][1].weight)
+    z = system.latents([1, 2])
+    system.eval()
+    assert torch.equal(system.generate(z), system.generate(z))
+    system.train()
+    assert not torch.equal(system.generate(z), system.generate(z))
+
+
+@pytest.mark.parametrize("name", ["r3gan", "fastgan", "dcgan"])
+def test_contract_with_ada(name, tmp_path):
+    check_system(name, ImageSpec(16, 24, 3), tmp_path, {"width": 8, "latent": 16, "augment": "color, ada"})
