@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ganforge.errors import DataError, InputError
-from ganforge.images import Pixels, grid, to_uint8, write_png
+from ganforge.images import Pixels, grid, to_float, to_uint8, write_png
 from ganforge.models.base import System
 from ganforge.run import Run, weights_hash
 
@@ -20,6 +20,7 @@ CHUNK = 32  # always this many at a time: another batch size may round different
 @torch.no_grad()
 def pictures(system: System, seeds: Sequence[int]) -> Iterator[Pixels]:
     """(n, H, W, C) uint8 for the seeds in order, in portions of at most CHUNK. The system is put into evaluation mode."""
+    check_generates(system)
     system.eval()
     device = next(system.parameters()).device
     for start in range(0, len(seeds), CHUNK):
@@ -27,6 +28,23 @@ def pictures(system: System, seeds: Sequence[int]) -> Iterator[Pixels]:
         padded = part + [0] * (CHUNK - len(part))
         images = system.generate(system.latents(padded).to(device))
         yield to_uint8(images[: len(part)], system.spec).cpu().numpy()
+
+
+def check_generates(system: System) -> None:
+    """InputError for a system that makes no pictures of its own."""
+    if not system.generates:
+        raise InputError(
+            f"{type(system).__name__} cleans pictures and makes none of its own. Use: ganforge restore RUN FOLDER -o OUT"
+        )
+
+
+@torch.no_grad()
+def examples(system: System, originals: Pixels) -> Pixels:
+    """What a system that makes no pictures of its own does with some: (N, H, W, C) uint8 -> (N*K, H, W, C), see `System.examples`."""
+    system.eval()
+    device = next(system.parameters()).device
+    shown: torch.Tensor = system.examples(to_float(torch.from_numpy(originals).to(device), system.spec))  # type: ignore[operator]
+    return to_uint8(shown.flatten(0, 1), system.spec).cpu().numpy()
 
 
 def sample(run: Run, seeds: Sequence[int]) -> Pixels:
@@ -48,6 +66,7 @@ def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
 def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool) -> list[Path]:
     """Samples as PNG: one sheet at `out`, or single files seed-N.png in the folder `out`. Each says what made it."""
     system = run.build()
+    check_generates(system)
     seeds = check_seeds(seeds)
     made_by: dict[str, Any] = {
         "run": run.path.name,

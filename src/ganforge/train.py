@@ -23,14 +23,15 @@ from ganforge.config import setting
 from ganforge.data.store import Store
 from ganforge.data.stream import Stream
 from ganforge.errors import Diverged, InputError, RunError, Stopped, did_you_mean
-from ganforge.images import enlarge, grid, write_png
+from ganforge.images import Pixels, enlarge, grid, write_png
 from ganforge.models.base import Phase, System
 from ganforge.nn import ema
 from ganforge.run import Run, spec_section
-from ganforge.sample import pictures
+from ganforge.sample import examples, pictures
 from ganforge.seeds import key
 
 SHEET_SEEDS = range(64)
+SHEET_EXAMPLES = 32  # pictures that a system which makes none of its own is shown with
 SIZES = ("small", "medium", "large")
 
 
@@ -90,6 +91,7 @@ def plan(
     elif not settings.images:
         raise InputError("train.images is 0; say how long to train with --images or --minutes.")
     model: Any = config.build(loaded.config, values["model"], "model")
+    loaded.system.check(model, store.spec)
     return {
         "run": {"system": system, "store": store.address, "store_root": store.root},
         "train": asdict(settings),
@@ -362,13 +364,23 @@ class Trainer:
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
         row |= {name: round(value, 6) for name, value in self.means.result().items()}
         log.write(row)
-        sheet = grid(enlarge(np.concatenate(list(pictures(self.average, SHEET_SEEDS))), 56))
+        sheet = self._sheet()
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
         made_by = {"run": self.run.path.name, "system": self.run.system_name, "seeds": list(SHEET_SEEDS)}
         write_png(folder / f"{p.seen:09d}.png", sheet, made_by)
         losses = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in row.items() if "/" in name)
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
+
+
+    def _sheet(self) -> Pixels:
+        """The same seeds at every report, or what becomes of the same pictures, held out where there are enough."""
+        if self.average.generates:
+            return grid(enlarge(np.concatenate(list(pictures(self.average, SHEET_SEEDS))), 56))
+        rows = self.store.heldout if len(self.store.heldout) >= SHEET_EXAMPLES else self.store.train
+        originals = self.store.read(rows[:SHEET_EXAMPLES])
+        shown = examples(self.average, originals)
+        return grid(enlarge(shown, 56), columns=4 * len(shown) // len(originals))
 
 
 @contextlib.contextmanager

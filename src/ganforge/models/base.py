@@ -47,6 +47,16 @@ class System(nn.Module):
 
     averaged: ClassVar[tuple[str, ...]]
     """Submodules whose moving average makes the samples."""
+    generates: ClassVar[bool] = True
+    """False for a system that has `restore` only; in place of `latents` and `generate` it has `examples(images)`:
+    (N, C, H, W) -> (N, K, C, H, W), what its sheets show of each picture."""
+    reach: ClassVar[int] = 0
+    """For `restore(images)`, (N, C, H, W) -> the same shape in [-1, 1], where it exists: 0 if it takes pictures of the spec's size
+    alone; otherwise any size will do, and no pixel depends on one that is more than so many away."""
+
+    @classmethod
+    def check(cls, config: Any, spec: ImageSpec) -> None:
+        """InputError where these settings cannot make such pictures; asked before a run begins."""
 
     def __init__(self, config: Any, spec: ImageSpec) -> None:
         super().__init__()

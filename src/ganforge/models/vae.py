@@ -118,5 +118,9 @@ class VAE(System):
         """(N, C, H, W) -> (N, Z), the mean of each picture's distribution."""
         return self.autoencoder.encode(images)[0]
 
+    def restore(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them."""
+        return self.autoencoder.decode(self.encode(images))
+
 
 SYSTEM = VAE
