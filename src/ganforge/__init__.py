@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganforge.api import Run, Store, collect, demo, measure, prepare, sample, show, train
+    from ganforge.api import Run, Store, collect, demo, measure, prepare, restore, sample, show, train
 
 __version__ = "0.1.0"
-__all__ = ["Run", "Store", "__version__", "collect", "demo", "measure", "prepare", "sample", "show", "train"]
+__all__ = ["Run", "Store", "__version__", "collect", "demo", "measure", "prepare", "restore", "sample", "show", "train"]
 
 
 class _Package(ModuleType):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,14 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
     )
 
+    restore = verb("restore", "clean or reconstruct pictures with a run: dae, vae, autoencoder, vqvae")
+    restore.add_argument("run", type=Path)
+    restore.add_argument("source", type=Path, help="a picture, or a folder or a zip of them, of any size")
+    restore.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder for the results, PNG under the same names"
+    )
+    restore.add_argument("--reference", type=Path, help="the same names without noise: prints PSNR and SSIM")
+
     measure = verb("measure", "how good a run is, each number beside its floor")
     measure.add_argument("run", type=Path)
     measure.add_argument("--store", help="the store, where it has moved")
@@ -117,7 +125,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 3 stopped and resumable, 4 diverged."""
+    """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains,
+    2 done but something was skipped, 3 stopped and resumable, 4 diverged."""
     try:
         return _main(sys.argv[1:] if words is None else words)
     except GanforgeError as error:
@@ -140,15 +149,14 @@ def _main(words: Sequence[str]) -> int:
     overrides = _overrides(rest) if asked.verb == "train" else {}
     if rest and asked.verb != "train":
         raise InputError(f"{asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
-    verbs = {
+    verbs: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "demo": _demo, "systems": _systems, "collect": _collect, "prepare": _prepare, "show": _show,
-        "sample": _sample, "measure": _measure,
+        "sample": _sample, "restore": _restore, "measure": _measure,
     }  # fmt: skip
     if asked.verb == "train":
         _train(asked, overrides)
-    else:
-        verbs[asked.verb](asked)
-    return 0
+        return 0
+    return verbs[asked.verb](asked) or 0
 
 
 def _overrides(words: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -318,6 +326,30 @@ def _sample(asked: argparse.Namespace) -> None:
     out = asked.out or run.path / ("pictures" if asked.each else "samples.png")
     written = write(run, _seeds(asked), out, not asked.each)
     print(written[0] if len(written) == 1 else f"{len(written):,} pictures in {out}")
+
+
+def _restore(asked: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ganforge.restore import restore
+    from ganforge.run import Run
+
+    run = Run(asked.run)
+    with Console(stderr=True).status("restoring") as status:
+        made = restore(
+            run, asked.source, asked.out, reference=asked.reference,
+            progress=lambda count: status.update(f"{count:,} files"),
+        )  # fmt: skip
+    for file, reason in made.skipped:
+        print(f"  left out: {file!r}: {reason}")
+    if made.resized:
+        own = f"{run.spec.height}x{run.spec.width}"
+        print(f"  {made.resized:,} were resized to {own}, the only size that {run.system_name} knows, and back")
+    earlier = f", {made.kept:,} were there already" if made.kept else ""
+    print(f"{asked.out}: {made.written:,} pictures restored{earlier}")
+    if made.scores:
+        print(made)
+    return 2 if made.skipped else 0
 
 
 def _measure(asked: argparse.Namespace) -> None:

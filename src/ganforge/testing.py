@@ -80,7 +80,7 @@ def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any]
     system = whole.build()
     images = to_float(torch.from_numpy(store.read(store.train[:9])), spec)
     if hasattr(system, "restore"):
-        restored = system.restore(images)
+        restored = system.restore(images)  # type: ignore[operator]
         assert restored.shape == images.shape
         assert restored.abs().max() <= 1
     if system.generates:

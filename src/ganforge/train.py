@@ -372,7 +372,6 @@ class Trainer:
         losses = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in row.items() if "/" in name)
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
-
     def _sheet(self) -> Pixels:
         """The same seeds at every report, or what becomes of the same pictures, held out where there are enough."""
         if self.average.generates:

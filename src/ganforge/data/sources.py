@@ -121,7 +121,7 @@ def _files(path: Path, names: list[str], labels: Path | None) -> Source:
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         for name in names[start:stop]:
-            yield Entry(name, lambda name=name: _read_file(path / name), label_of(name), split_of(name))  # type: ignore[misc]
+            yield Entry(name, lambda name=name: read_file(path / name), label_of(name), split_of(name))  # type: ignore[misc]
 
     return Source(path.name, classes, in_parts(len(names), between), groups)
 
@@ -163,7 +163,8 @@ def _cannot_list(error: OSError) -> None:
     raise DataError(f"{error.filename} cannot be listed: {error.strerror}. Check its permissions.") from error
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file within the limit. Raises Skip."""
     try:
         info = path.stat()  # before opening: a pipe would keep us waiting
         if not stat.S_ISREG(info.st_mode):

@@ -84,9 +84,9 @@ class Denoiser(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(4 * channels, width, 3, 1, 1), Block(width))
         coarse = [Block(2 * width) for _ in range(BLOCKS)]
         self.coarse = nn.Sequential(Down(width, 2 * width), *coarse, nn.ReLU(), Up(2 * width, width))
-        self.last = nn.Sequential(Block(width), nn.ReLU(), nn.Conv2d(width, 4 * channels, 3, 1, 1))
-        nn.init.zeros_(self.last[2].weight)  # it begins as a network that changes nothing
-        nn.init.zeros_(self.last[2].bias)
+        out = nn.Conv2d(width, 4 * channels, 3, 1, 1, bias=False)
+        nn.init.zeros_(out.weight)  # it begins as a network that changes nothing
+        self.last = nn.Sequential(Block(width), nn.ReLU(), out)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
@@ -101,7 +101,9 @@ class DAE(System):
 
     averaged = ("denoiser",)
     generates = False
-    reach = 2 * (1 + 2 + 2 + 4 * BLOCKS + 2 + 2 + 1) + 4  # convolutions on blocks of 2 pixels, and what fills the last block
+    reach = (
+        2 * (1 + 2 + 2 + 4 * BLOCKS + 2 + 2 + 1) + 4
+    )  # convolutions on blocks of 2 pixels, and what fills the last block
     config: Config
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:

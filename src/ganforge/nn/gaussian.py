@@ -41,5 +41,5 @@ class Gaussian(nn.Module):
     def forward(self, normal: Tensor) -> Tensor:
         """Standard normal numbers -> numbers distributed as the codes are: (N, Z) -> (N, Z), by the symmetric root of the covariance."""
         values, vectors = torch.linalg.eigh(self.covariance)
-        root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+        root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
         return self.mean + normal @ root
