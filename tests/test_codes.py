@@ -142,12 +142,15 @@ def test_dead_codes_are_put_where_the_pictures_are():
     vectors = torch.randn(40, 2) + 5
     book.restart(vectors)  # none was ever chosen: the first batch places them all
     assert all((vectors == code).all(1).any() for code in book.vectors)
-    assert torch.equal(book.counts, torch.full((4,), 10.0))
+    book.learn(vectors, book.nearest(vectors))
+    book.counts.fill_(10.0)
+    book.sums.copy_(10 * book.vectors)
     alive = book.vectors.clone()
-    book.counts[2] = 0.1
+    book.counts[2] = 0.5
     book.restart(vectors)
     assert torch.equal(book.vectors[[0, 1, 3]], alive[[0, 1, 3]])
-    assert book.counts[2] == 10
+    assert (vectors == book.vectors[2]).all(1).any()
+    torch.testing.assert_close(book.sums, book.counts[:, None] * book.vectors)
 
 
 @pytest.fixture

@@ -81,11 +81,10 @@ def test_one_file_a_zip_and_a_system_of_one_size(autoencoder, tmp_path, capsys):
         assert (image.mode, image.size) == ("RGB", (50, 33))
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "p.png", "a/p.png")
-        archive.write(tmp_path / "p.png", "/etc/p.png")
-        archive.write(tmp_path / "p.png", "../up.png")
+        archive.writestr("/etc/p.png", (tmp_path / "p.png").read_bytes())
     made = ganforge.Run(autoencoder).restore(tmp_path / "z.zip", tmp_path / "two")
     assert made.written == 1
-    assert all("leads out" in why for _, why in made.skipped)
+    assert [why for _, why in made.skipped] == ["its name leads out of the folder"]
     assert {p.name for p in tmp_path.iterdir()} == {"p.png", "one", "two", "z.zip"}
 
 

@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
 
     verb("systems", "the generators that there are")
 
+    layers = verb("layers", "the layers that a network can be written with, for: ganforge train composed")
+    layers.add_argument("name", nargs="?", help="one of them, with its settings and an example")
+
     collect = verb("collect", "fetch a public set: digits, mnist, fashion-mnist, cifar10")
     collect.add_argument("name", help="digits (needs no network), mnist, fashion-mnist or cifar10")
     collect.add_argument("--out", type=Path, help="folder for the originals (data/NAME)")
@@ -67,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
         "--engine", default="local", help="local (default) or ray, which finds a cluster by RAY_ADDRESS"
     )
 
-    show = verb("show", "the facts of a store, with a contact sheet, or of a run")
-    show.add_argument("path", type=Path)
+    show = verb("show", "the facts of a store, with a contact sheet, of a run, or of a list of layers")
+    show.add_argument("path", type=Path, help="a store, a run, or a TOML file with the networks of a composed system")
 
     train = verb("train", "train a system on a store, or go on where it was stopped")
     train.add_argument("system", help=f"one of {', '.join(models.names())}")
@@ -150,7 +153,7 @@ def _main(words: Sequence[str]) -> int:
     if rest and asked.verb != "train":
         raise InputError(f"{asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
     verbs: dict[str, Callable[[argparse.Namespace], int | None]] = {
-        "demo": _demo, "systems": _systems, "collect": _collect, "prepare": _prepare, "show": _show,
+        "demo": _demo, "systems": _systems, "layers": _layers, "collect": _collect, "prepare": _prepare, "show": _show,
         "sample": _sample, "restore": _restore, "measure": _measure,
     }  # fmt: skip
     if asked.verb == "train":
@@ -195,6 +198,18 @@ def _demo(asked: argparse.Namespace) -> None:
 def _systems(asked: argparse.Namespace) -> None:
     for name in models.names():
         print(models.describe(name))
+
+
+def _layers(asked: argparse.Namespace) -> None:
+    from ganforge.nn import catalogue
+
+    if asked.name is None:
+        lines = catalogue.sheet()
+    elif row := catalogue.LAYERS.get(catalogue.ALSO.get(asked.name.lower(), asked.name.lower())):
+        lines = catalogue.page(row)
+    else:
+        raise InputError(f"There is no layer {asked.name!r}.{did_you_mean(asked.name, catalogue.LAYERS)}")
+    print("\n".join(lines))
 
 
 def _collect(asked: argparse.Namespace) -> None:

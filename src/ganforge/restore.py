@@ -153,6 +153,7 @@ def restored(system: System, pixels: Pixels) -> Pixels:
 
 def _whole(system: System, pixels: Pixels) -> Pixels:
     """(N, H, W, C) uint8 in the system's channels, any size -> the same shape."""
+    pixels = np.require(pixels, requirements=["C", "W"])
     if system.reach:
         return to_uint8(tiled(system, to_float(torch.from_numpy(pixels), system.spec)), system.spec).numpy()
     height, width = pixels.shape[1:3]

@@ -1,15 +1,17 @@
-"""The facts of a store or of a run, in words and as a contact sheet."""
+"""The facts of a store, with a contact sheet, of a run, or of a list of layers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ganforge import config
 from ganforge.data import history
 from ganforge.data.store import Store
 from ganforge.errors import InputError
-from ganforge.images import enlarge, grid, write_png
+from ganforge.images import enlarge, grid, spec_from, write_png
 from ganforge.run import Run
 from ganforge.seeds import permuted
 from ganforge.stats import read
@@ -18,13 +20,38 @@ SHEET = 64
 
 
 def show(path: str | Path) -> list[str]:
-    """Lines about the store or run at `path`; for a store a contact sheet is written into it as `sheet.png`."""
+    """Lines about the store or run at `path`; for a store a contact sheet is written into it as `sheet.png`.
+
+    For a TOML file with the sections [model] and [spec]: the layers, shapes and parameters of a composed system.
+    """
     path = Path(path)
+    if path.suffix == ".toml":
+        return _layers(path)
     if (path / "manifest.json").is_file():
         return _store(Store(path))
     if (path / "run.toml").is_file():
         return _run(Run(path))
     raise InputError(f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml).")
+
+
+def _layers(path: Path) -> list[str]:
+    """Nothing is built or allocated for it."""
+    from ganforge.models import composed
+    from ganforge.nn.blueprint import table
+
+    sections = config.read_toml(path)
+    system = sections.get("run", {}).get("system", "composed")
+    if "model" not in sections or system != "composed":
+        raise InputError(f"{path} holds no composed system: it needs the section [model] with lists of layers.")
+    try:
+        spec = spec_from({"classes": (), **sections.get("spec", {})})
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path} needs the section [spec] with height, width and channels of the pictures.") from None
+    model: Any = config.build(composed.Config, sections["model"], "model")
+    lines = [f"{path}: {model.kind} for pictures of {spec}"]
+    for part, steps in composed.plans(model, spec).items():
+        lines += table(part, steps)
+    return lines
 
 
 def _store(store: Store) -> list[str]:

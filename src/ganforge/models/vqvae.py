@@ -23,7 +23,7 @@ from ganforge.nn.layers import Down, Up
 from ganforge.seeds import key
 
 DECAY = 0.99  # of the codebook's averages, a step
-DEAD = 0.03  # a code that is chosen less often than this share of its fair part is put elsewhere
+DEAD = 0.1  # a code that is chosen less often than this share of its fair part is put elsewhere
 Cache = list[tuple[Tensor, Tensor]]
 
 
@@ -69,13 +69,11 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:
-        """Put each code that is hardly ever chosen at one of `vectors`, (N, D), with the count of a fair part."""
-        fair = len(vectors) / len(self.counts)
-        dead = self.counts < DEAD * fair
+        """Put each code that is hardly ever chosen at one of `vectors`, (N, D): in every step, until it is chosen there."""
+        dead = self.counts < DEAD * len(vectors) / len(self.counts)
         places = vectors[torch.randint(len(vectors), (len(self.counts),), device=vectors.device)]
         self.vectors.copy_(torch.where(dead[:, None], places, self.vectors))
-        self.counts.copy_(torch.where(dead, fair, self.counts))
-        self.sums.copy_(torch.where(dead[:, None], fair * places, self.sums))
+        self.sums.copy_(torch.where(dead[:, None], self.counts[:, None] * places, self.sums))
 
     @torch.no_grad()
     def learn(self, vectors: Tensor, tokens: Tensor) -> None:
@@ -83,7 +81,8 @@ class Codebook(nn.Module):
         chosen = F.one_hot(tokens, len(self.counts)).to(vectors.dtype)
         self.counts.lerp_(chosen.sum(0), 1 - DECAY)
         self.sums.lerp_(chosen.T @ vectors, 1 - DECAY)
-        self.vectors.copy_(self.sums / self.counts.clamp(min=1e-6)[:, None])
+        used = self.counts[:, None] > 1e-6
+        self.vectors.copy_(torch.where(used, self.sums / self.counts.clamp(min=1e-6)[:, None], self.vectors))
 
 
 class Residual(nn.Module):
