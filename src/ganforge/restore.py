@@ -73,7 +73,7 @@ def restore(
     run = run if isinstance(run, Run) else Run(Path(run))
     source, out = Path(source), Path(out)
     system = run.build()
-    if not hasattr(system, "restore"):
+    if not system.restores:
         raise InputError(
             f"{run.system_name} makes pictures and restores none. Train one that does, such as dae or vae."
         )
@@ -160,7 +160,7 @@ def _whole(system: System, pixels: Pixels) -> Pixels:
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     small = resize(batch, system.spec.height, system.spec.width).permute(0, 2, 3, 1)
     with torch.no_grad():
-        made: Tensor = system.restore(to_float(small, system.spec))  # type: ignore[operator]
+        made: Tensor = system.restore(to_float(small, system.spec))
     back = to_uint8(made, system.spec).permute(0, 3, 1, 2).contiguous()
     return resize(back, height, width).permute(0, 2, 3, 1).contiguous().numpy()
 
@@ -178,7 +178,7 @@ def tiled(system: System, images: Tensor, tile: int = TILE) -> Tensor:
         for left in range(0, width, tile):
             bottom, right = min(top + tile, height), min(left + tile, width)
             y, x = max(top - margin, 0), max(left - margin, 0)
-            part: Tensor = system.restore(images[:, :, y : bottom + margin, x : right + margin])  # type: ignore[operator]
+            part: Tensor = system.restore(images[:, :, y : bottom + margin, x : right + margin])
             out[:, :, top:bottom, left:right] = part[:, :, top - y : bottom - y, left - x : right - x]
     return out
 

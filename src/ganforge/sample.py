@@ -43,7 +43,7 @@ def examples(system: System, originals: Pixels) -> Pixels:
     """What a system that makes no pictures of its own does with some: (N, H, W, C) uint8 -> (N*K, H, W, C), see `System.examples`."""
     system.eval()
     device = next(system.parameters()).device
-    shown: torch.Tensor = system.examples(to_float(torch.from_numpy(originals).to(device), system.spec))  # type: ignore[operator]
+    shown = system.examples(to_float(torch.from_numpy(originals).to(device), system.spec))
     return to_uint8(shown.flatten(0, 1), system.spec).cpu().numpy()
 
 

@@ -78,6 +78,7 @@ class AutoencoderSystem(System):
     """Pictures to codes and back."""
 
     averaged = ("autoencoder",)
+    restores = True
     config: Config
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:

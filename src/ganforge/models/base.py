@@ -48,11 +48,12 @@ class System(nn.Module):
     averaged: ClassVar[tuple[str, ...]]
     """Submodules whose moving average makes the samples."""
     generates: ClassVar[bool] = True
-    """False for a system that has `restore` only; in place of `latents` and `generate` it has `examples(images)`:
-    (N, C, H, W) -> (N, K, C, H, W), what its sheets show of each picture."""
+    """False for a system that has `restore` and `examples` only, neither `latents` nor `generate`."""
+    restores: bool = False
+    """Whether it has `restore`."""
     reach: ClassVar[int] = 0
-    """For `restore(images)`, (N, C, H, W) -> the same shape in [-1, 1], where it exists: 0 if it takes pictures of the spec's size
-    alone; otherwise any size will do, and no pixel depends on one that is more than so many away."""
+    """0 where `restore` takes pictures of the spec's size alone; otherwise any size will do, and no pixel of the answer depends on one
+    that is more than so many away."""
 
     @classmethod
     def check(cls, config: Any, spec: ImageSpec) -> None:
@@ -81,6 +82,14 @@ class System(nn.Module):
             generator = torch.Generator().manual_seed(key(seed, "latent"))
             rows.append(torch.randn(self.config.latent, generator=generator))
         return torch.stack(rows)
+
+    def restore(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] -> the same shape and range: cleaned, or as a code remembers it."""
+        raise NotImplementedError
+
+    def examples(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, K, C, H, W): what the sheets of a system that makes no pictures of its own show of each."""
+        raise NotImplementedError
 
     def noise(self, batch: Batch) -> Tensor:
         """Latents for a training step: (N, Z) float32 on the batch's device, from torch's generator."""

@@ -112,6 +112,7 @@ class Composed(System):
         super().__init__(config, spec)
         made = plans(config, spec)
         self.count = len(spec.classes)
+        self.restores = config.kind != "gan" and not self.needs_labels(config)
         parts: dict[str, nn.Module] = {name: Network(steps, self.count) for name, steps in made.items()}
         if config.kind == "gan":
             self.discriminator = parts.pop("discriminator")
@@ -204,18 +205,12 @@ class Composed(System):
         return self.maker["decoder"](codes, labels).clamp(-1, 1)  # type: ignore[no-any-return]
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) -> (N, Z), the codes, of a vae their means. InputError for a GAN."""
-        if self.config.kind == "gan":
-            raise InputError(
-                "This composed system is a GAN: it makes pictures and restores none. Train one with kind = autoencoder."
-            )
+        """(N, C, H, W) -> (N, Z), the codes, of a vae their means."""
         codes: Tensor = self.maker["encoder"](images, labels).float()
         return codes[:, : self.config.latent]
 
     def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them. InputError for a GAN, or where a layer takes the class."""
-        if self.needs_labels(self.config):
-            raise InputError("This composed system takes each picture's class, which restore does not know.")
+        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them; not of a GAN, nor where a layer takes the class."""
         return self.maker["decoder"](self.encode(images), None).clamp(-1, 1)  # type: ignore[no-any-return]
 
 

@@ -101,6 +101,7 @@ class DAE(System):
 
     averaged = ("denoiser",)
     generates = False
+    restores = True
     reach = (
         2 * (1 + 2 + 2 + 4 * BLOCKS + 2 + 2 + 1) + 4
     )  # convolutions on blocks of 2 pixels, and what fills the last block

@@ -86,6 +86,7 @@ class VAE(System):
     """Pictures to a normal distribution and back."""
 
     averaged = ("autoencoder",)
+    restores = True
     config: Config
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:

@@ -1,7 +1,9 @@
 """vqvae: pictures as a small grid of discrete codes, and a transformer that learns which grids there are.
 
 van den Oord et al. 2017, "Neural Discrete Representation Learning", with the codebook as moving averages of what chose it (appendix
-A.1), and codes that nothing chooses put where a picture is (Dhariwal et al. 2020, "Jukebox", section 3.1). The prior is a causal
+A.1), and codes that nothing chooses put where a picture is (Dhariwal et al. 2020, "Jukebox", section 3.1). What the encoder says is normalised
+over the batch first, or it would run away from its codes (Łańcucki et al. 2020, "Robust Training of Vector Quantized Bottleneck
+Models", section III). The prior is a causal
 transformer over the codes, row by row (as in Esser et al. 2021, "Taming Transformers", section 3.2); it learns in each step from
 the codes of that step, which it cannot change.
 """
@@ -42,7 +44,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"codes": 128, "width": 32, "prior": 128, "depth": 3},
+    "small": {"codes": 128, "width": 32, "prior": 96, "depth": 3},
     "medium": {},
     "large": {"codes": 1024, "latent": 64, "width": 128, "prior": 384, "depth": 8},
 }
@@ -117,7 +119,7 @@ class Autoencoder(nn.Module):
             before = after
         self.encoder = nn.Sequential(
             *encoder, nn.Conv2d(before, config.width, 3, 1, 1), Residual(config.width), Residual(config.width), nn.ReLU(),
-            nn.Conv2d(config.width, config.latent, 1),
+            nn.Conv2d(config.width, config.latent, 1), nn.BatchNorm2d(config.latent, affine=False),
         )  # fmt: skip
         self.decoder = nn.Sequential(
             nn.Conv2d(config.latent, config.width, 3, 1, 1), Residual(config.width), Residual(config.width), nn.ReLU(),
@@ -198,6 +200,7 @@ class VQVAE(System):
     """Pictures to codes and back, and new codes."""
 
     averaged = ("autoencoder", "prior")
+    restores = True
     config: Config
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:

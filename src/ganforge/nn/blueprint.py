@@ -5,7 +5,7 @@
     transposed_convolution 64 name=stem
 
 A line is a layer's name, then its settings in their order or as name=value. Any layer can have a name, which a later `add` or
-`concatenate` refers to. Sizes are whole numbers, or words with a factor such as height/4; the words are in `words`. No torch in here.
+`concatenate` refers to. Sizes are whole numbers, or words, or one by another such as height/4 and channels*16; the words are in `words`. No torch in here.
 """
 
 from __future__ import annotations
@@ -210,18 +210,16 @@ def _value(where: str, setting: Setting, text: str, words: Mapping[str, int]) ->
 
 def _size(where: str, setting: Setting, text: str, words: Mapping[str, int]) -> int:
     """64, or height, height/4, channels*2."""
-    found = re.fullmatch(r"(\d{1,9}|[a-z]+)(?:([*/])(\d{1,9}))?", text)
-    if not found or (not found[1].isdecimal() and found[1] not in words):
+    parts = re.fullmatch(r"(\d{1,9}|[a-z]+)(?:([*/])(\d{1,9}|[a-z]+))?", text)
+    if not parts or any(word.isalpha() and word not in words for word in (parts[1], parts[3] or "1")):
         hint = did_you_mean(text, words) if text.isalpha() else f" Words that stand for numbers: {', '.join(words)}."
         raise InputError(f"{where}: {setting.name} is {text!r}; it takes a whole number.{hint}")
-    number = int(found[1]) if found[1].isdecimal() else words[found[1]]
-    if found[2] == "*":
-        return number * int(found[3])
-    if found[2] == "/":
-        if not int(found[3]) or number % int(found[3]):
-            raise InputError(f"{where}: {text} is {number}/{found[3]}, no whole number. Take a divisor of {number}.")
-        return number // int(found[3])
-    return number
+    number, other = (int(word) if word.isdecimal() else words[word] for word in (parts[1], parts[3] or "1"))
+    if parts[2] == "/":
+        if not other or number % other:
+            raise InputError(f"{where}: {text} is {number}/{other}, no whole number. Take a divisor of {number}.")
+        return number // other
+    return number * other
 
 
 def _reference(line: _Line, number: int, names: Mapping[str, int], count: int) -> int:
