@@ -13,6 +13,7 @@ from ganforge.models.base import base_grid
 from ganforge.testing import check_system
 
 TINY = {"width": 8, "latent": 16}
+TINIER = {"prior": 32, "depth": 1, "codes": 16}
 SPECS = {
     "grey 16x16": ImageSpec(16, 16, 1),
     "colour 32x32": ImageSpec(32, 32, 3),
@@ -26,7 +27,9 @@ SPECS = {
 @pytest.mark.parametrize("name", models.names())
 def test_contract(name, spec, tmp_path):
     known = {field.name for field in dataclasses.fields(models.load(name).config)}
-    check_system(name, SPECS[spec], tmp_path, {word: value for word, value in TINY.items() if word in known})
+    check_system(
+        name, SPECS[spec], tmp_path, {word: value for word, value in {**TINY, **TINIER}.items() if word in known}
+    )
 
 
 def test_classic_discriminator_and_augmentation(tmp_path):

@@ -37,7 +37,8 @@ def test_types():
 
 
 @pytest.mark.parametrize(
-    "words", ["[]", "['--help']", "['systems']", "['train', '--help']", "['prepare', 'nowhere', '--fit']"]
+    "words",
+    ["[]", "['--help']", "['systems']", "['layers', 'lstm']", "['train', '--help']", "['prepare', 'nowhere', '--fit']"],
 )
 def test_words_are_understood_without_importing_anything_heavy(words):
     code = f"""

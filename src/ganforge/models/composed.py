@@ -7,6 +7,7 @@ Three kinds: a GAN (Goodfellow et al. 2014; the losses of Lim and Ye 2017 and Ar
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,12 +160,21 @@ class Composed(System):
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Reals and fakes apart, each normalised by its own batch where a layer does that."""
         real, fake = (self._scores(x, batch.labels) for x in (batch.images, batch.shared["fakes"]))
-        loss = {"hinge": losses.hinge, "logistic": losses.logistic, "wasserstein": lambda r, f: (f - r).mean()}
-        return {"loss": loss[self.config.loss](real, fake), "real": real.mean(), "fake": fake.mean()}
+        if self.config.loss == "wasserstein":
+            loss = fake.mean() - real.mean()
+        else:
+            loss = losses.hinge(real, fake) if self.config.loss == "hinge" else losses.logistic(real, fake)
+        return {"loss": loss, "real": real.mean(), "fake": fake.mean()}
 
     def r1_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Half the squared gradient at reals, times `r1`, for the steps that it stands for."""
-        with torch.autocast(batch.images.device.type, enabled=False), _twice():
+        with contextlib.ExitStack() as plain:
+            plain.enter_context(torch.autocast(batch.images.device.type, enabled=False))
+            if any(isinstance(layer, nn.RNNBase) for layer in self.discriminator.modules()):
+                plain.enter_context(
+                    torch.backends.cudnn.flags(enabled=False)
+                )  # neither has a second derivative of these
+                plain.enter_context(torch.backends.mkldnn.flags(enabled=False))
             images = batch.images.detach().requires_grad_()
             penalty = squared_gradient(self._scores(images, batch.labels), images).mean()
         return {"loss": penalty * (self.config.r1 / 2 * R1_EVERY), "penalty": penalty}
@@ -212,17 +222,6 @@ class Composed(System):
     def restore(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them; not of a GAN, nor where a layer takes the class."""
         return self.maker["decoder"](self.encode(images), None).clamp(-1, 1)  # type: ignore[no-any-return]
-
-
-class _twice:
-    """Kernels whose gradient has a gradient: those of recurrent layers in cuDNN and oneDNN have none."""
-
-    def __enter__(self) -> None:
-        self.before = torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled
-        torch.backends.cudnn.enabled = torch.backends.mkldnn.enabled = False
-
-    def __exit__(self, *_: object) -> None:
-        torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled = self.before
 
 
 SYSTEM = Composed

@@ -35,10 +35,10 @@ class Config:
     )
     width: int = setting(48, "channels at the finer scale; the coarser one has twice as many", low=4, high=512)
     patch: int = setting(64, "side of the window that is learned from in larger pictures, in pixels", low=8, high=1024)
-    lr: float = setting(1e-3, "learning rate", low=0.0, high=1.0)
+    lr: float = setting(2e-3, "learning rate", low=0.0, high=1.0)
 
 
-PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 32}, "medium": {}, "large": {"width": 96}}
+PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 32, "patch": 32}, "medium": {}, "large": {"width": 96}}
 TRAIN: dict[str, Any] = {"batch": 32, "cooldown": 0.5}
 
 

@@ -460,12 +460,17 @@ def plain(value: Any) -> str:
 
 
 def sheet() -> list[str]:
-    """The cheat sheet: a line for each layer."""
-    lines = [f"{'layer':<23}{'settings':<52}{'comes':<18}{'goes':<34}{'parameters':<38}use"]
+    """The cheat sheet: what comes and goes, parameters and use of each layer, and below it its settings."""
+    lines = [f"{'layer':<24}{'comes -> goes':<52}{'parameters':<34}use"]
     for row in ROWS:
-        shown = [(row.name, 23), (signature(row), 52), (row.takes, 18), (row.gives, 34), (row.count, 38)]
-        lines.append("".join(f"{text:<{width - 1}} " for text, width in shown) + row.use)
-    return lines
+        lines.append(f"{row.name:<23} {f'{row.takes} -> {row.gives}':<51} {row.count:<33} {row.use}")
+        if row.settings:
+            lines.append(f"    {signature(row)}")
+    return [
+        *lines,
+        "",
+        "One with its settings and an example: ganforge layers NAME. Any layer takes name=WORD, for add and concatenate.",
+    ]
 
 
 def page(row: Layer) -> list[str]:

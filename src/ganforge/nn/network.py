@@ -194,11 +194,12 @@ class Film(nn.Module):
         nn.init.zeros_(self.both.weight)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        scale, shift = self.both(labels).chunk(2, 1)
+        both: Tensor = self.both(labels)
         if x.ndim == 4:
-            scale, shift = scale[:, :, None, None], shift[:, :, None, None]
-        elif x.ndim == 3:
-            scale, shift = scale[:, None], shift[:, None]
+            both = both[:, :, None, None]
+            scale, shift = both.chunk(2, 1)
+        else:
+            scale, shift = (both[:, None] if x.ndim == 3 else both).chunk(2, -1)
         return x * (1 + scale) + shift
 
 
