@@ -356,7 +356,7 @@ def _restore(asked: argparse.Namespace) -> int:
             progress=lambda count: status.update(f"{count:,} files"),
         )  # fmt: skip
     for file, reason in made.skipped:
-        print(f"  left out: {file!r}: {reason}")
+        print(f"  {file!r}: {reason}")
     if made.resized:
         own = f"{run.spec.height}x{run.spec.width}"
         print(f"  {made.resized:,} were resized to {own}, the only size that {run.system_name} knows, and back")

@@ -367,8 +367,11 @@ class Trainer:
         sheet = self._sheet()
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
-        made_by = {"run": self.run.path.name, "system": self.run.system_name, "seeds": list(SHEET_SEEDS)}
-        write_png(folder / f"{p.seen:09d}.png", sheet, made_by)
+        made_by = {"run": self.run.path.name, "system": self.run.system_name}
+        if self.average.generates:
+            write_png(folder / f"{p.seen:09d}.png", sheet, {**made_by, "seeds": list(SHEET_SEEDS)})
+        else:
+            write_png(folder / f"{p.seen:09d}.png", sheet, made_by, "restored")
         losses = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in row.items() if "/" in name)
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
