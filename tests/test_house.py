@@ -37,7 +37,8 @@ def test_types():
 
 
 @pytest.mark.parametrize(
-    "words", ["[]", "['--help']", "['systems']", "['train', '--help']", "['prepare', 'nowhere', '--fit']"]
+    "words",
+    ["[]", "['--help']", "['systems']", "['layers', 'lstm']", "['train', '--help']", "['prepare', 'nowhere', '--fit']"],
 )
 def test_words_are_understood_without_importing_anything_heavy(words):
     code = f"""
@@ -53,7 +54,8 @@ assert not heavy, heavy
 
 def test_public_names():
     assert set(ganforge.__all__) == {
-        "Run", "Store", "__version__", "audit", "clean", "collect", "demo", "measure", "prepare", "sample", "show", "train",
+        "Run", "Store", "__version__", "audit", "clean", "collect", "demo", "measure", "prepare", "restore", "sample", "show",
+        "train",
     }  # fmt: skip
     for name in ganforge.__all__:
         assert getattr(ganforge, name) is not None

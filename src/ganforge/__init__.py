@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganforge.api import Run, Store, audit, clean, collect, demo, measure, prepare, sample, show, train
+    from ganforge.api import Run, Store, audit, clean, collect, demo, measure, prepare, restore, sample, show, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "demo",
     "measure",
     "prepare",
+    "restore",
     "sample",
     "show",
     "train",

@@ -17,6 +17,8 @@ from ganforge.measure import SAMPLES, Measured
 from ganforge.measure import measure as _measure
 from ganforge.prepare import prepare
 from ganforge.report import write as _report
+from ganforge.restore import Restored
+from ganforge.restore import restore as _restore
 from ganforge.sample import Labels
 from ganforge.sample import sample as _sample
 from ganforge.show import show
@@ -36,6 +38,10 @@ class Run(_run.Run):
     def measure(self, store: Store | None = None, samples: int = SAMPLES) -> Measured:
         """Its numbers; see `ganforge.measure`."""
         return _measure(self, store, samples)
+
+    def restore(self, source: str | Path, out: str | Path, reference: str | Path | None = None) -> Restored:
+        """Clean or reconstruct the pictures of a folder, a zip or a file; see `ganforge.restore`."""
+        return _restore(self, source, out, reference=reference)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Measure, and write an HTML page (`report.html` in the run)."""
@@ -78,4 +84,19 @@ def measure(run: str | Path | _run.Run, store: Store | None = None, samples: int
     return _measure(run if isinstance(run, _run.Run) else Run(run), store, samples)
 
 
-__all__ = ["Run", "Store", "audit", "clean", "collect", "demo", "measure", "prepare", "sample", "show", "train"]
+restore = _restore
+
+__all__ = [
+    "Run",
+    "Store",
+    "audit",
+    "clean",
+    "collect",
+    "demo",
+    "measure",
+    "prepare",
+    "restore",
+    "sample",
+    "show",
+    "train",
+]

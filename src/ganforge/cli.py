@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
 
     verb("systems", "the generators that there are")
 
+    layers = verb("layers", "the layers that a network can be written with, for: ganforge train composed")
+    layers.add_argument("name", nargs="?", help="one of them, with its settings and an example")
+
     collect = verb("collect", "gather originals: public sets, folders, zips, lists of addresses, APIs")
     collect.add_argument(
         "sources", nargs="+", metavar="SOURCE",
@@ -112,8 +115,8 @@ def parser() -> argparse.ArgumentParser:
         "--engine", default="local", help="local (default) or ray, which finds a cluster by RAY_ADDRESS"
     )
 
-    show = verb("show", "the facts of a store, with a contact sheet, or of a run")
-    show.add_argument("path", type=Path)
+    show = verb("show", "the facts of a store, with a contact sheet, of a run, or of a list of layers")
+    show.add_argument("path", type=Path, help="a store, a run, or a TOML file with the networks of a composed system")
     show.add_argument("--augment", default="", help='for a store: what "flip, rotate 10" makes of it (augmented.png)')
 
     train = verb("train", "train a system on a store, or go on where it was stopped")
@@ -137,6 +140,14 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
     )
+
+    restore = verb("restore", "clean or reconstruct pictures with a run: dae, vae, autoencoder, vqvae")
+    restore.add_argument("run", type=Path)
+    restore.add_argument("source", type=Path, help="a picture, or a folder or a zip of them, of any size")
+    restore.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder for the results, PNG under the same names"
+    )
+    restore.add_argument("--reference", type=Path, help="the same names without noise: prints PSNR and SSIM")
 
     measure = verb("measure", "how good a run is, each number beside its floor")
     measure.add_argument("run", type=Path)
@@ -189,8 +200,8 @@ def _main(words: Sequence[str]) -> int:
     if rest and asked.verb != "train":
         raise InputError(f"{asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
     verbs: dict[str, Callable[[argparse.Namespace], int | None]] = {
-        "demo": _demo, "systems": _systems, "collect": _collect, "audit": _audit, "clean": _clean, "prepare": _prepare, "show": _show,
-        "sample": _sample, "measure": _measure,
+        "demo": _demo, "systems": _systems, "layers": _layers, "collect": _collect, "audit": _audit, "clean": _clean,
+        "prepare": _prepare, "show": _show, "sample": _sample, "restore": _restore, "measure": _measure,
     }  # fmt: skip
     if asked.verb == "train":
         _train(asked, overrides)
@@ -234,6 +245,18 @@ def _demo(asked: argparse.Namespace) -> None:
 def _systems(asked: argparse.Namespace) -> None:
     for name in models.names():
         print(models.describe(name))
+
+
+def _layers(asked: argparse.Namespace) -> None:
+    from ganforge.nn import catalogue
+
+    if asked.name is None:
+        lines = catalogue.sheet()
+    elif row := catalogue.LAYERS.get(catalogue.ALSO.get(asked.name.lower(), asked.name.lower())):
+        lines = catalogue.page(row)
+    else:
+        raise InputError(f"There is no layer {asked.name!r}.{did_you_mean(asked.name, catalogue.LAYERS)}")
+    print("\n".join(lines))
 
 
 def _collect(asked: argparse.Namespace) -> int:
@@ -483,6 +506,30 @@ def _sample(asked: argparse.Namespace) -> None:
     many = len(labels) if isinstance(labels, list) else 8 if labels == "all" else 64
     written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels)
     print(written[0] if len(written) == 1 else f"{len(written):,} pictures in {out}")
+
+
+def _restore(asked: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ganforge.restore import restore
+    from ganforge.run import Run
+
+    run = Run(asked.run)
+    with Console(stderr=True).status("restoring") as status:
+        made = restore(
+            run, asked.source, asked.out, reference=asked.reference,
+            progress=lambda count: status.update(f"{count:,} files"),
+        )  # fmt: skip
+    for file, reason in made.skipped:
+        print(f"  {file!r}: {reason}")
+    if made.resized:
+        own = f"{run.spec.height}x{run.spec.width}"
+        print(f"  {made.resized:,} were resized to {own}, the only size that {run.system_name} knows, and back")
+    earlier = f", {made.kept:,} were there already" if made.kept else ""
+    print(f"{asked.out}: {made.written:,} pictures restored{earlier}")
+    if made.scores:
+        print(made)
+    return 2 if made.skipped else 0
 
 
 def _measure(asked: argparse.Namespace) -> None:

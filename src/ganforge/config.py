@@ -55,6 +55,8 @@ def parse(cls: type, name: str, text: str, section: str) -> Any:
             return _whole(float(text.replace("_", "")))
         if kind is float:
             return float(text.replace("_", ""))
+        if kind is tuple:
+            return tuple(part.strip() for part in text.split(";") if part.strip())
     except (KeyError, ValueError):
         raise InputError(f"{section}.{name} is {text!r}; it takes a value of type {kind.__name__}.") from None
     return text
@@ -66,6 +68,10 @@ def _check(where: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     kind: Any = _plain(hint)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)  # torch's Adam refuses betas that mix int and float
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    if kind is tuple and not (isinstance(value, tuple) and all(isinstance(one, str) for one in value)):
+        raise InputError(f"{where} is {value!r}; it takes a list of strings.")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError(f"{where} is {value!r}; it takes a value of type {kind.__name__}.")
     if kind is float and not math.isfinite(value):
@@ -80,9 +86,10 @@ def _check(where: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
 
 
 def _plain(hint: Any) -> type:
-    """int for `int | None`."""
+    """int for `int | None`, tuple for `tuple[str, ...]`."""
     if isinstance(hint, types.UnionType):
         hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    hint = typing.get_origin(hint) or hint
     return typing.cast(type, hint)
 
 

@@ -20,10 +20,10 @@ from ganforge.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_XMP = (
+_XMP = (  # with the word of IPTC's digital source types for what was done
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType='
-    '"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/></rdf:RDF></x:xmpmeta>'
+    '"http://cv.iptc.org/newscodes/digitalsourcetype/{}"/></rdf:RDF></x:xmpmeta>'
 )
 
 
@@ -114,16 +114,17 @@ def as_image(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
 
 
-def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None) -> None:
+def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None, mark: str = "generated") -> None:
     """Write (H, W, C) uint8 as PNG.
 
-    `made_by` marks a generated picture: it becomes the JSON text chunk `ganforge`, beside the IPTC mark
-    `trainedAlgorithmicMedia` in XMP, so that a program can tell what it is and where it came from.
+    `made_by` marks a picture that is `generated` or `restored`: it becomes the JSON text chunk `ganforge`, beside the IPTC mark
+    `trainedAlgorithmicMedia` or `algorithmicallyEnhanced` in XMP, so that a program can tell what it is and where it came from.
     """
     info = PngImagePlugin.PngInfo()
     if made_by is not None:
-        info.add_text("ganforge", json.dumps({"generated": True, **made_by}))
-        info.add_itxt("XML:com.adobe.xmp", _XMP)
+        kind = {"generated": "trainedAlgorithmicMedia", "restored": "algorithmicallyEnhanced"}[mark]
+        info.add_text("ganforge", json.dumps({mark: True, **made_by}))
+        info.add_itxt("XML:com.adobe.xmp", _XMP.format(kind))
     try:
         as_image(pixels).save(path, pnginfo=info)
     except OSError as error:

@@ -21,7 +21,7 @@ from ganforge.images import Pixels, enlarge, grid, write_png
 from ganforge.metrics import features, frechet, kernel, neighbours
 from ganforge.models.base import System
 from ganforge.run import Run, weights_hash
-from ganforge.sample import drawn, pictures
+from ganforge.sample import check_generates, drawn, pictures
 from ganforge.seeds import permuted
 
 SAMPLES = 10_000
@@ -111,6 +111,7 @@ def measure_system(
     nearest_sheet: Path | None = None,
 ) -> Measured:
     """Measure any system against a store; see `measure`."""
+    check_generates(system)
     if samples < 2:
         raise InputError(f"samples is {samples}; at least 2 are needed, and 10,000 are usual.")
     say = say or (lambda line: None)

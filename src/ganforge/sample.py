@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ganforge.errors import DataError, InputError, did_you_mean
-from ganforge.images import ImageSpec, Pixels, grid, to_uint8, write_png
+from ganforge.images import ImageSpec, Pixels, grid, to_float, to_uint8, write_png
 from ganforge.models.base import System
 from ganforge.run import Run, weights_hash
 from ganforge.seeds import uniform
@@ -26,6 +26,7 @@ def pictures(system: System, seeds: Sequence[int], labels: Sequence[int] | None 
 
     `labels` are as many as seeds, for a system that makes pictures by class; without them each seed draws its own.
     """
+    check_generates(system)
     system.eval()
     device = next(system.parameters()).device
     if labels is None and system.classes:
@@ -48,6 +49,23 @@ def drawn(seeds: Sequence[int], weights: npt.NDArray[Any]) -> list[int]:
 def crossed(seeds: Sequence[int], labels: Sequence[int]) -> tuple[list[int], list[int]]:
     """Every seed with every label, label by label: a sheet of len(seeds) columns has one row a class."""
     return list(seeds) * len(labels), [label for label in labels for _ in seeds]
+
+
+def check_generates(system: System) -> None:
+    """InputError for a system that makes no pictures of its own."""
+    if not system.generates:
+        raise InputError(
+            f"{type(system).__name__} cleans pictures and makes none of its own. Use: ganforge restore RUN FOLDER -o OUT"
+        )
+
+
+@torch.no_grad()
+def examples(system: System, originals: Pixels) -> Pixels:
+    """What a system that makes no pictures of its own does with some: (N, H, W, C) uint8 -> (N*K, H, W, C), see `System.examples`."""
+    system.eval()
+    device = next(system.parameters()).device
+    shown = system.examples(to_float(torch.from_numpy(originals).to(device), system.spec))
+    return to_uint8(shown.flatten(0, 1), system.spec).cpu().numpy()
 
 
 def sample(run: Run, seeds: Sequence[int], labels: Labels = None) -> Pixels:
@@ -117,6 +135,7 @@ def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool, labels: Labe
     With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class.
     """
     system = run.build()
+    check_generates(system)
     columns = len(seeds) if isinstance(labels, str) and labels == "all" else None
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     if numbers is None and system.classes:

@@ -1,16 +1,18 @@
-"""The facts of a store or of a run, in words and as a contact sheet."""
+"""The facts of a store, with a contact sheet, of a run, or of a list of layers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from ganforge import config
 from ganforge.data import augment, history
 from ganforge.data.store import Store
 from ganforge.errors import InputError
-from ganforge.images import enlarge, grid, to_float, to_uint8, write_png
+from ganforge.images import enlarge, grid, spec_from, to_float, to_uint8, write_png
 from ganforge.run import Run
 from ganforge.seeds import permuted
 from ganforge.stats import read
@@ -23,8 +25,11 @@ def show(path: str | Path, changes: str = "") -> list[str]:
     """Lines about the store or run at `path`; for a store a contact sheet is written into it as `sheet.png`.
 
     With `changes`, a list of words as in `train.augment`, `augmented.png` in the store shows what they do.
+    For a TOML file with the sections [model] and [spec]: the layers, shapes and parameters of a composed system.
     """
     path = Path(path)
+    if path.suffix == ".toml":
+        return _layers(path)
     if (path / "manifest.json").is_file():
         store = Store(path)
         return _store(store) + ([f"  augmented  {_augmented(store, changes)}"] if changes else [])
@@ -33,6 +38,26 @@ def show(path: str | Path, changes: str = "") -> list[str]:
     if (path / "run.toml").is_file():
         return _run(Run(path))
     raise InputError(f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml).")
+
+
+def _layers(path: Path) -> list[str]:
+    """Nothing is built or allocated for it."""
+    from ganforge.models import composed
+    from ganforge.nn.blueprint import table
+
+    sections = config.read_toml(path)
+    system = sections.get("run", {}).get("system", "composed")
+    if "model" not in sections or system != "composed":
+        raise InputError(f"{path} holds no composed system: it needs the section [model] with lists of layers.")
+    try:
+        spec = spec_from({"classes": (), **sections.get("spec", {})})
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path} needs the section [spec] with height, width and channels of the pictures.") from None
+    model: Any = config.build(composed.Config, sections["model"], "model")
+    lines = [f"{path}: {model.kind} for pictures of {spec}"]
+    for part, steps in composed.plans(model, spec).items():
+        lines += table(part, steps)
+    return lines
 
 
 def _store(store: Store) -> list[str]:

@@ -13,7 +13,8 @@ import torch
 
 from ganforge.data.parts import Meta, PartWriter, Sides, join
 from ganforge.data.store import Store
-from ganforge.images import ImageSpec, Pixels
+from ganforge.images import ImageSpec, Pixels, to_float
+from ganforge.models.base import System
 from ganforge.run import Run
 from ganforge.sample import sample
 from ganforge.train import train
@@ -54,7 +55,8 @@ def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any]
     """Train `name` on pictures of `spec` in `folder`, and raise AssertionError where it does not keep the contract:
 
     losses are finite, all that should learn does, a run that is stopped and resumed is bit-equal to one that was not, and
-    samples are the same for the same seeds in any company.
+    samples are the same for the same seeds in any company. What it restores keeps its shape and range; a system that only
+    restores shows its examples.
     """
     store = make_store(folder / "store", spec)
     batch = 16
@@ -85,17 +87,32 @@ def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any]
     for key, value in tensors.items():
         assert torch.equal(value, resumed[key]), f"{key} differs after resuming"
 
-    pictures = sample(whole, range(9))
+    system = whole.build()
+    images = to_float(torch.from_numpy(store.read(store.train[:9])), spec)
+    if system.restores:
+        restored = system.restore(images)
+        assert restored.shape == images.shape
+        assert restored.abs().max() <= 1
+    if system.generates:
+        _check_samples(whole, system)
+    else:
+        shown = system.examples(images)
+        assert shown.shape[0] == 9 and shown.shape[2:] == images.shape[1:]
+        assert torch.equal(shown, system.examples(images)), "examples change from call to call"
+
+
+def _check_samples(run: Run, system: System) -> None:
+    spec = system.spec
+    pictures = sample(run, range(9))
     assert pictures.shape == (9, spec.height, spec.width, spec.channels)
     assert pictures.dtype == np.uint8
-    assert np.array_equal(pictures[[7, 2]], sample(whole, [7, 2])), "a seed's picture depends on its company"
-    assert np.array_equal(pictures[4:5], sample(whole, [4])), "a seed's picture depends on the batch size"
-    system = whole.build()
+    assert np.array_equal(pictures[[7, 2]], sample(run, [7, 2])), "a seed's picture depends on its company"
+    assert np.array_equal(pictures[4:5], sample(run, [4])), "a seed's picture depends on the batch size"
     images = system.generate(system.latents(range(9)), torch.zeros(9, dtype=torch.int64)).flatten(1)
     assert len(images.unique(dim=0)) == 9, "different seeds give the same picture"
     if system.classes:
-        asked = sample(whole, [4, 4, 7], labels=[1, 0, 1])
-        assert np.array_equal(asked[:1], sample(whole, [4], labels=1)), (
+        asked = sample(run, [4, 4, 7], labels=[1, 0, 1])
+        assert np.array_equal(asked[:1], sample(run, [4], labels=1)), (
             "a seed's picture of a class depends on its company"
         )
         latents = system.latents([4]).expand(system.classes, -1)

@@ -24,15 +24,16 @@ from ganforge.data import augment
 from ganforge.data.store import Store
 from ganforge.data.stream import Stream
 from ganforge.errors import Diverged, InputError, RunError, Stopped, did_you_mean
-from ganforge.images import enlarge, grid, write_png
+from ganforge.images import Pixels, enlarge, grid, write_png
 from ganforge.models.base import Phase, System
 from ganforge.nn import ema
 from ganforge.run import Run, spec_section
-from ganforge.sample import crossed, marked, pictures
+from ganforge.sample import crossed, examples, marked, pictures
 from ganforge.seeds import key
 
 SHEET_SEEDS = range(64)
 SHEET_CLASSES = 16  # rows of a sheet where there is one a class
+SHEET_EXAMPLES = 32  # pictures that a system which makes none of its own is shown with
 SIZES = ("small", "medium", "large")
 
 
@@ -98,6 +99,7 @@ def plan(
         raise InputError(
             f"{system} makes pictures by class here, and {store.address} has no labels. Without labels do, as they come: {', '.join(models.without_labels())}."
         )
+    loaded.system.check(model, store.spec)
     return {
         "run": {"system": system, "store": store.address, "store_root": store.root},
         "train": asdict(settings),
@@ -371,16 +373,26 @@ class Trainer:
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
         row |= {name: round(value, 6) for name, value in self.means.result().items()}
         log.write(row)
-        classes = list(range(min(self.average.classes, SHEET_CLASSES)))
-        seeds, labels = crossed(SHEET_SEEDS[:8], classes) if classes else (SHEET_SEEDS, None)
-        shown = enlarge(np.concatenate(list(pictures(self.average, seeds, labels))), 56)
-        sheet = grid(shown, columns=8 if classes else None)
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
-        made_by = {"run": self.run.path.name, "system": self.run.system_name, "seeds": list(seeds)}
-        write_png(folder / f"{p.seen:09d}.png", sheet, made_by | marked(self.store.spec, labels))
+        sheet, said = self._sheet()
+        made_by = {"run": self.run.path.name, "system": self.run.system_name, **said}
+        write_png(folder / f"{p.seen:09d}.png", sheet, made_by, "generated" if self.average.generates else "restored")
         losses = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in row.items() if "/" in name)
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
+
+    def _sheet(self) -> tuple[Pixels, dict[str, Any]]:
+        """The same seeds at every report, a row a class, or what becomes of the same pictures, held out where there are enough."""
+        if self.average.generates:
+            classes = list(range(min(self.average.classes, SHEET_CLASSES)))
+            seeds, labels = crossed(SHEET_SEEDS[:8], classes) if classes else (SHEET_SEEDS, None)
+            shown = enlarge(np.concatenate(list(pictures(self.average, seeds, labels))), 56)
+            said = {"seeds": list(seeds)} | marked(self.store.spec, labels)
+            return grid(shown, columns=8 if classes else None), said
+        rows = self.store.heldout if len(self.store.heldout) >= SHEET_EXAMPLES else self.store.train
+        originals = self.store.read(rows[:SHEET_EXAMPLES])
+        shown = examples(self.average, originals)
+        return grid(enlarge(shown, 56), columns=4 * len(shown) // len(originals)), {}
 
 
 @contextlib.contextmanager

@@ -141,7 +141,7 @@ def _files(path: Path, names: list[str], labels: Path | None) -> Source:
         for name in names[start:stop]:
             file = path / name
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-            yield Entry(shown, lambda file=file: _read_file(file), label_of(name), split_of(name), file)  # type: ignore[misc]
+            yield Entry(shown, lambda file=file: read_file(file), label_of(name), split_of(name), file)  # type: ignore[misc]
 
     return Source(path.name, classes, in_parts(len(names), between), groups)
 
@@ -184,7 +184,8 @@ def _cannot_list(error: OSError) -> None:
     raise DataError(f"{error.filename} cannot be listed: {error.strerror}. Check its permissions.") from error
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file within the limit. Raises Skip."""
     try:
         info = path.stat()  # before opening: a pipe would keep us waiting
         if not stat.S_ISREG(info.st_mode):

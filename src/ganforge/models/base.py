@@ -50,6 +50,17 @@ class System(nn.Module):
     """Submodules whose moving average makes the samples."""
     classes: int
     """How many classes pictures can be asked of; 0: none, and `generate` goes without labels."""
+    generates: ClassVar[bool] = True
+    """False for a system that has `restore` and `examples` only, neither `latents` nor `generate`."""
+    restores: bool = False
+    """Whether it has `restore`."""
+    reach: ClassVar[int] = 0
+    """0 where `restore` takes pictures of the spec's size alone; otherwise any size will do, and no pixel of the answer depends on one
+    that is more than so many away."""
+
+    @classmethod
+    def check(cls, config: Any, spec: ImageSpec) -> None:
+        """InputError where these settings cannot make such pictures; asked before a run begins."""
 
     def __init__(self, config: Any, spec: ImageSpec) -> None:
         super().__init__()
@@ -80,6 +91,14 @@ class System(nn.Module):
             generator = torch.Generator().manual_seed(key(seed, "latent"))
             rows.append(torch.randn(self.config.latent, generator=generator))
         return torch.stack(rows)
+
+    def restore(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] -> the same shape and range: cleaned, or as a code remembers it."""
+        raise NotImplementedError
+
+    def examples(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, K, C, H, W): what the sheets of a system that makes no pictures of its own show of each."""
+        raise NotImplementedError
 
     def noise(self, batch: Batch) -> Tensor:
         """Latents for a training step: (N, Z) float32 on the batch's device, from torch's generator."""

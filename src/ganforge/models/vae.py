@@ -99,6 +99,7 @@ class VAE(System):
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.autoencoder = Autoencoder(config, spec, self.classes)
+        self.restores = not self.classes  # a picture that is to be restored comes without its class
 
     def adam(self) -> dict[str, Adam]:
         return {"autoencoder": Adam(self.config.lr, 0.9, 0.999)}
@@ -125,6 +126,10 @@ class VAE(System):
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, C, H, W), and (N,) int64 where `classes` is not 0 -> (N, Z), the mean of each picture's distribution."""
         return self.autoencoder.encode(images, labels)[0]
+
+    def restore(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them."""
+        return self.autoencoder.decode(self.encode(images), None)
 
 
 SYSTEM = VAE

@@ -1,0 +1,112 @@
+"""autoencoder: pictures to short codes and back, with a normal distribution fitted to the codes.
+
+Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks", with convolutions. Nothing shapes the
+codes here; new pictures are decoded from a normal distribution with their mean and covariance (the simplest of the samplers in
+Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4), which is honest and coarser than a VAE's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.nn.gaussian import Gaussian
+from ganforge.nn.layers import Down, Up
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the autoencoder."""
+
+    latent: int = setting(32, "numbers in a code", low=1, high=4096)
+    width: int = setting(
+        32, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=512
+    )
+    lr: float = setting(1e-3, "learning rate", low=0.0, high=1.0)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 16, "latent": 16},
+    "medium": {},
+    "large": {"width": 64, "latent": 128},
+}
+TRAIN: dict[str, Any] = {"cooldown": 0.3}
+
+
+class Autoencoder(nn.Module):
+    """Encoder, decoder, and what is known of the codes."""
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        height, width, doublings = base_grid(spec)
+        widths = [config.width * 2 ** min(n, 3) for n in range(doublings)]
+        top = widths[-1] if widths else spec.channels
+        self.grid = (top, height, width)
+        self.pad = (width * 2**doublings - spec.width, height * 2**doublings - spec.height)
+        encoder: list[nn.Module] = []
+        decoder: list[nn.Module] = []
+        for inside, outside in zip(widths, [spec.channels, *widths], strict=False):
+            encoder += [Down(outside, inside), nn.LeakyReLU(0.2)]
+            decoder = [nn.LeakyReLU(0.2), Up(inside, outside), *decoder]
+        self.encoder = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(math.prod(self.grid), config.latent))
+        self.dense = nn.Linear(config.latent, math.prod(self.grid))
+        self.decoder = nn.Sequential(*decoder)
+        self.codes = Gaussian(config.latent)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, Z) float32."""
+        right, bottom = self.pad
+        x = F.pad(images, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2), mode="replicate")
+        codes: Tensor = self.encoder(x)
+        return codes.float()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(N, Z) -> (N, C, H, W) in [-1, 1]."""
+        x = self.decoder(self.dense(codes).unflatten(1, self.grid))
+        return crop(x, self.spec).tanh()
+
+
+class AutoencoderSystem(System):
+    """Pictures to codes and back."""
+
+    averaged = ("autoencoder",)
+    restores = True
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.autoencoder = Autoencoder(config, spec)
+
+    def adam(self) -> dict[str, Adam]:
+        return {"autoencoder": Adam(self.config.lr, 0.9, 0.999)}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("autoencoder", ("autoencoder",), self.loss)]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The mean squared error of the reconstruction; the codes' distribution is learned beside it."""
+        codes = self.autoencoder.encode(batch.images)
+        self.autoencoder.codes.fit(codes)
+        return {"loss": (self.autoencoder.decode(codes).float() - batch.images).square().mean()}
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.autoencoder.decode(self.autoencoder.codes(latents))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, Z), the codes."""
+        return self.autoencoder.encode(images)
+
+    def restore(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them."""
+        return self.autoencoder.decode(self.encode(images))
+
+
+SYSTEM = AutoencoderSystem

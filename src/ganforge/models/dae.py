@@ -1,0 +1,161 @@
+"""dae: a denoising autoencoder, which learns to undo noise that it adds to clean pictures itself.
+
+Vincent et al. 2010, "Stacked Denoising Autoencoders", for the idea and the masking noise. The network predicts the noise, not the
+picture (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III), from blocks of 2x2 pixels (Zhang et al. 2018, "FFDNet",
+section III-A), in two scales with a connection between equal ones (Ronneberger et al. 2015, "U-Net"). Convolutions only: it cleans
+pictures of any size. It makes no pictures of its own; its sheets show noisy, restored and clean, from left to right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System
+from ganforge.nn.layers import Down, Up
+from ganforge.seeds import key
+
+KINDS = ("gaussian", "salt_pepper", "speckle", "masking")
+BLOCKS = 3  # residual blocks at the coarse scale; `DAE.reach` follows from them
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the denoising autoencoder."""
+
+    noise: str = setting("gaussian", "gaussian, salt_pepper, speckle or masking; see `corrupt`", choices=KINDS)
+    strength: float = setting(
+        0.2, "largest strength of the noise; each picture draws its own, from 0 up to it", low=0.0, high=1.0
+    )
+    width: int = setting(48, "channels at the finer scale; the coarser one has twice as many", low=4, high=512)
+    patch: int = setting(64, "side of the window that is learned from in larger pictures, in pixels", low=8, high=1024)
+    lr: float = setting(2e-3, "learning rate", low=0.0, high=1.0)
+
+
+PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 32, "patch": 32}, "medium": {}, "large": {"width": 96}}
+TRAIN: dict[str, Any] = {"batch": 32, "cooldown": 0.5}
+
+
+def corrupt(images: Tensor, kind: str, strength: Tensor) -> Tensor:
+    """(N, C, H, W) in [-1, 1] -> the same with noise, clipped as a file would be; `strength` (N,) from 0 to 1. Alpha stays clean.
+
+    gaussian: adds normal numbers whose deviation is `strength` of the range from black to white. speckle: the same times the
+    brightness from 0 to 1. salt_pepper: that share of the pixels is black or white, half and half. masking: that share is black.
+    """
+    colour, alpha = images[:, :3], images[:, 3:]
+    s = strength[:, None, None, None]
+    if kind == "gaussian":
+        noisy = colour + 2 * s * torch.randn_like(colour)
+    elif kind == "speckle":
+        noisy = colour + (colour + 1) * s * torch.randn_like(colour)
+    else:
+        draw = torch.rand_like(colour[:, :1])
+        noisy = torch.where(draw < s, -1.0, colour)
+        if kind == "salt_pepper":
+            noisy = torch.where(draw < s / 2, 1.0, noisy)
+    return torch.cat([noisy.clamp(-1, 1), alpha], 1)
+
+
+class Block(nn.Module):
+    """Two convolutions beside a straight way. (N, C, H, W) -> the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.two = nn.Conv2d(channels, channels, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.two(F.relu(self.one(F.relu(x))))
+        return x + y
+
+
+class Denoiser(nn.Module):
+    """(N, C, H, W), noisy, of any size -> the same shape, clean."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        width = config.width
+        self.first = nn.Sequential(nn.Conv2d(4 * channels, width, 3, 1, 1), Block(width))
+        coarse = [Block(2 * width) for _ in range(BLOCKS)]
+        self.coarse = nn.Sequential(Down(width, 2 * width), *coarse, nn.ReLU(), Up(2 * width, width))
+        out = nn.Conv2d(width, 4 * channels, 3, 1, 1, bias=False)
+        nn.init.zeros_(out.weight)  # it begins as a network that changes nothing
+        self.last = nn.Sequential(Block(width), nn.ReLU(), out)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        padded = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
+        fine = self.first(F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last))
+        noise = F.pixel_shuffle(self.last(fine + self.coarse(fine)), 2)
+        return images - noise[:, :, :height, :width].float()
+
+
+class DAE(System):
+    """Noisy pictures to clean ones."""
+
+    averaged = ("denoiser",)
+    generates = False
+    restores = True
+    reach = (
+        2 * (1 + 2 + 2 + 4 * BLOCKS + 2 + 2 + 1) + 4
+    )  # convolutions on blocks of 2 pixels, and what fills the last block
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.denoiser = Denoiser(config, spec.channels)
+
+    def adam(self) -> dict[str, Adam]:
+        return {"denoiser": Adam(self.config.lr, 0.9, 0.999)}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("denoiser", ("denoiser",), self.loss)]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The mean squared error; beside it the PSNR in dB before (`noisy`) and after (`restored`)."""
+        clean = windows(batch.images, self.config.patch)
+        strength = self.config.strength * torch.rand(len(clean), device=clean.device)
+        noisy = corrupt(clean, self.config.noise, strength)
+        error = (self.denoiser(noisy) - clean).square().mean()
+        before = (noisy - clean).square().mean()
+        return {"loss": error, "noisy": _psnr(before.detach()), "restored": _psnr(error.detach())}
+
+    def restore(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1], of any size -> the same shape, without the noise."""
+        cleaned: Tensor = self.denoiser(images)
+        return cleaned.clamp(-1, 1)
+
+    def examples(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 3, C, H, W): with noise of full strength, always the same; restored; clean."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(0, "examples"))
+            noisy = corrupt(images.cpu(), self.config.noise, torch.full((len(images),), self.config.strength))
+        noisy = noisy.to(images.device)
+        return torch.stack([noisy, self.restore(noisy), images], 1)
+
+
+def windows(images: Tensor, side: int) -> Tensor:
+    """A random window of each picture, of at most `side` pixels each way: (N, C, H, W) -> (N, C, h, w)."""
+    count, _, height, width = images.shape
+    if max(height, width) <= side:
+        return images
+    inner_y, inner_x = min(height, side), min(width, side)
+    draw = torch.rand(2, count, 1, device=images.device)
+    rows = (draw[0] * (height - inner_y + 1)).long() + torch.arange(inner_y, device=images.device)
+    columns = (draw[1] * (width - inner_x + 1)).long() + torch.arange(inner_x, device=images.device)
+    n = torch.arange(count, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[n, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _psnr(error: Tensor) -> Tensor:
+    """Mean squared error in [-1, 1] -> dB."""
+    return 10 * (4 / error.clamp(min=1e-10)).log10()
+
+
+SYSTEM = DAE

@@ -1,0 +1,147 @@
+"""restore: any file, any size, nothing lost, numbers against references."""
+
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+import ganforge
+from ganforge.cli import main
+from ganforge.images import ImageSpec, read_mark
+from ganforge.restore import psnr
+from ganforge.testing import make_store
+from ganforge.train import train
+
+RNG = np.random.default_rng(0)
+
+
+def make_run(folder, name, spec, model):
+    store = make_store(folder / "store", spec)
+    loop = {"images": 32, "batch": 16, "precision": "fp32"}
+    overrides = {"model": model, "train": loop}
+    return train(name, store, folder / "run", size="small", device_name="cpu", overrides=overrides).path
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("dae"), "dae", ImageSpec(16, 16, 3), {"width": 4})
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("ae"), "autoencoder", ImageSpec(16, 16, 1), {"width": 4, "latent": 4})
+
+
+def picture(path, *shape):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).save(path)
+
+
+def test_a_folder_of_all_kinds(denoiser, tmp_path, capsys):
+    source = tmp_path / "in"
+    for name, shape in {
+        "a/one.png": (40, 31, 3), "two.jpg": (600, 20, 3), "two.png": (9, 9), "alpha.png": (20, 30, 4), "grey.webp": (8, 8),
+    }.items():  # fmt: skip
+        picture(source / name, *shape)
+    (source / "notes.txt").write_text("words")
+    (source / "broken.png").write_bytes(b"\x89PNG\r\n")
+    assert main(["restore", str(denoiser), str(source), "-o", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().out
+    assert "'notes.txt': not a picture: .txt file" in said
+    assert "'broken.png'" in said
+    assert "5 pictures restored" in said
+    made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")}
+    assert made == {"a/one.png", "two.png", "two.png.png", "alpha.png", "grey.png"}
+    for name, mode, size in (
+        ("a/one.png", "RGB", (31, 40)),
+        ("alpha.png", "RGBA", (30, 20)),
+        ("two.png", "RGB", (20, 600)),
+    ):
+        with Image.open(tmp_path / "out" / name) as image:
+            assert (image.mode, image.size) == (mode, size)
+    with Image.open(tmp_path / "out" / "alpha.png") as after, Image.open(source / "alpha.png") as before:
+        assert np.array_equal(np.asarray(after)[..., 3], np.asarray(before)[..., 3])
+    mark = read_mark(tmp_path / "out" / "a" / "one.png")
+    assert mark is not None
+    assert (mark["restored"], mark["system"], mark["file"]) == (True, "dae", "a/one.png")
+    assert "generated" not in mark
+    assert main(["restore", str(denoiser), str(source), "-o", str(tmp_path / "out")]) == 2
+    assert "0 pictures restored, 5 were there already" in capsys.readouterr().out
+
+
+def test_one_file_a_zip_and_a_system_of_one_size(autoencoder, tmp_path, capsys):
+    picture(tmp_path / "p.png", 33, 50, 3)
+    assert main(["restore", str(autoencoder), str(tmp_path / "p.png"), "-o", str(tmp_path / "one")]) == 0
+    assert "1 were resized to 16x16, the only size that autoencoder knows, and back" in capsys.readouterr().out
+    with Image.open(tmp_path / "one" / "p.png") as image:
+        assert (image.mode, image.size) == ("RGB", (50, 33))
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(tmp_path / "p.png", "a/p.png")
+        archive.writestr("/etc/p.png", (tmp_path / "p.png").read_bytes())
+    made = ganforge.Run(autoencoder).restore(tmp_path / "z.zip", tmp_path / "two")
+    assert made.written == 1
+    assert [why for _, why in made.skipped] == ["its name leads out of the folder"]
+    assert {p.name for p in tmp_path.iterdir()} == {"p.png", "one", "two", "z.zip"}
+
+
+def test_reference(denoiser, tmp_path, capsys):
+    for n in range(3):
+        picture(tmp_path / "noisy" / f"{n}.png", 24, 24, 3)
+        picture(tmp_path / "clean" / f"{n}.png", 24, 24, 3)
+    picture(tmp_path / "noisy" / "alone.png", 24, 24, 3)
+    picture(tmp_path / "noisy" / "other.png", 24, 24, 3)
+    picture(tmp_path / "clean" / "other.png", 24, 20, 3)
+    words = [
+        str(denoiser),
+        str(tmp_path / "noisy"),
+        "-o",
+        str(tmp_path / "out"),
+        "--reference",
+        str(tmp_path / "clean"),
+    ]
+    assert main(["restore", *words]) == 2
+    said = capsys.readouterr().out
+    assert "no file of that name" in said
+    assert "it is 24x24, its reference 24x20" in said
+    assert "means over 3 pictures" in said
+    rows = {line[:12].strip(): float(line.split()[-4]) for line in said.splitlines() if " dB " in line}
+    expected = []
+    for n in range(3):
+        pair = [np.asarray(Image.open(tmp_path / folder / f"{n}.png")) for folder in ("clean", "noisy")]
+        expected.append(peak_signal_noise_ratio(*pair))
+    assert rows["before"] == pytest.approx(np.mean(expected), abs=0.006)
+    assert rows.keys() == {"before", "restored", "median 3x3"}
+
+
+def test_psnr():
+    a = np.full((4, 4, 1), 100, np.uint8)
+    assert psnr(a, a) == 100.0
+    assert psnr(a, a + 5) == pytest.approx(20 * np.log10(255 / 5))
+
+
+def test_mistakes(fails, denoiser, autoencoder, tmp_path):
+    picture(tmp_path / "in" / "a.png", 9, 9)
+    assert "Choose another folder" in fails("restore", denoiser, tmp_path / "in", "-o", tmp_path / "in")
+    assert "Choose another folder" in fails("restore", denoiser, tmp_path / "in" / "a.png", "-o", tmp_path / "in")
+    assert "does not exist" in fails("restore", denoiser, tmp_path / "nowhere", "-o", tmp_path / "o")
+    (tmp_path / "empty").mkdir()
+    assert "holds no files" in fails("restore", denoiser, tmp_path / "empty", "-o", tmp_path / "o")
+    gan = make_run(tmp_path, "gan", ImageSpec(8, 8, 1), {"width": 8})
+    assert "restores none" in fails("restore", gan, tmp_path / "in", "-o", tmp_path / "o")
+    assert "makes none of its own" in fails("sample", denoiser)
+    assert "makes none of its own" in fails("measure", denoiser)
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in fails("restore", denoiser, tmp_path / "in", "-o", tmp_path / "file" / "o")
+
+
+def test_what_lies_there_already_is_not_overwritten(denoiser, tmp_path):
+    picture(tmp_path / "in" / "a.png", 9, 9)
+    picture(tmp_path / "out" / "a.png", 9, 9)
+    before = (tmp_path / "out" / "a.png").read_bytes()
+    made = ganforge.restore(denoiser, tmp_path / "in", tmp_path / "out")
+    assert "something else" in made.skipped[0][1]
+    assert (tmp_path / "out" / "a.png").read_bytes() == before
