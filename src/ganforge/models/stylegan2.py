@@ -21,7 +21,7 @@ from ganforge.models.base import Adam, Phase, StyleSystem, base_grid, crop, pad
 from ganforge.nn import losses
 from ganforge.nn.augment import diff_augment
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, deviation_map
-from ganforge.nn.penalties import squared_gradient
+from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import double, halve
 from ganforge.nn.style import Mapping, ModulatedConv, Noise, mixed
 
@@ -49,7 +49,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "latent": 64, "style": 64},
+    "small": {"width": 16, "latent": 64, "style": 64, "path": 0.0},
     "medium": {},
     "large": {"width": 64, "latent": 512, "style": 512, "mapping": 8},
 }
@@ -214,8 +214,7 @@ class StyleGAN2(StyleSystem):
         with torch.autocast(batch.images.device.type, enabled=False):
             reals = pad(batch.images, self.spec).detach().requires_grad_(True)
             penalty = squared_gradient(self.discriminator(self.augmented(reals), self._labels(batch)), reals).mean()
-        gamma = self.config.gamma or 0.0002 * reals.shape[2] * reals.shape[3] / len(reals)
-        return {"loss": R1_EVERY * gamma / 2 * penalty, "gradient": penalty}
+        return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
 
     def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
         return crop(self.generator(styles, grain), self.spec).clamp(-1, 1)

@@ -15,3 +15,12 @@ def squared_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
     return gradient.square().flatten(1).sum(1)
+
+
+def gamma_for(gamma: float, images: Tensor) -> float:
+    """`gamma`, or where it is 0 the weight of R1 that suits (N, C, H, W): 0.0002 H W / N.
+
+    Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix C.
+    """
+    count, _, height, width = images.shape
+    return gamma or 0.0002 * height * width / count
