@@ -20,7 +20,7 @@ from ganforge.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_XMP = (
+MARK = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType='
     '"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/></rdf:RDF></x:xmpmeta>'
@@ -123,7 +123,7 @@ def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None)
     info = PngImagePlugin.PngInfo()
     if made_by is not None:
         info.add_text("ganforge", json.dumps({"generated": True, **made_by}))
-        info.add_itxt("XML:com.adobe.xmp", _XMP)
+        info.add_itxt("XML:com.adobe.xmp", MARK)
     try:
         as_image(pixels).save(path, pnginfo=info)
     except OSError as error:

@@ -98,7 +98,7 @@ class StyleSystem(System):
 
     def styles(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """(N, Z) -> (N, L, W), one style for all layers; each is pulled towards the centre, to which 0 brings all of them."""
-        styles = self._mapping()(latents, labels)
+        styles: Tensor = self._mapping()(latents, labels)
         if truncation != 1:
             styles = self.centre().lerp(styles, truncation)
         return styles[:, None].expand(-1, self.layers, -1)

@@ -8,6 +8,7 @@ loss with R1 (Mescheder et al. 2018), the latter in every 16th step (Karras et a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from ganforge.nn import grow, losses
 from ganforge.nn.augment import diff_augment
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, pixel_norm
 from ganforge.nn.penalties import gamma_for, squared_gradient
+from ganforge.nn.resample import repeat
 
 R1_EVERY = 16
 GRADIENT, DRIFT = 10.0, 0.001  # weights of the Wasserstein loss's penalties (appendix A.1)
@@ -37,9 +39,7 @@ class Config:
         50_000, "images over which a resolution fades in, and as many before the next; 0: all at once", low=0
     )
     loss: str = setting("wgan-gp", "wgan-gp or logistic (with R1)", choices=("wgan-gp", "logistic"))
-    gamma: float = setting(
-        0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6
-    )
+    gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6)
     lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
     augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
 
@@ -65,7 +65,7 @@ class Generator(nn.Module):
         self.first = EqualConv(widths[0], widths[0])
         self.blocks = nn.ModuleList(
             nn.ModuleList([EqualConv(before, after, step="up"), EqualConv(after, after)])
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            for before, after in pairwise(widths)
         )
         self.colours = nn.ModuleList(EqualConv(width, spec.channels, 1, gain=1.0) for width in widths)
         self.register_buffer("shown", torch.zeros((), dtype=torch.int64))
@@ -78,9 +78,9 @@ class Generator(nn.Module):
             before = x
             for layer in block.children():
                 x = pixel_norm(activate(layer(x)))
-        image: Tensor = self.colours[stage](x)
+        image = torch.tanh(self.colours[stage](x))
         if alpha < 1:
-            image = grow.fade(grow.repeat(self.colours[stage - 1](before)), image, alpha)
+            image = grow.fade(repeat(torch.tanh(self.colours[stage - 1](before))), image, alpha)
         return image
 
 
@@ -151,7 +151,7 @@ class PGGAN(System):
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         stage, alpha = self.stage(int(self.generator.shown))
         images = self.generator(latents, stage, alpha)
-        return crop(grow.enlarge_to(images, self.doublings - stage), self.spec).clamp(-1, 1)
+        return crop(grow.enlarge_to(images, self.doublings - stage), self.spec)
 
     def _reals(self, batch: Batch) -> Tensor:
         return grow.reals_at(pad(batch.images, self.spec), *self.stage(batch.seen), self.doublings)

@@ -8,6 +8,7 @@ Karras et al. 2018. The loss is the logistic one with R1, the latter in every 16
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from ganforge.nn import grow, losses
 from ganforge.nn.augment import diff_augment
 from ganforge.nn.equal import EqualConv, EqualLinear, activate
 from ganforge.nn.penalties import gamma_for, squared_gradient
+from ganforge.nn.resample import repeat
 from ganforge.nn.style import Mapping, Noise, mixed
 
 R1_EVERY = 16
@@ -38,9 +40,7 @@ class Config:
     grow_images: int = setting(
         50_000, "images over which a resolution fades in, and as many before the next; 0: all at once", low=0
     )
-    gamma: float = setting(
-        0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6
-    )
+    gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6)
     lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
     mixing: float = setting(0.9, "share of training pictures painted with two styles", low=0.0, high=1.0)
     augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
@@ -92,7 +92,7 @@ class Generator(nn.Module):
         self.noise = Noise(height * 2**doublings, width * 2**doublings)
         top = widths[0]
         self.paint = nn.ModuleList([Layer(config.style, top, top, None), Layer(config.style, top, top)])
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             self.paint += [Layer(config.style, before, after, "up"), Layer(config.style, after, after)]
         self.colours = nn.ModuleList(EqualConv(width, spec.channels, 1, gain=1.0) for width in widths)
         self.register_buffer("shown", torch.zeros((), dtype=torch.int64))
@@ -104,9 +104,9 @@ class Generator(nn.Module):
         for n in range(2 * (stage + 1)):
             before = x if n == 2 * stage else before
             x = self.paint[n](x, styles[:, n], self.noise, code)
-        image: Tensor = self.colours[stage](x)
+        image = torch.tanh(self.colours[stage](x))
         if alpha < 1:
-            image = grow.fade(grow.repeat(self.colours[stage - 1](before)), image, alpha)
+            image = grow.fade(repeat(torch.tanh(self.colours[stage - 1](before))), image, alpha)
         return image
 
 
@@ -166,7 +166,7 @@ class StyleGAN(StyleSystem):
     def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
         stage, alpha = self.stage(int(self.generator.shown))
         images = self.generator(styles, grain, stage, alpha)
-        return crop(grow.enlarge_to(images, self.doublings - stage), self.spec).clamp(-1, 1)
+        return crop(grow.enlarge_to(images, self.doublings - stage), self.spec)
 
     def _reals(self, batch: Batch) -> Tensor:
         return grow.reals_at(pad(batch.images, self.spec), *self.stage(batch.seen), self.doublings)

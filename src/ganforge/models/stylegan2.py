@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -79,29 +80,25 @@ class Generator(nn.Module):
         height, width, doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(doublings, -1, -1)]
         self.layers = 1 + 2 * doublings
-        self.mapping = Mapping(
-            config.latent, config.style, config.mapping, len(spec.classes) if config.labels else 0
-        )
+        self.mapping = Mapping(config.latent, config.style, config.mapping, len(spec.classes) if config.labels else 0)
         self.constant = nn.Parameter(torch.randn(1, widths[0], height, width))
         self.noise = Noise(height * 2**doublings, width * 2**doublings)
         self.paint = nn.ModuleList([Layer(config.style, widths[0], widths[0])])
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             self.paint += [Layer(config.style, before, after, "up"), Layer(config.style, after, after)]
-        self.colours = nn.ModuleList(
-            ModulatedConv(config.style, w, spec.channels, 1, demodulate=False) for w in widths
-        )
+        self.colours = nn.ModuleList(ModulatedConv(config.style, w, spec.channels, 1, demodulate=False) for w in widths)
         self.bias = nn.Parameter(torch.zeros(spec.channels))
 
     def forward(self, styles: Tensor, code: Tensor | None = None) -> Tensor:
         """(N, L, W), and the noise's code or None for new noise -> (N, C, H', W')."""
         x = self.constant.expand(len(styles), -1, -1, -1)
         x = self.paint[0](x, styles[:, 0], self.noise, code)
-        image = self.colours[0](x, styles[:, 0])
+        image: Tensor = self.colours[0](x, styles[:, 0])
         for n, colour in enumerate(self.colours[1:]):
             x = self.paint[2 * n + 1](x, styles[:, 2 * n + 1], self.noise, code)
             x = self.paint[2 * n + 2](x, styles[:, 2 * n + 2], self.noise, code)
             image = double(image) + colour(x, styles[:, 2 * n + 2])
-        return image + self.bias.to(image.dtype)[:, None, None]
+        return torch.tanh(image + self.bias.to(image.dtype)[:, None, None])
 
 
 class Block(nn.Module):
@@ -110,11 +107,12 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.first = EqualConv(inputs, inputs)
-        self.second = EqualConv(inputs, outputs, step="down", smooth=True, gain=1.0)  # sqrt 2, and 1 / sqrt 2 of the sum
+        self.second = EqualConv(inputs, outputs, step="down", smooth=True, gain=1.0)  # HE, over sqrt 2 for the sum
         self.skip = EqualConv(inputs, outputs, 1, gain=math.sqrt(0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return activate(self.second(activate(self.first(x)))) + self.skip(halve(x))
+        y: Tensor = self.skip(halve(x))
+        return activate(self.second(activate(self.first(x)))) + y
 
 
 class Discriminator(nn.Module):
@@ -125,7 +123,7 @@ class Discriminator(nn.Module):
         height, width, doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(doublings + 1)]
         self.colours = EqualConv(spec.channels, widths[0], 1)
-        self.blocks = nn.ModuleList(Block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.blocks = nn.ModuleList(Block(a, b) for a, b in pairwise(widths))
         self.last = EqualConv(widths[-1] + 1, widths[-1])
         self.dense = EqualLinear(widths[-1] * height * width, widths[-1])
         self.score = EqualLinear(widths[-1], 1, gain=1.0)
@@ -137,10 +135,10 @@ class Discriminator(nn.Module):
             x = block(x)
         x = activate(self.last(deviation_map(x)))
         x = activate(self.dense(x.permute(0, 2, 3, 1).flatten(1)))
-        scores: Tensor = self.score(x)[:, 0]
+        scores: Tensor = self.score(x)[:, 0].float()
         if self.embedding is not None:
             scores = scores + (self.embedding(labels) * x).sum(1) / math.sqrt(x.shape[1])
-        return scores.float()
+        return scores
 
 
 class StyleGAN2(StyleSystem):
@@ -162,7 +160,10 @@ class StyleGAN2(StyleSystem):
 
     def adam(self) -> dict[str, Adam]:
         """Settings that leave the step as it was although a penalty has a step of its own now and then (appendix B)."""
-        shares = {"generator": PATH_EVERY / (PATH_EVERY + bool(self.config.path)), "discriminator": R1_EVERY / (R1_EVERY + 1)}
+        shares = {
+            "generator": PATH_EVERY / (PATH_EVERY + bool(self.config.path)),
+            "discriminator": R1_EVERY / (R1_EVERY + 1),
+        }
         return {name: Adam(self.config.lr * c, 0.0, 0.99**c) for name, c in shares.items()}
 
     def phases(self) -> list[Phase]:
@@ -217,7 +218,7 @@ class StyleGAN2(StyleSystem):
         return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
 
     def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
-        return crop(self.generator(styles, grain), self.spec).clamp(-1, 1)
+        return crop(self.generator(styles, grain), self.spec)
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.labels if self.config.labels else None

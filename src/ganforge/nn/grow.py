@@ -6,6 +6,8 @@ the base grid; each later stage doubles its sides, fades in over `images` pictur
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,7 +48,7 @@ class GrowingDiscriminator(nn.Module):
         self.colours = nn.ModuleList(EqualConv(channels, width, 1) for width in widths)
         self.blocks = nn.ModuleList(
             nn.ModuleList([EqualConv(above, above), EqualConv(above, below, step="down", smooth=smooth)])
-            for below, above in zip(widths[:-1], widths[1:], strict=True)
+            for below, above in pairwise(widths)
         )
         self.last = EqualConv(widths[0] + 1, widths[0])
         self.dense = EqualLinear(widths[0] * grid[0] * grid[1], widths[0])

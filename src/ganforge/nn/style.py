@@ -6,6 +6,8 @@ Improving the Image Quality of StyleGAN".
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,7 +33,7 @@ class Mapping(nn.Module):
         self.classes = classes
         self.embedding = nn.Embedding(classes, width) if classes else None
         widths = [latent + (width if classes else 0), *[width] * layers]
-        self.layers = nn.ModuleList(EqualLinear(a, b, lr=lr) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(EqualLinear(a, b, lr=lr) for a, b in pairwise(widths))
         self.register_buffer("centre", torch.zeros(width))
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -77,14 +79,14 @@ class ModulatedConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, side, side))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        scale = self.affine(style)
+        scale: Tensor = self.affine(style)
         weight = self.weight * self.scale
-        y = convolve(x * scale.to(x.dtype)[:, :, None, None], weight, None, self.step, smooth=True)
+        y: Tensor = convolve(x * scale.to(x.dtype)[:, :, None, None], weight, None, self.step, smooth=True)
         if not self.demodulate:
             return y
         with torch.autocast(x.device.type, enabled=False):
             power = scale.to(weight.dtype).square() @ weight.square().sum((2, 3)).T
-            gain = HE * (power + 1e-8).rsqrt()
+            gain: Tensor = HE * (power + 1e-8).rsqrt()
         return y * gain.to(y.dtype)[:, :, None, None]
 
 
@@ -111,7 +113,8 @@ class Noise(nn.Module):
             return torch.randn(count, 1, height, width, device=x.device, dtype=x.dtype)
         fields = self.fields.flip(1, 2) if turn else self.fields
         corner = fields[: code.shape[1], :height, :width].to(x.dtype)
-        return (code.to(x.dtype) @ corner.flatten(1)).unflatten(1, (1, height, width))
+        noise: Tensor = (code.to(x.dtype) @ corner.flatten(1)).view(count, 1, height, width)
+        return noise
 
 
 def grain(latents: Tensor, truncation: float = 1.0) -> Tensor:
