@@ -241,7 +241,7 @@ def test_what_is_not_grown_yet_is_not_touched(name, tmp_path):
     ("name", "settings"),
     [
         ("pggan", {"loss": "wgan-gp"}),
-        ("stylegan2", {"labels": True, "path": 1.0, "augment": "color,translation,cutout"}),
+        ("stylegan2", {"conditional": True, "path": 1.0, "augment": "color,translation,cutout"}),
     ],
 )
 def test_other_settings_keep_the_contract(name, settings, tmp_path):
@@ -249,12 +249,10 @@ def test_other_settings_keep_the_contract(name, settings, tmp_path):
 
 
 def test_labels_choose_the_picture():
-    system = new("stylegan2", ImageSpec(16, 16, 1, ("a", "b")), labels=True)
+    system = new("stylegan2", ImageSpec(16, 16, 1, ("a", "b")), conditional=True)
     latents = system.latents([5, 5])
     one, two = system.generate(latents, torch.tensor([0, 1]))
     assert not torch.allclose(one, two)
-    with pytest.raises(InputError, match="no classes"):
-        new("stylegan2", GREY, labels=True)
 
 
 # ----------------------------------------------------------------------------------------------------------------- styles

@@ -43,7 +43,7 @@ def sample(run: Run, seeds: Sequence[int], truncation: float = 1.0) -> Pixels:
     system = run.build()
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
-    return np.concatenate(list(pictures(system, check_seeds(seeds), truncation)))
+    return np.concatenate(list(pictures(system, check_seeds(seeds), truncation=truncation)))
 
 
 def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
@@ -83,11 +83,11 @@ def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool, truncation: 
             f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
         ) from error
     if as_grid:
-        sheet = grid(np.concatenate(list(pictures(system, seeds, truncation))))
+        sheet = grid(np.concatenate(list(pictures(system, seeds, truncation=truncation))))
         write_png(out, sheet, {**said, "seeds": list(seeds)})
         return [out]
     written = []
-    portions = pictures(system, seeds, truncation)
+    portions = pictures(system, seeds, truncation=truncation)
     for start in range(0, len(seeds), CHUNK):
         for seed, picture in zip(seeds[start : start + CHUNK], next(portions), strict=True):
             written.append(out / f"seed-{seed:06d}.png")

@@ -204,7 +204,7 @@ def write_mix(
     if layers is None:
         layers = range(max(1, system.layers // 2)) if isinstance(system, StyleSystem) else range(1)
     inner = np.concatenate(list(mix(system, rows, columns, layers, truncation)))
-    plain = np.concatenate(list(pictures(system, [*columns, *rows], truncation)))
+    plain = np.concatenate(list(pictures(system, [*columns, *rows], truncation=truncation)))
     white = np.full_like(plain[:1], 255)
     sheet = [white, plain[: len(columns)]]
     for n in range(len(rows)):

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.config import setting
-from ganforge.errors import InputError
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, StyleSystem, base_grid, crop, pad
 from ganforge.nn import losses
@@ -45,7 +44,7 @@ class Config:
         1.0, "weight of the path length, in multiples of the paper's; 0 leaves it out", low=0.0, high=1e6
     )
     mixing: float = setting(0.9, "share of training pictures painted with two styles", low=0.0, high=1.0)
-    labels: bool = setting(False, "learn to paint by class; needs a store with classes")
+    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
     augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
 
 
@@ -80,7 +79,9 @@ class Generator(nn.Module):
         height, width, doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(doublings, -1, -1)]
         self.layers = 1 + 2 * doublings
-        self.mapping = Mapping(config.latent, config.style, config.mapping, len(spec.classes) if config.labels else 0)
+        self.mapping = Mapping(
+            config.latent, config.style, config.mapping, len(spec.classes) if config.conditional else 0
+        )
         self.constant = nn.Parameter(torch.randn(1, widths[0], height, width))
         self.noise = Noise(height * 2**doublings, width * 2**doublings)
         self.paint = nn.ModuleList([Layer(config.style, widths[0], widths[0])])
@@ -127,7 +128,7 @@ class Discriminator(nn.Module):
         self.last = EqualConv(widths[-1] + 1, widths[-1])
         self.dense = EqualLinear(widths[-1] * height * width, widths[-1])
         self.score = EqualLinear(widths[-1], 1, gain=1.0)
-        self.embedding = nn.Embedding(len(spec.classes), widths[-1]) if config.labels else None
+        self.embedding = nn.Embedding(len(spec.classes), widths[-1]) if config.conditional else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         x = activate(self.colours(images))
@@ -151,8 +152,6 @@ class StyleGAN2(StyleSystem):
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        if config.labels and not spec.classes:
-            raise InputError("model.labels is true, but the store has no classes. Prepare it from one folder a class.")
         self.generator = Generator(config, spec)
         self.discriminator = Discriminator(config, spec)
         self.register_buffer("path_mean", torch.zeros(()))
@@ -221,7 +220,7 @@ class StyleGAN2(StyleSystem):
         return crop(self.generator(styles, grain), self.spec)
 
     def _labels(self, batch: Batch) -> Tensor | None:
-        return batch.labels if self.config.labels else None
+        return batch.labels if self.config.conditional else None
 
 
 def path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> Tensor:
