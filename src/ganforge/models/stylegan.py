@@ -99,7 +99,7 @@ class Generator(nn.Module):
 
     def forward(self, styles: Tensor, code: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:
         """(N, L, W), of which a stage takes the first 2 (stage + 1), and the noise's code or None for new noise."""
-        x = self.constant.expand(len(styles), -1, -1, -1)
+        x = self.constant.expand(styles.shape[0], -1, -1, -1)
         before = x
         for n in range(2 * (stage + 1)):
             before = x if n == 2 * stage else before

@@ -92,7 +92,7 @@ class Generator(nn.Module):
 
     def forward(self, styles: Tensor, code: Tensor | None = None) -> Tensor:
         """(N, L, W), and the noise's code or None for new noise -> (N, C, H', W')."""
-        x = self.constant.expand(len(styles), -1, -1, -1)
+        x = self.constant.expand(styles.shape[0], -1, -1, -1)
         x = self.paint[0](x, styles[:, 0], self.noise, code)
         image: Tensor = self.colours[0](x, styles[:, 0])
         for n, colour in enumerate(self.colours[1:]):
