@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ganforge import run as _run
 from ganforge.audit import audit
 from ganforge.clean import clean
@@ -16,6 +18,9 @@ from ganforge.images import Pixels
 from ganforge.measure import SAMPLES, Measured
 from ganforge.measure import measure as _measure
 from ganforge.prepare import prepare
+from ganforge.project import STEPS, Projected
+from ganforge.project import project as _project
+from ganforge.project import read as _read
 from ganforge.report import write as _report
 from ganforge.restore import Restored
 from ganforge.restore import restore as _restore
@@ -23,6 +28,7 @@ from ganforge.sample import Labels
 from ganforge.sample import sample as _sample
 from ganforge.show import show
 from ganforge.train import train as _train
+from ganforge.walk import walk as _walk
 
 
 class Run(_run.Run):
@@ -31,9 +37,22 @@ class Run(_run.Run):
     def __init__(self, path: str | Path) -> None:
         super().__init__(Path(path))
 
-    def sample(self, seeds: Iterable[int] = range(16), labels: Labels = None) -> Pixels:
-        """One picture a seed: (N, H, W, C) uint8. Labels, numbers or names of classes: one for all, one a seed, or "all"."""
-        return _sample(self, list(seeds), labels)
+    def sample(self, seeds: Iterable[int] = range(16), labels: Labels = None, truncation: float = 1.0) -> Pixels:
+        """One picture a seed: (N, H, W, C) uint8.
+
+        Labels, numbers or names of classes: one for all, one a seed, or "all". A truncation below 1 takes systems with styles nearer
+        to their mean.
+        """
+        return _sample(self, list(seeds), labels, truncation)
+
+    def walk(self, seeds: Iterable[int], frames: int = 24, truncation: float = 1.0) -> Pixels:
+        """From seed to seed and back to the first: (seeds x frames, H, W, C) uint8."""
+        return np.concatenate(list(_walk(self.build(), list(seeds), frames, truncation)))
+
+    def project(self, image: str | Path, steps: int = STEPS) -> Projected:
+        """The point of the latent space that paints what is nearest to a picture file; see `ganforge.project`."""
+        system = self.build()
+        return _project(system, _read(Path(image), system.spec), steps)
 
     def measure(self, store: Store | None = None, samples: int = SAMPLES) -> Measured:
         """Its numbers; see `ganforge.measure`."""

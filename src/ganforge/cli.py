@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganforge import __version__, models
 from ganforge.errors import GanforgeError, InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from ganforge.run import Run
 
 DESCRIPTION = "From a pile of pictures to an image generator that you can trust."
 EPILOG = "Start with: ganforge demo. Every verb explains itself: ganforge prepare --help"
@@ -141,6 +144,16 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
     )
 
+    sample.add_argument("--truncation", type=float, default=1.0, help="0.7: nearer to the mean style; 1 as trained")
+    sample.add_argument(
+        "--walk", action="store_true", help="a video from seed to seed, .webp, .gif or .mp4, and a strip of it"
+    )
+    sample.add_argument("--frames", type=int, default=24, help="frames from one seed to the next (24, a second)")
+    sample.add_argument("--mix", metavar="SEEDS", help="a sheet of the seeds' pictures with the styles of these ones")
+    sample.add_argument(
+        "--mix-layers", metavar="LAYERS", help="which styles to take from them, such as 0-3 (the coarser half)"
+    )
+
     restore = verb("restore", "clean or reconstruct pictures with a run: dae, vae, autoencoder, vqvae")
     restore.add_argument("run", type=Path)
     restore.add_argument("source", type=Path, help="a picture, or a folder or a zip of them, of any size")
@@ -148,6 +161,12 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, required=True, help="folder for the results, PNG under the same names"
     )
     restore.add_argument("--reference", type=Path, help="the same names without noise: prints PSNR and SSIM")
+
+    project = verb("project", "find the point of a run's latent space that paints a given picture")
+    project.add_argument("run", type=Path)
+    project.add_argument("image", type=Path, help="any picture file; it is cut and scaled to fit")
+    project.add_argument("-o", "--out", type=Path, help="PNG of target, start and result (RUN/projected-NAME.png)")
+    project.add_argument("--steps", type=int, default=300, help="steps of the search (300)")
 
     measure = verb("measure", "how good a run is, each number beside its floor")
     measure.add_argument("run", type=Path)
@@ -201,7 +220,7 @@ def _main(words: Sequence[str]) -> int:
         raise InputError(f"{asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
     verbs: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "demo": _demo, "systems": _systems, "layers": _layers, "collect": _collect, "audit": _audit, "clean": _clean,
-        "prepare": _prepare, "show": _show, "sample": _sample, "restore": _restore, "measure": _measure,
+        "prepare": _prepare, "show": _show, "sample": _sample, "restore": _restore, "project": _project, "measure": _measure,
     }  # fmt: skip
     if asked.verb == "train":
         _train(asked, overrides)
@@ -476,8 +495,13 @@ def _seeds(asked: argparse.Namespace, usual: str) -> list[int]:
         if not 1 <= asked.count <= 1_000_000:
             raise InputError(f"sample: --count is {asked.count}; it takes 1 to 1,000,000.")
         return list(range(asked.count))
+    return _numbers(asked.seeds or usual)
+
+
+def _numbers(text: str) -> list[int]:
+    """1,5-7 -> [1, 5, 6, 7]."""
     seeds: list[int] = []
-    for part in (asked.seeds or usual).split(","):
+    for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
             span = range(int(first), int(last if dash else first) + 1)
@@ -487,7 +511,7 @@ def _seeds(asked: argparse.Namespace, usual: str) -> list[int]:
             raise InputError(f"sample: {part} is more than a million seeds.")
         seeds += span
     if not seeds:
-        raise InputError(f"sample: {asked.seeds} holds no seed.")
+        raise InputError(f"sample: {text} holds no seed.")
     return seeds
 
 
@@ -501,10 +525,13 @@ def _sample(asked: argparse.Namespace) -> None:
     from ganforge.sample import write
 
     run = Run(asked.run)
+    if asked.walk or asked.mix:
+        _between(asked, run)
+        return
     out = asked.out or run.path / ("pictures" if asked.each else "samples.png")
     labels = _labels(asked.labels)
     many = len(labels) if isinstance(labels, list) else 8 if labels == "all" else 64
-    written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels)
+    written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels, asked.truncation)
     print(written[0] if len(written) == 1 else f"{len(written):,} pictures in {out}")
 
 
@@ -530,6 +557,40 @@ def _restore(asked: argparse.Namespace) -> int:
     if made.scores:
         print(made)
     return 2 if made.skipped else 0
+
+
+def _between(asked: argparse.Namespace, run: Run) -> None:
+    from ganforge.walk import write_mix, write_walk
+
+    seeds = _seeds(asked, "0-5")
+    if asked.walk:
+        out = asked.out or run.path / "walk.webp"
+        print("\n".join(map(str, write_walk(run, seeds, out, asked.frames, asked.truncation))))
+        return
+    layers = None
+    if asked.mix_layers:
+        first, dash, last = asked.mix_layers.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"sample: the layers {asked.mix_layers!r} are not understood; such as 2 or 0-3.")
+        layers = range(int(first), int(last if dash else first) + 1)
+    out = asked.out or run.path / "mix.png"
+    print(write_mix(run, seeds, _numbers(asked.mix), layers, out, asked.truncation))
+
+
+def _project(asked: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from ganforge.project import write
+    from ganforge.run import Run
+
+    out = asked.out or asked.run / f"projected-{asked.image.stem}.png"
+    with Console(stderr=True).status("searching") as status:
+        found = write(
+            Run(asked.run), asked.image, out, asked.steps, lambda n, error: status.update(f"step {n}: {error:.4f}")
+        )
+    print(
+        f"{out}: differs by {found.error:.1f} of 255 (root mean square); the point is in {out.with_suffix('.safetensors')}"
+    )
 
 
 def _measure(asked: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from ganforge.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_XMP = (  # with the word of IPTC's digital source types for what was done
+MARK = (  # with the word of IPTC's digital source types for what was done
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType='
     '"http://cv.iptc.org/newscodes/digitalsourcetype/{}"/></rdf:RDF></x:xmpmeta>'
@@ -124,7 +124,7 @@ def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None,
     if made_by is not None:
         kind = {"generated": "trainedAlgorithmicMedia", "restored": "algorithmicallyEnhanced"}[mark]
         info.add_text("ganforge", json.dumps({mark: True, **made_by}))
-        info.add_itxt("XML:com.adobe.xmp", _XMP.format(kind))
+        info.add_itxt("XML:com.adobe.xmp", MARK.format(kind))
     try:
         as_image(pixels).save(path, pnginfo=info)
     except OSError as error:

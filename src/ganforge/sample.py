@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ganforge.errors import DataError, InputError, did_you_mean
 from ganforge.images import ImageSpec, Pixels, grid, to_float, to_uint8, write_png
-from ganforge.models.base import System
+from ganforge.models.base import StyleSystem, System
 from ganforge.run import Run, weights_hash
 from ganforge.seeds import uniform
 
@@ -21,12 +23,19 @@ CHUNK = 32  # always this many at a time: another batch size may round different
 
 
 @torch.no_grad()
-def pictures(system: System, seeds: Sequence[int], labels: Sequence[int] | None = None) -> Iterator[Pixels]:
+def pictures(
+    system: System, seeds: Sequence[int], labels: Sequence[int] | None = None, truncation: float = 1.0
+) -> Iterator[Pixels]:
     """(n, H, W, C) uint8 for the seeds in order, in portions of at most CHUNK. The system is put into evaluation mode.
 
-    `labels` are as many as seeds, for a system that makes pictures by class; without them each seed draws its own.
+    `labels` are as many as seeds, for a system that makes pictures by class; without them each seed draws its own. `truncation` pulls
+    styles towards their mean: 1 leaves them, 0 is the mean's own picture. InputError where there are no styles.
     """
     check_generates(system)
+    check_truncation(system, truncation)
+    generate: Callable[..., Tensor] = system.generate
+    if truncation != 1:
+        generate = partial(generate, truncation=truncation)
     system.eval()
     device = next(system.parameters()).device
     if labels is None and system.classes:
@@ -35,7 +44,7 @@ def pictures(system: System, seeds: Sequence[int], labels: Sequence[int] | None 
         part = list(seeds[start : start + CHUNK])
         rest = [0] * (CHUNK - len(part))
         asked = torch.tensor([*labels[start : start + CHUNK], *rest], device=device) if labels is not None else None
-        images = system.generate(system.latents(part + rest).to(device), asked)
+        images = generate(system.latents(part + rest).to(device), asked)
         yield to_uint8(images[: len(part)], system.spec).cpu().numpy()
 
 
@@ -68,12 +77,12 @@ def examples(system: System, originals: Pixels) -> Pixels:
     return to_uint8(shown.flatten(0, 1), system.spec).cpu().numpy()
 
 
-def sample(run: Run, seeds: Sequence[int], labels: Labels = None) -> Pixels:
+def sample(run: Run, seeds: Sequence[int], labels: Labels = None, truncation: float = 1.0) -> Pixels:
     """One picture for each seed: (N, H, W, C) uint8. RunError where the run has no checkpoint. For labels see `paired`."""
     system = run.build()
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
-    return np.concatenate(list(pictures(system, *paired(run, system, check_seeds(seeds), labels))))
+    return np.concatenate(list(pictures(system, *paired(run, system, check_seeds(seeds), labels), truncation)))
 
 
 def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tuple[Sequence[int], list[int] | None]:
@@ -129,7 +138,26 @@ def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
     return seeds
 
 
-def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool, labels: Labels = None) -> list[Path]:
+def check_truncation(system: System, truncation: float) -> None:
+    """InputError where the system has no styles, or the number is out of range."""
+    if truncation != 1 and not isinstance(system, StyleSystem):
+        raise InputError(
+            "This system has no styles, so nothing can be truncated. Train stylegan2 or stylegan, or leave out --truncation."
+        )
+    if not 0 <= truncation <= 2:
+        raise InputError(
+            f"The truncation is {truncation:g}; it takes 0 (the mean picture) to 1 (as trained), at most 2."
+        )
+
+
+def made_by(run: Run, system: System) -> dict[str, Any]:
+    """What a generated picture says of its origin: run, system, and a hash of the weights."""
+    return {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
+
+
+def write(
+    run: Run, seeds: Sequence[int], out: Path, as_grid: bool, labels: Labels = None, truncation: float = 1.0
+) -> list[Path]:
     """Samples as PNG: one sheet at `out`, or single files seed-N.png in the folder `out`. Each says what made it.
 
     With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class.
@@ -140,11 +168,7 @@ def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool, labels: Labe
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     if numbers is None and system.classes:
         numbers = drawn(seeds, np.ones(system.classes))
-    made_by: dict[str, Any] = {
-        "run": run.path.name,
-        "system": run.system_name,
-        "weights": weights_hash(system.state_dict()),
-    }
+    said = made_by(run, system) | ({} if truncation == 1 else {"truncation": truncation})
     try:
         (out.parent if as_grid else out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -152,13 +176,13 @@ def write(run: Run, seeds: Sequence[int], out: Path, as_grid: bool, labels: Labe
             f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
         ) from error
     if as_grid:
-        sheet = grid(np.concatenate(list(pictures(system, seeds, numbers))), columns)
-        write_png(out, sheet, {**made_by, "seeds": list(seeds), **marked(system.spec, numbers)})
+        sheet = grid(np.concatenate(list(pictures(system, seeds, numbers, truncation))), columns)
+        write_png(out, sheet, {**said, "seeds": list(seeds), **marked(system.spec, numbers)})
         return [out]
     written = []
-    made = (picture for portion in pictures(system, seeds, numbers) for picture in portion)
+    made = (picture for portion in pictures(system, seeds, numbers, truncation) for picture in portion)
     for n, picture in enumerate(made):
         label = None if numbers is None else numbers[n : n + 1]
         written.append(out / (f"seed-{seeds[n]:06d}" + (f"-class-{label[0]}" if label else "") + ".png"))
-        write_png(written[-1], picture, {**made_by, "seeds": [seeds[n]], **marked(system.spec, label)})
+        write_png(written[-1], picture, {**said, "seeds": [seeds[n]], **marked(system.spec, label)})
     return written

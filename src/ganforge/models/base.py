@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.images import Batch, ImageSpec
+from ganforge.nn.style import Mapping, grain
 from ganforge.seeds import key
 
 
@@ -112,6 +113,43 @@ def with_label(x: Tensor, labels: Tensor | None, classes: int) -> Tensor:
     return torch.cat([x, F.one_hot(labels, classes).to(x.dtype)], 1)
 
 
+class StyleSystem(System):
+    """A system that paints with a vector a layer, its style: these can be truncated, mixed and searched.
+
+    Its generator holds `mapping`, and `layers`, the number of styles that a picture takes.
+    """
+
+    generator: nn.Module
+
+    @property
+    def layers(self) -> int:
+        """How many styles a picture takes, the coarsest first."""
+        return int(self.generator.layers)  # type: ignore[arg-type]
+
+    def centre(self) -> Tensor:
+        """(W,), the mean of the styles."""
+        return self._mapping().centre
+
+    def styles(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """(N, Z) -> (N, L, W), one style for all layers; each is pulled towards the centre, to which 0 brings all of them."""
+        styles: Tensor = self._mapping()(latents, labels)
+        if truncation != 1:
+            styles = self.centre().lerp(styles, truncation)
+        return styles[:, None].expand(-1, self.layers, -1)
+
+    def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
+        """(N, L, W), and (N, K) from `nn.style.grain`, which chooses the noise -> (N, C, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        return self.paint(self.styles(latents, labels, truncation), grain(latents, truncation))
+
+    def _mapping(self) -> Mapping:
+        mapping = self.generator.mapping
+        assert isinstance(mapping, Mapping)
+        return mapping
+
+
 def base_grid(spec: ImageSpec, smallest: int = 7) -> tuple[int, int, int]:
     """(height, width, doublings): the grid that a convolutional generator starts from.
 
@@ -129,3 +167,12 @@ def crop(images: Tensor, spec: ImageSpec) -> Tensor:
     """(N, C, H', W') -> (N, C, H, W), the centre."""
     top, left = (images.shape[2] - spec.height) // 2, (images.shape[3] - spec.width) // 2
     return images[:, :, top : top + spec.height, left : left + spec.width]
+
+
+def pad(images: Tensor, spec: ImageSpec) -> Tensor:
+    """(N, C, H, W) -> (N, C, H', W'), the grid that `crop` undoes; what is added repeats the edge."""
+    height, width, doublings = base_grid(spec)
+    down, right = height * 2**doublings - spec.height, width * 2**doublings - spec.width
+    if not down and not right:
+        return images
+    return F.pad(images, (right // 2, right - right // 2, down // 2, down - down // 2), mode="replicate")

@@ -20,3 +20,12 @@ def squared_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     fakes; with `(norm - 1)^2` of its root it is the gradient penalty of Gulrajani et al. 2017, eq. 3.
     """
     return gradient(scores, inputs).square().flatten(1).sum(1)
+
+
+def gamma_for(gamma: float, images: Tensor) -> float:
+    """`gamma`, or where it is 0 the weight of R1 that suits (N, C, H, W): 0.0002 H W / N.
+
+    Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix C.
+    """
+    count, _, height, width = images.shape
+    return gamma or 0.0002 * height * width / count

@@ -1,0 +1,164 @@
+"""pggan: a GAN that grows from the base grid to the full resolution while it is trained.
+
+Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation": equalised learning rates, pixel
+normalisation, minibatch deviation, and either the Wasserstein loss with a gradient penalty (Gulrajani et al. 2017) or the logistic
+loss with R1 (Mescheder et al. 2018), the latter in every 16th step (Karras et al. 2020, appendix B).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, System, base_grid, crop, pad
+from ganforge.nn import grow, losses
+from ganforge.nn.augment import diff_augment
+from ganforge.nn.equal import EqualConv, EqualLinear, activate, pixel_norm
+from ganforge.nn.penalties import gamma_for, squared_gradient
+from ganforge.nn.resample import repeat
+
+R1_EVERY = 16
+GRADIENT, DRIFT = 10.0, 0.001  # weights of the Wasserstein loss's penalties (appendix A.1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the progressive GAN."""
+
+    latent: int = setting(128, "numbers in a latent", low=1, high=4096)
+    width: int = setting(
+        32, "channels at the full resolution; each halving doubles them, up to 8 times", low=4, high=1024
+    )
+    grow_images: int = setting(
+        50_000, "images over which a resolution fades in, and as many before the next; 0: all at once", low=0
+    )
+    loss: str = setting("wgan-gp", "wgan-gp or logistic (with R1)", choices=("wgan-gp", "logistic"))
+    gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6)
+    lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
+    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 16, "latent": 64, "grow_images": 10_000, "loss": "logistic", "lr": 2e-3},
+    "medium": {},
+    "large": {"width": 64, "latent": 512, "grow_images": 600_000},
+}
+TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
+
+
+class Generator(nn.Module):
+    """(N, Z) -> (N, C, H', W') of a stage. `shown` is how many images training had seen, which says what to sample with."""
+
+    shown: Tensor
+
+    def __init__(self, config: Config, spec: ImageSpec, widths: list[int]) -> None:
+        super().__init__()
+        height, width, _ = base_grid(spec)
+        self.grid = (height, width, widths[0])
+        self.dense = EqualLinear(config.latent, height * width * widths[0])
+        self.first = EqualConv(widths[0], widths[0])
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([EqualConv(before, after, step="up"), EqualConv(after, after)])
+            for before, after in pairwise(widths)
+        )
+        self.colours = nn.ModuleList(EqualConv(width, spec.channels, 1, gain=1.0) for width in widths)
+        self.register_buffer("shown", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, latents: Tensor, stage: int, alpha: float = 1.0) -> Tensor:
+        x = self.dense(pixel_norm(latents)).unflatten(1, self.grid).permute(0, 3, 1, 2)  # channels last in memory
+        x = pixel_norm(activate(self.first(pixel_norm(activate(x)))))
+        before = x
+        for block in self.blocks[:stage]:
+            before = x
+            for layer in block.children():
+                x = pixel_norm(activate(layer(x)))
+        image = torch.tanh(self.colours[stage](x))
+        if alpha < 1:
+            image = grow.fade(repeat(torch.tanh(self.colours[stage - 1](before))), image, alpha)
+        return image
+
+
+class PGGAN(System):
+    """A generator and a discriminator that grow together; how far is a function of the images seen."""
+
+    averaged = ("generator",)
+    config: Config
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        height, width, self.doublings = base_grid(spec)
+        widths = [config.width * min(2**n, 8) for n in range(self.doublings, -1, -1)]
+        self.generator = Generator(config, spec, widths)
+        self.discriminator = grow.GrowingDiscriminator(widths, (height, width), spec.channels)
+        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+
+    def adam(self) -> dict[str, Adam]:
+        c = R1_EVERY / (R1_EVERY + 1) if self.config.loss == "logistic" else 1.0  # leaves room for R1's own steps
+        rate = self.config.lr
+        return {"generator": Adam(rate, 0.0, 0.99), "discriminator": Adam(rate * c, 0.0, 0.99**c)}
+
+    def phases(self) -> list[Phase]:
+        generator = Phase("generator", ("generator",), self.generator_loss)
+        if self.config.loss == "wgan-gp":
+            return [generator, Phase("discriminator", ("discriminator",), self.wasserstein_loss)]
+        return [
+            generator,
+            Phase("discriminator", ("discriminator",), self.logistic_loss),
+            Phase("r1", ("discriminator",), self.r1_loss, R1_EVERY),
+        ]
+
+    def stage(self, seen: int) -> tuple[int, float]:
+        """Which resolution is trained after `seen` images, and how far it has faded in."""
+        return grow.stage_at(seen, self.config.grow_images, self.doublings)
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """What the discriminator thinks of new fakes."""
+        self.generator.shown.fill_(batch.seen)
+        fakes = self.generator(self.noise(batch), *self.stage(batch.seen))
+        batch.shared["fakes"] = fakes.detach()
+        score = self._score(fakes, batch)
+        return {"loss": -score.mean() if self.config.loss == "wgan-gp" else losses.non_saturating(score)}
+
+    def wasserstein_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Scores apart, slope 1 between reals and fakes, and reals' scores near 0. The penalty is computed in float32."""
+        reals, fakes = self._reals(batch), batch.shared["fakes"].float()
+        real, fake = self._score(reals, batch), self._score(fakes, batch)
+        with torch.autocast(reals.device.type, enabled=False):
+            between = reals.lerp(fakes, torch.rand(len(reals), 1, 1, 1, device=reals.device)).requires_grad_(True)
+            slope = squared_gradient(self._score(between, batch), between).clamp(min=1e-12).sqrt()
+        penalty = (slope - 1).square().mean()
+        loss = fake.mean() - real.mean() + GRADIENT * penalty + DRIFT * real.square().mean()
+        return {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gradient": slope.mean()}
+
+    def logistic_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The generator's fakes of this step serve again."""
+        real, fake = self._score(self._reals(batch), batch), self._score(batch.shared["fakes"], batch)
+        return {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+
+    def r1_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """R1 on the reals, in float32."""
+        with torch.autocast(batch.images.device.type, enabled=False):
+            reals = self._reals(batch).detach().requires_grad_(True)
+            penalty = squared_gradient(self._score(reals, batch), reals).mean()
+        return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        stage, alpha = self.stage(int(self.generator.shown))
+        images = self.generator(latents, stage, alpha)
+        return crop(grow.enlarge_to(images, self.doublings - stage), self.spec)
+
+    def _reals(self, batch: Batch) -> Tensor:
+        return grow.reals_at(pad(batch.images, self.spec), *self.stage(batch.seen), self.doublings)
+
+    def _score(self, images: Tensor, batch: Batch) -> Tensor:
+        scores: Tensor = self.discriminator(diff_augment(images, self.kinds), *self.stage(batch.seen))
+        return scores
+
+
+SYSTEM = PGGAN

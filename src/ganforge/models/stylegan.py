@@ -1,0 +1,179 @@
+"""stylegan: a generator that takes a style for every layer, growing from the base grid.
+
+Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks": mapping network, adaptive instance
+normalisation, noise for every pixel, a learned constant as input, pictures of two styles; the discriminator and the growing are those of
+Karras et al. 2018. The loss is the logistic one with R1, the latter in every 16th step (Karras et al. 2020, appendix B).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganforge.config import setting
+from ganforge.images import Batch, ImageSpec
+from ganforge.models.base import Adam, Phase, StyleSystem, base_grid, crop, pad
+from ganforge.nn import grow, losses
+from ganforge.nn.augment import diff_augment
+from ganforge.nn.equal import EqualConv, EqualLinear, activate
+from ganforge.nn.penalties import gamma_for, squared_gradient
+from ganforge.nn.resample import repeat
+from ganforge.nn.style import Mapping, Noise, mixed
+
+R1_EVERY = 16
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of StyleGAN."""
+
+    latent: int = setting(128, "numbers in a latent", low=1, high=4096)
+    style: int = setting(128, "numbers in a style", low=1, high=4096)
+    mapping: int = setting(8, "layers of the mapping network", low=1, high=16)
+    width: int = setting(
+        32, "channels at the full resolution; each halving doubles them, up to 8 times", low=4, high=1024
+    )
+    grow_images: int = setting(
+        50_000, "images over which a resolution fades in, and as many before the next; 0: all at once", low=0
+    )
+    gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6)
+    lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
+    mixing: float = setting(0.9, "share of training pictures painted with two styles", low=0.0, high=1.0)
+    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 16, "latent": 64, "style": 64, "mapping": 4, "grow_images": 10_000, "lr": 2e-3},
+    "medium": {},
+    "large": {"width": 64, "latent": 512, "style": 512, "grow_images": 600_000},
+}
+TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
+
+
+class Layer(nn.Module):
+    """Convolution (none in the first layer), noise, bias, leaky ReLU, and the style by adaptive instance normalisation."""
+
+    def __init__(self, style: int, inputs: int, outputs: int, step: str | None = "") -> None:
+        super().__init__()
+        self.turn = step == ""
+        self.conv = None if step is None else EqualConv(inputs, outputs, step=step, smooth=True)
+        self.strength = nn.Parameter(torch.zeros(outputs))
+        self.affine = EqualLinear(style, 2 * outputs, gain=1.0)
+
+    def forward(self, x: Tensor, style: Tensor, noise: Noise, code: Tensor | None) -> Tensor:
+        if self.conv is not None:
+            x = self.conv(x)
+        x = activate(x + self.strength.to(x.dtype)[:, None, None] * noise(x, code, self.turn))
+        return adain(x, self.affine(style))
+
+
+def adain(x: Tensor, style: Tensor) -> Tensor:
+    """Equation 1: every channel of every picture (N, C, H, W) gets the deviation 1 + the first half of (N, 2C), and the second as mean."""
+    scale, mean = style.to(x.dtype)[:, :, None, None].chunk(2, 1)
+    x = x - x.mean((2, 3), keepdim=True)
+    return x * ((1 + scale) * (x.square().mean((2, 3), keepdim=True) + 1e-8).rsqrt()) + mean
+
+
+class Generator(nn.Module):
+    """Latents -> styles -> (N, C, H', W') of a stage. `shown` is how many images training had seen; samples are made accordingly."""
+
+    shown: Tensor
+
+    def __init__(self, config: Config, spec: ImageSpec, widths: list[int]) -> None:
+        super().__init__()
+        height, width, doublings = base_grid(spec)
+        self.layers = 2 * len(widths)
+        self.mapping = Mapping(config.latent, config.style, config.mapping)
+        self.constant = nn.Parameter(torch.ones(1, widths[0], height, width))
+        self.noise = Noise(height * 2**doublings, width * 2**doublings)
+        top = widths[0]
+        self.paint = nn.ModuleList([Layer(config.style, top, top, None), Layer(config.style, top, top)])
+        for before, after in pairwise(widths):
+            self.paint += [Layer(config.style, before, after, "up"), Layer(config.style, after, after)]
+        self.colours = nn.ModuleList(EqualConv(width, spec.channels, 1, gain=1.0) for width in widths)
+        self.register_buffer("shown", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, styles: Tensor, code: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:
+        """(N, L, W), of which a stage takes the first 2 (stage + 1), and the noise's code or None for new noise."""
+        x = self.constant.expand(styles.shape[0], -1, -1, -1)
+        before = x
+        for n in range(2 * (stage + 1)):
+            before = x if n == 2 * stage else before
+            x = self.paint[n](x, styles[:, n], self.noise, code)
+        image = torch.tanh(self.colours[stage](x))
+        if alpha < 1:
+            image = grow.fade(repeat(torch.tanh(self.colours[stage - 1](before))), image, alpha)
+        return image
+
+
+class StyleGAN(StyleSystem):
+    """A style-based generator that grows together with its discriminator; how far is a function of the images seen."""
+
+    averaged = ("generator",)
+    config: Config
+    generator: Generator
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        height, width, self.doublings = base_grid(spec)
+        widths = [config.width * min(2**n, 8) for n in range(self.doublings, -1, -1)]
+        self.generator = Generator(config, spec, widths)
+        self.discriminator = grow.GrowingDiscriminator(widths, (height, width), spec.channels, smooth=True)
+        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+
+    def adam(self) -> dict[str, Adam]:
+        c = R1_EVERY / (R1_EVERY + 1)  # leaves room for R1's own steps
+        rate = self.config.lr
+        return {"generator": Adam(rate, 0.0, 0.99), "discriminator": Adam(rate * c, 0.0, 0.99**c)}
+
+    def phases(self) -> list[Phase]:
+        return [
+            Phase("generator", ("generator",), self.generator_loss),
+            Phase("discriminator", ("discriminator",), self.discriminator_loss),
+            Phase("r1", ("discriminator",), self.r1_loss, R1_EVERY),
+        ]
+
+    def stage(self, seen: int) -> tuple[int, float]:
+        """Which resolution is trained after `seen` images, and how far it has faded in."""
+        return grow.stage_at(seen, self.config.grow_images, self.doublings)
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The logistic loss that does not saturate, on fakes of which most have two styles."""
+        self.generator.shown.fill_(batch.seen)
+        stage, alpha = self.stage(batch.seen)
+        first, second = (self.generator.mapping(self.noise(batch)) for _ in range(2))
+        self.generator.mapping.track(first)
+        fakes = self.generator(mixed(first, second, 2 * (stage + 1), self.config.mixing), None, stage, alpha)
+        batch.shared["fakes"] = fakes.detach()
+        return {"loss": losses.non_saturating(self._score(fakes, batch))}
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The generator's fakes of this step serve again."""
+        real, fake = self._score(self._reals(batch), batch), self._score(batch.shared["fakes"], batch)
+        return {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+
+    def r1_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """R1 on the reals, in float32."""
+        with torch.autocast(batch.images.device.type, enabled=False):
+            reals = self._reals(batch).detach().requires_grad_(True)
+            penalty = squared_gradient(self._score(reals, batch), reals).mean()
+        return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
+
+    def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
+        stage, alpha = self.stage(int(self.generator.shown))
+        images = self.generator(styles, grain, stage, alpha)
+        return crop(grow.enlarge_to(images, self.doublings - stage), self.spec)
+
+    def _reals(self, batch: Batch) -> Tensor:
+        return grow.reals_at(pad(batch.images, self.spec), *self.stage(batch.seen), self.doublings)
+
+    def _score(self, images: Tensor, batch: Batch) -> Tensor:
+        scores: Tensor = self.discriminator(diff_augment(images, self.kinds), *self.stage(batch.seen))
+        return scores
+
+
+SYSTEM = StyleGAN
