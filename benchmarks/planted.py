@@ -127,7 +127,7 @@ def findings(path: Path) -> list[dict[str, Any]]:
 
 
 def reviewed() -> set[tuple[str, str]]:
-    """(file, code) that are true of the photographs as they are, looked at one by one."""
+    """(file, code) that are true of the photographs as they are, judged by eye on contact sheets, the doubtful ones enlarged."""
     with REVIEWED.open(newline="", encoding="utf-8") as file:
         return {(row["file"], row["code"]) for row in csv.DictReader(file) if row["true"] == "yes"}
 

@@ -75,13 +75,15 @@ def planted(count: int, seed: int) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("radius", [0, 3, 6, 7, 10, 15])
-def test_pairs_equal_those_of_brute_force(radius):
-    some = planted(1500, radius)
+@pytest.mark.parametrize(("count", "radius"), [(1500, 6), (1500, 15), *((3000, r) for r in (0, 3, 6, 7, 10, 15))])
+def test_pairs_equal_those_of_brute_force(count, radius):
+    """Few are compared one by one, many by bands; both must find all, and nothing else."""
+    some = planted(count, radius)
     near = np.bitwise_count(some[:, None] ^ some[None]) <= radius
     assert np.array_equal(pairs(some, radius=radius), np.argwhere(np.triu(near, 1)))
-    left, right = some[:900], some[700:]
-    assert np.array_equal(pairs(left, right, radius), np.argwhere(near[:900, 700:]))
+    cut = count * 3 // 5
+    left, right = some[: cut + 500], some[cut - 500 :]
+    assert np.array_equal(pairs(left, right, radius), np.argwhere(near[: cut + 500, cut - 500 :]))
 
 
 def test_no_hashes_no_pairs():

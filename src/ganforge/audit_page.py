@@ -42,16 +42,17 @@ h3 { font-size: .95rem; margin: 0 0 .2rem } .by { opacity: .75; margin: .2rem 0 
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .75rem; margin: 1rem 0 }
 .tile { border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem }
 .tile b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums } .tile span { opacity: .75; font-size: .85rem }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1rem }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(46%, 17rem), 1fr)); gap: 1rem }
 .chart svg { width: 100%; height: auto; display: block } .chart text { fill: currentColor; font-size: 11px }
 table { border-collapse: collapse; width: 100%; font-size: .9rem } td, th { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top; border-bottom: 1px solid var(--line) }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } a { color: inherit }
-.dot::before { content: '\\25cf'; margin-right: .35em } .ok { color: #059669 } .convert { color: #2563eb } .warn { color: #d97706 } .reject { color: #dc2626 }
+.dot::before { content: '\\25cf'; margin-right: .35em } figcaption .dot { color: inherit } figcaption .ok::before { color: #059669 } figcaption .convert::before { color: #2563eb } figcaption .warn::before { color: #d97706 } figcaption .reject::before { color: #dc2626 } .ok { color: #059669 } .convert { color: #2563eb } .warn { color: #d97706 } .reject { color: #dc2626 }
 @media (prefers-color-scheme: dark) { .ok { color: #34d399 } .convert { color: #60a5fa } .warn { color: #fbbf24 } .reject { color: #f87171 } }
 .bar { position: sticky; top: 0; background: Canvas; padding: .6rem 0; display: flex; flex-wrap: wrap; gap: .5rem; z-index: 1; border-bottom: 1px solid var(--line) }
 .bar input, .bar select { font: inherit; font-size: .9rem; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: 6px; min-width: 0; flex: 1 1 8rem }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.8rem, 1fr)); gap: .6rem; align-items: start }
-figure { margin: 0; font-size: .75rem; line-height: 1.3; overflow-wrap: anywhere } figcaption span { display: block; opacity: .75 }
+figure { margin: 0; font-size: .75rem; line-height: 1.3; overflow-wrap: anywhere } figcaption span { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; opacity: .75 }
+.group figcaption span { -webkit-line-clamp: 4 }
 figure img, .none { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 4px; display: block; background: color-mix(in srgb, currentColor 6%, transparent) }
 .none { display: grid; place-items: center; opacity: .7; padding: .5rem; text-align: center } .px { image-rendering: pixelated }
 .group { border: 1px solid var(--line); border-radius: 8px; padding: .5rem; margin: 0 0 .6rem } .groups { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: .6rem; align-items: start }
@@ -202,7 +203,7 @@ class _Card:
             image = f"<div class=none>{'cannot be shown' if not self.pictures.usable[row] else 'left out: the page is full'}</div>"
         else:
             image = f"<img loading=lazy alt='' class='{'px' if taken[1] < 96 else ''}' src='{taken[0]}'>"
-        title = html.escape(f"{', '.join(self.reasons.get(row, []))}")
+        title = f"{name}: {', '.join(self.reasons.get(row, [])) or 'ok'}"
         return (
             f"<figure data-name='{name}' data-label='{label}' data-why='{why}' data-rank={rank} title='{title}'>{image}"
             f"<figcaption><span class='dot {self.verdicts[row]}' style='opacity:1'>{name}</span><span>{why}</span></figcaption></figure>"

@@ -27,6 +27,7 @@ DEAD = 4.0
 
 _BANDS, _WIDTH = 4, 16
 _PORTION = 1 << 18
+_FEW = 1 << 22  # pairs that are compared one by one: the probes alone would take longer
 _LOW = 12
 
 Hashes = npt.NDArray[np.uint64]
@@ -75,6 +76,9 @@ def pairs(left: Hashes, right: Hashes | None = None, radius: int = 6) -> Pairs:
     right = left if right is None else right
     if not len(left) or not len(right):
         return np.zeros((0, 2), np.int64)
+    if len(left) * len(right) <= _FEW:
+        near = np.bitwise_count(left[:, None] ^ right[None]) <= radius
+        return np.argwhere(np.triu(near, 1) if itself else near)
     found = [np.zeros(0, np.int64)]
     for band in range(_BANDS):
         shift = np.uint64(band * _WIDTH)
