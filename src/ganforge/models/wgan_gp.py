@@ -36,7 +36,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 32, "latent": 32, "lr": 5e-4},
+    "small": {"width": 32, "latent": 32, "lr": 1e-3, "critic_steps": 2},
     "medium": {},
     "large": {"width": 128},
 }
