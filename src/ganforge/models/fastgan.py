@@ -4,7 +4,7 @@ Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity F
 open and close the channels of large ones (skip-layer excitation, section 3.1); the discriminator's features must suffice for two small
 decoders to redraw the real picture and a part of it (section 3.2), which keeps it from learning the few pictures by heart. The paper
 compares redrawn pictures by a pretrained network; here it is the absolute difference at three scales. More departures, for speed:
-a grid doubles or halves by one strided convolution, and the skips of small pictures are shorter.
+a grid doubles or halves by one convolution, and the skips of small pictures are shorter.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop
 from ganforge.nn import augment, losses
-from ganforge.nn.layers import Down, SpectralNorm, Up
+from ganforge.nn.layers import Down, SpectralNorm
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Noise(nn.Module):
 
 
 class Grow(nn.Sequential):
-    """(N, C, H, W) -> (N, out, 2H, 2W): twice the channels, with noise if asked, normalised, of which half gate the others."""
+    """(N, C, H, W) -> (N, out, 2H, 2W): nearest, then a convolution to twice the channels, of which half gate the others."""
 
     def __init__(self, channels: int, out: int, noisy: bool) -> None:
-        super().__init__(
-            Up(channels, 2 * out, bias=False), *([Noise()] if noisy else []), nn.BatchNorm2d(2 * out), Gate()
-        )
+        layer = nn.Conv2d(channels, 2 * out, 3, padding=1, bias=False)
+        noise = [Noise()] if noisy else []
+        super().__init__(nn.Upsample(scale_factor=2), layer, *noise, nn.BatchNorm2d(2 * out), Gate())
 
 
 class Excitation(nn.Module):

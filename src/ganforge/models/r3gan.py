@@ -199,6 +199,7 @@ class R3GAN(System):
 
         The discriminator minimises softplus(fake - real) over pairs + gamma / 2 (R1 + R2) (section 2), the generator
         softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) times that gradient. In float32.
+        Scores have no zero of their own here, so augmentation adapts to the sign of real - fake.
         """
         labels = batch.labels if self.classes else None
         fakes = self.generator(self.noise(batch), labels).float()
