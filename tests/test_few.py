@@ -131,7 +131,7 @@ def test_redrawing_compares_the_same_part_of_picture_and_features():
 
 def test_samples_of_fastgan_are_made_without_noise():
     system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), ImageSpec(16, 16, 1))
-    torch.nn.init.ones_(system.generator.ups[0][1].weight)
+    torch.nn.init.ones_(system.generator.ups[0][2].weight)
     z = system.latents([1, 2])
     system.eval()
     assert torch.equal(system.generate(z), system.generate(z))

@@ -36,7 +36,10 @@ class Config:
     halved: bool = setting(
         False, "4x4 convolutions with stride 2 at both ends instead of 1x1: the largest grid is half the picture's"
     )
-    gamma: float = setting(1.0, "weight of both gradient penalties at first", low=0.0, high=10000.0)
+    gamma: float = setting(
+        3.0, "weight of both gradient penalties at first; the paper's go from 0.05 at 32 px to 150 at 256 px",
+        low=0.0, high=10000.0,
+    )  # fmt: skip
     gamma_end: float = setting(0.1, "that weight in the end, as a share of the first", low=0.0, high=1.0)
     span: int = setting(1_000_000, "images over which the weight falls along a cosine", low=1)
     lr: float = setting(2e-4, "learning rate of both networks", low=0.0, high=1.0)
@@ -196,6 +199,7 @@ class R3GAN(System):
 
         The discriminator minimises softplus(fake - real) over pairs + gamma / 2 (R1 + R2) (section 2), the generator
         softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) times that gradient. In float32.
+        Scores have no zero of their own here, so augmentation adapts to the sign of real - fake.
         """
         labels = batch.labels if self.classes else None
         fakes = self.generator(self.noise(batch), labels).float()
