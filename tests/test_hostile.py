@@ -113,7 +113,7 @@ def test_the_corpus_is_large_and_small_on_disk(corpus):
 def test_prepare_survives_it(corpus):
     place, expected = corpus
     ((code, said),) = run(place, ["prepare", "in", "-o", "out", "--resolution", "32"])
-    assert code == 0, said
+    assert code == 2, said
     compare(expected, *rows(place / "world" / "out"))
     store = Store(place / "world" / "out")
     store.verify()
@@ -136,12 +136,28 @@ def test_clean_survives_it(corpus):
     assert not [path for path in out.rglob("*") if path.is_symlink()]
 
 
+def test_audit_survives_it(corpus):
+    place, expected = corpus
+    ((code, said),) = run(place, ["audit", "in", "-o", "out"])
+    assert code == 2, said
+    table = pq.read_table(
+        place / "world" / "out" / "pictures.parquet", columns=["file", "verdict", "reasons"]
+    ).to_pylist()
+    found = {row["file"]: row for row in table}
+    assert found.keys() == expected.keys()
+    for name, expectation in expected.items():
+        if expectation.reason is not None:
+            assert found[name]["verdict"] == "reject", (name, found[name])
+            assert found[name]["reasons"], name
+
+
 def test_prepare_survives_the_archives(archives):
     place, expected = archives
     commands = [["prepare", f"in/{name}", "-o", f"out/{name}", "--resolution", "32"] for name in expected]
     for (name, archive), (code, said) in zip(expected.items(), run(place, *commands), strict=True):
         out = place / "world" / "out" / name
-        assert code == (1 if archive.refused else 0), (name, said)
+        lost = any(member.reason for member in (archive.members or {}).values())
+        assert code == (1 if archive.refused else 2 if lost else 0), (name, said)
         if archive.refused:
             assert archive.refused in said, (name, said)
             assert len(said.strip().splitlines()) == 1

@@ -396,7 +396,7 @@ def _audit_diff(old: Path, new: Path) -> int:
     return 0
 
 
-def _prepare(asked: argparse.Namespace) -> None:
+def _prepare(asked: argparse.Namespace) -> int:
     import shutil
 
     from rich.console import Console
@@ -426,7 +426,7 @@ def _prepare(asked: argparse.Namespace) -> None:
         print(
             f"{done} of {parts} parts are finished. The same words without --shard make what is missing and join them."
         )
-        return
+        return 0
     for file, reason in made.skipped[:20]:
         print(f"  left out: {file!r}: {reason}")
     if made.skipped_count > 20:
@@ -438,11 +438,12 @@ def _prepare(asked: argparse.Namespace) -> None:
         count = formats.write(store, asked.out, asked.format)
         shutil.rmtree(store.path)
         print(f"{asked.out}: {count:,} pictures of {store.spec} as {asked.format}")
-        return
+        return 2 if made.unusable else 0
     print(
         f"{store.path}: {len(store):,} pictures of {store.spec}; {len(store.train):,} for training, {len(store.heldout):,} held out, {made.skipped_count:,} left out"
     )
     print(f"Next: ganforge train dcgan {store.path}")
+    return 2 if made.unusable else 0
 
 
 def _shard(text: str) -> tuple[int, int]:

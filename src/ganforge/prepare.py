@@ -27,6 +27,7 @@ from ganforge.data.convert import Plan, convert_part
 from ganforge.data.decode import probe
 from ganforge.data.parts import Sides, finished
 from ganforge.data.sources import Entry, Part, Skip, Source, is_picture, open_source
+from ganforge.data.split import CAPPED, EQUAL
 from ganforge.data.store import Store
 from ganforge.data.transform import FITS
 from ganforge.device import keep_memory
@@ -50,6 +51,8 @@ class Prepared:
     skipped: list[tuple[str, str]]
     """(file, reason), the first thousand."""
     skipped_count: int
+    unusable: int
+    """How many of them could not be used, apart from what an audit, a cap or the split left out on purpose."""
     notes: list[str]
     """Sentences that the user should read."""
 
@@ -216,10 +219,12 @@ class _Work:
         if plan.spec.classes:
             more = "…" if len(plan.spec.classes) > 12 else ""
             notes.append(f"classes: {', '.join(plan.spec.classes[:12])}{more}")
-        for reason in ("equal to a held-out picture", "over the cap of its class"):
+        for reason in (EQUAL, CAPPED):
             if reasons.get(reason):
                 notes.append(f"{reasons[reason]:,} set aside: {reason}")
-        return Prepared(store, parts.dropped([self.out], 1000), sum(reasons.values()), notes)
+        meant = sum(reasons.get(reason, 0) for reason in ("refused by the audit", EQUAL, CAPPED))
+        total = sum(reasons.values())
+        return Prepared(store, parts.dropped([self.out], 1000), total, total - meant, notes)
 
     def stopped(self) -> Stopped:
         """What is said after Ctrl-C."""

@@ -37,7 +37,20 @@ def show(path: str | Path, changes: str = "") -> list[str]:
         raise InputError(f"{path} is no store; --augment shows what the pictures of a store become.")
     if (path / "run.toml").is_file():
         return _run(Run(path))
-    raise InputError(f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml).")
+    if steps := _history(path):
+        return [f"{path}: a folder of pictures", *steps]
+    raise InputError(
+        f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml), nor a folder with a {history.NAME}."
+    )
+
+
+def _history(folder: Path) -> list[str]:
+    """What was done, a line a step."""
+    lines = []
+    for step in history.read(folder):
+        said = ", ".join(f"{name} {value}" for name, value in step.items() if name not in ("verb", "at", "ganforge"))
+        lines.append(f"  {step['at']}  {step['verb']}: {said}")
+    return lines
 
 
 def _layers(path: Path) -> list[str]:
@@ -79,11 +92,7 @@ def _store(store: Store) -> list[str]:
         widest = max(map(len, store.spec.classes))
         for name, count in list(zip(store.spec.classes, counts, strict=True))[:30]:
             lines.append(f"  {name:<{widest}}  {count:>8,}  {'#' * round(40 * count / max(counts.max(), 1))}")
-    for step in history.read(store.path):
-        settings = ", ".join(
-            f"{name} {value}" for name, value in step.items() if name not in ("verb", "at", "ganforge")
-        )
-        lines.append(f"  {step['at']}  {step['verb']}: {settings}")
+    lines += _history(store.path)
     return [*lines, f"  sheet      {sheet}"]
 
 
