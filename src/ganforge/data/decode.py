@@ -60,7 +60,7 @@ def decode(
                     size = (width, height) if orientation >= 5 else (height, width)
                     return _jpeg(data, image.mode, orientation, channels, short_side), size
                 if file.format == "PNG":
-                    _check_png(data)
+                    check_png(data)
                 image.load()
                 if orientation in _TRANSPOSE:
                     image = image.transpose(_TRANSPOSE[orientation])
@@ -146,8 +146,8 @@ def _has_exif(jpeg: bytes) -> bool:
     return True
 
 
-def _check_png(data: bytes) -> None:
-    """Pillow does not compare the checksums of a PNG's pixels, and shows what is left of damaged ones."""
+def check_png(data: bytes) -> None:
+    """Raises Skip where a checksum does not fit: Pillow leaves out those of the pixels, and shows what is left of damaged ones."""
     place = 8
     while place + 12 <= len(data):
         kind, end = data[place + 4 : place + 8], place + 8 + int.from_bytes(data[place : place + 4])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -19,7 +18,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from ganforge.data.decode import _DEEP, _TRANSPOSE, _check_size, _deep_grey, _jpeg, _orientation
+from ganforge.data.decode import _DEEP, _TRANSPOSE, _check_size, _deep_grey, _has_exif, _jpeg, _orientation, check_png
 from ganforge.data.sources import EXTENSIONS, Skip
 from ganforge.data.transform import resize
 from ganforge.images import Pixels
@@ -69,6 +68,8 @@ def look(data: bytes | Pixels, name: str) -> tuple[Facts, Tensor | None]:
             return facts, _thumbnail(pixels)
     except Skip as skip:
         facts.code, facts.detail = code_of(skip), str(skip)
+        if facts.detail.startswith("damaged"):
+            facts.code = "truncated" if _cut_short(bytes(data), facts.detail) else "damaged"
     except UnidentifiedImageError:
         known = PurePath(name).suffix.lower() in EXTENSIONS
         facts.code = "not_a_picture"
@@ -108,14 +109,14 @@ def _decode(data: bytes, facts: Facts) -> Pixels:
         raise Skip("empty file")
     if data[:3] == b"\xff\xd8\xff":
         facts.profile = _other_profile(data)
-        if b"Exif" not in data[:_REACH]:
+        if not _has_exif(data):
             facts.height, facts.width, colours, _ = simplejpeg.decode_jpeg_header(data)
             facts.format, facts.mode = "JPEG", {"Gray": "L", "RGB": "RGB", "YCbCr": "RGB"}.get(colours, "")
             _check_size(facts.width, facts.height)
             if facts.mode:  # no need of Pillow, whose opening costs as much as decoding a small picture
                 return _jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE)
     if data[:8] == _PNG:
-        _check_sums(data)
+        check_png(data)
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         facts.width, facts.height = image.size
         facts.format, facts.mode = {"MPO": "JPEG"}.get(image.format or "", image.format or ""), image.mode
@@ -177,18 +178,6 @@ def _frames(image: Image.Image) -> int:
             pass
         image.seek(0)
     return frames
-
-
-def _check_sums(data: bytes) -> None:
-    """Compare the CRC of a PNG's chunks: Pillow leaves out that of the pixels, and shows a damaged picture as a good one."""
-    view, at = memoryview(data), len(_PNG)
-    while at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
-        if end + 4 <= len(data) and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            raise ValueError(f"the checksum of its chunk {data[at + 4 : at + 8].decode('latin-1')} does not fit")
-        if data[at + 4 : at + 8] == b"IEND":
-            return
-        at = end + 4
 
 
 def _other_profile(block: bytes) -> bool:
