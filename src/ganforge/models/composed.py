@@ -8,6 +8,7 @@ Three kinds: a GAN (Goodfellow et al. 2014; the losses of Lim and Ye 2017 and Ar
 from __future__ import annotations
 
 import contextlib
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,8 +173,9 @@ class Composed(System):
             plain.enter_context(torch.autocast(batch.images.device.type, enabled=False))
             if any(isinstance(layer, nn.RNNBase) for layer in self.discriminator.modules()):
                 plain.enter_context(
-                    torch.backends.cudnn.flags(enabled=False)
-                )  # neither has a second derivative of these
+                    warnings.catch_warnings(action="ignore")
+                )  # oneDNN speaks of TF32 when it is switched
+                plain.enter_context(torch.backends.cudnn.flags(enabled=False))  # no second derivative in either
                 plain.enter_context(torch.backends.mkldnn.flags(enabled=False))
             images = batch.images.detach().requires_grad_()
             penalty = squared_gradient(self._scores(images, batch.labels), images).mean()
