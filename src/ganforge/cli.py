@@ -80,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("-o", "--out", type=Path, help="folder for tables and page (audits/NAME)")
     audit.add_argument("--labels", type=Path, help="CSV with the columns file and label, instead of sub-folders")
     audit.add_argument(
-        "--features", action="store_true", help="train a small network and name pictures unlike the others"
+        "--features",
+        action="store_true",
+        help="train a small network and name pictures unlike the others (not validated)",
     )
     audit.add_argument("--ocr", action="store_true", help="mark pictures with text; needs Tesseract")
     audit.add_argument("--seed", type=int, default=0, help="of the random sheet (0)")
