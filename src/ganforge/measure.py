@@ -70,7 +70,9 @@ class Measured:
                 f"kernel distance    {1000 * self.kernel:10.3f}    floor {kernel_floor}    x 1000, spread {1000 * self.kernel_spread:.3f}",
                 f"precision, recall  {self.precision:10.3f} {self.recall:9.3f}",
                 f"density, coverage  {self.density:10.3f} {self.coverage:9.3f}",
-                f"copies             {self.copies:10.1%}    of held-out pictures 1.0%",
+                f"copies             {self.copies:10.1%}    of held-out pictures 1.0%"
+                if not math.isnan(self.copies)
+                else "copies                      -    nothing is held out to compare with",
                 *([] if math.isnan(self.asked) else [f"asked class hit    {self.asked:10.1%}    {held}"]),
                 f"protocol: {self.samples:,} samples (seeds from {FIRST_SEED}, averaged weights {self.weights}) against {self.train:,} "
                 f"training pictures; floor: {self.heldout:,} held-out ones; extractor {self.extractor}, {learned} {self.accuracy:.1%}; "
