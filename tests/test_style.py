@@ -17,7 +17,7 @@ from ganforge.nn import equal, grow, resample, style
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.project import project
 from ganforge.run import Run
-from ganforge.sample import pictures, sample
+from ganforge.sample import drawn, pictures, sample
 from ganforge.testing import check_system, make_store
 from ganforge.train import train
 from ganforge.walk import mix, spherical, walk
@@ -303,6 +303,32 @@ def test_walks_pass_through_the_plain_samples(name):
     assert frames.shape == (15, 16, 16, 1)
     assert np.array_equal(frames[::5], next(pictures(system, seeds)))
     assert not np.array_equal(frames[1], frames[0])
+
+
+@pytest.mark.parametrize("name", ["stylegan2", "vae"])
+def test_walks_and_mixtures_of_systems_with_classes(name):
+    system = new(name, ImageSpec(16, 16, 1, ("a", "b", "c")), conditional=True).eval()
+    seeds = [4, 9, 2]
+    frames = np.concatenate(list(walk(system, seeds, 4)))
+    assert np.array_equal(frames[::4], next(pictures(system, seeds)))
+    given = np.concatenate(list(walk(system, seeds, 4, labels=[2, 0, 1])))
+    assert np.array_equal(given[::4], next(pictures(system, seeds, [2, 0, 1])))
+    target = next(pictures(system, [1000]))[0]
+    found = project(system, target, 3)
+    assert found.tensors.keys() == ({"styles", "grain"} if name == "stylegan2" else {"latents", "labels"})
+    if name == "stylegan2":
+        cells = next(mix(system, seeds, [7, 8], range(system.layers)))
+        label = torch.tensor(drawn([7], np.ones(3)))
+        own = system.paint(system.styles(system.latents([7]), label), style.grain(system.latents([4])))
+        assert np.abs(cells[0, :, :, 0] / 127.5 - 1 - own[0, 0].numpy()).max() < 0.01
+
+
+def test_what_cannot_be_walked_or_projected_says_so():
+    dae = models.load("dae")
+    with pytest.raises(InputError, match="makes none"):
+        walk(dae.system(dae.config(), GREY), [1, 2])
+    with pytest.raises(InputError, match="smoothly"):
+        project(new("vqvae"), np.zeros((16, 16, 1), np.uint8), 2)
 
 
 def test_spherical_keeps_the_length():

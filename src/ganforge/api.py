@@ -46,7 +46,7 @@ class Run(_run.Run):
         return _sample(self, list(seeds), labels, truncation)
 
     def walk(self, seeds: Iterable[int], frames: int = 24, truncation: float = 1.0) -> Pixels:
-        """From seed to seed and back to the first: (seeds x frames, H, W, C) uint8."""
+        """From seed to seed and back to the first: (seeds x frames, H, W, C) uint8. See `ganforge.walk`."""
         return np.concatenate(list(_walk(self.build(), list(seeds), frames, truncation)))
 
     def project(self, image: str | Path, steps: int = STEPS) -> Projected:

@@ -568,7 +568,8 @@ def _between(asked: argparse.Namespace, run: Run) -> None:
     seeds = _seeds(asked, "0-5")
     if asked.walk:
         out = asked.out or run.path / "walk.webp"
-        print("\n".join(map(str, write_walk(run, seeds, out, asked.frames, asked.truncation))))
+        written = write_walk(run, seeds, out, asked.frames, asked.truncation, _labels(asked.labels))
+        print("\n".join(map(str, written)))
         return
     layers = None
     if asked.mix_layers:

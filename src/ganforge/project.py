@@ -24,7 +24,7 @@ from ganforge.images import ImageSpec, Pixels, enlarge, grid, to_float, to_uint8
 from ganforge.models.base import StyleSystem, System
 from ganforge.nn.style import grain
 from ganforge.run import Run
-from ganforge.sample import made_by
+from ganforge.sample import check_generates, drawn, made_by
 
 MAX_BYTES = 256 << 20
 TRIED = 128  # seeds looked at for a place to start from
@@ -37,7 +37,7 @@ class Projected:
     """Where a picture was found."""
 
     tensors: dict[str, Tensor]
-    """`latents` (1, Z), or `styles` (1, L, W) and `grain` (1, K): what the system paints it from."""
+    """`latents` (1, Z) and with classes `labels` (1,), or `styles` (1, L, W) and `grain` (1, K): what the system paints it from."""
     start: Pixels
     """(H, W, C), the best that was found without searching."""
     picture: Pixels
@@ -51,10 +51,12 @@ def project(
 ) -> Projected:
     """Search the styles or, in a system without, the latents for `target` (H, W, C) uint8, with Adam.
 
-    It starts from what the system's own encoder says or, without one, from the best of TRIED seeds. `progress` hears the step and the error.
+    It starts from the best of TRIED seeds, each of the class that it draws where there are classes, or from what the system's own encoder
+    says where that is nearer. `progress` hears the step and the error. InputError where pictures cannot be searched for.
     """
     if not 0 <= steps <= 100_000:
         raise InputError(f"project: --steps is {steps}; it takes 0 to 100,000.")
+    check_generates(system)
     system.eval().requires_grad_(False)
     device = next(system.parameters()).device
     wanted = to_float(torch.from_numpy(target[None].copy()).to(device), system.spec)
@@ -70,6 +72,8 @@ def project(
             lowest, best = distance.item(), point.detach().clone()
         if progress:
             progress(step, lowest)
+        if not distance.requires_grad:
+            raise InputError("This system's pictures do not follow its latents smoothly, so none can be searched for.")
         (point.grad,) = torch.autograd.grad(distance, point)
         optimizer.step()
     with torch.no_grad():
@@ -81,18 +85,27 @@ def project(
 
 def _start(system: System, wanted: Tensor) -> tuple[Tensor, dict[str, Tensor], Callable[[Tensor], Tensor]]:
     """(where to start, what stays as it is, point -> picture)."""
-    encode = getattr(system, "encode", None)
     with torch.no_grad():
-        if encode is not None:
-            return encode(wanted).float(), {}, system.generate
         latents = system.latents(range(TRIED)).to(wanted.device)
-        images = torch.cat([system.generate(part) for part in latents.split(32)])
-        nearest = latents[[int(scales(images, wanted).argmin())]]
+        labels = torch.tensor(drawn(range(TRIED), np.ones(max(1, system.classes))), device=wanted.device)
+        encode = getattr(system, "encode", None)
+        if encode is not None and system.restores and (code := encode(wanted).float()).shape[1:] == latents.shape[1:]:
+            latents, labels = torch.cat([code, latents]), torch.cat([labels[:1], labels])
+        asked = labels if system.classes else None
+        images = torch.cat(
+            [
+                system.generate(latents[n : n + 32], None if asked is None else asked[n : n + 32])
+                for n in range(0, len(latents), 32)
+            ]
+        )
+        best = int(scales(images, wanted).argmin())
+        nearest, label = latents[[best]], None if asked is None else asked[[best]]
+        fixed = {} if label is None else {"labels": label}
         if not isinstance(system, StyleSystem):
-            return nearest.clone(), {}, system.generate
-        code = grain(nearest)
-        styles = system.styles(nearest).contiguous().clone()
-    return styles, {"grain": code}, lambda point: system.paint(point, code)
+            return nearest.clone(), fixed, lambda point: system.generate(point, label)
+        grains = grain(nearest)
+        styles = system.styles(nearest, label).contiguous().clone()
+    return styles, {"grain": grains}, lambda point: system.paint(point, grains)
 
 
 def scales(images: Tensor, wanted: Tensor) -> Tensor:

@@ -16,7 +16,17 @@ from ganforge.images import MARK, Pixels, as_image, enlarge, grid, to_uint8, wri
 from ganforge.models.base import StyleSystem, System
 from ganforge.nn.style import grain
 from ganforge.run import Run
-from ganforge.sample import CHUNK, check_seeds, check_truncation, made_by
+from ganforge.sample import (
+    CHUNK,
+    Labels,
+    check_generates,
+    check_seeds,
+    check_truncation,
+    drawn,
+    made_by,
+    marked,
+    paired,
+)
 
 VIDEOS = (".webp", ".gif", ".mp4")
 MAX_FRAMES = 10_000
@@ -26,12 +36,20 @@ SECOND = 24  # frames
 # ------------------------------------------------------------------------------------------------------------------ walks
 
 
-def walk(system: System, seeds: Sequence[int], frames: int = 24, truncation: float = 1.0) -> Iterator[Pixels]:
+def walk(
+    system: System,
+    seeds: Sequence[int],
+    frames: int = 24,
+    truncation: float = 1.0,
+    labels: Sequence[int] | None = None,
+) -> Iterator[Pixels]:
     """(n, H, W, C) uint8 in portions: from each seed to the next and from the last to the first, `frames` pictures a leg.
 
-    Spherical in the latents, linear in the styles where there are any. Picture k * frames is the plain sample of seed k.
+    Spherical in the latents, linear in the styles where there are any. Picture k * frames is the plain sample of seed k, of the label
+    that was given or that the seed draws; without styles a picture is of the class of the nearer seed.
     InputError for fewer than two seeds, more than MAX_FRAMES pictures, or truncation where there is none.
     """
+    check_generates(system)
     check_seeds(seeds)
     check_truncation(system, truncation)
     if len(seeds) < 2:
@@ -39,24 +57,44 @@ def walk(system: System, seeds: Sequence[int], frames: int = 24, truncation: flo
     if frames < 1 or frames * len(seeds) > MAX_FRAMES:
         raise InputError(f"The walk has {frames * len(seeds):,} frames; it takes 1 to {MAX_FRAMES:,}. Change --frames.")
     starts = system.latents(seeds)
+    classes = _classes(system, seeds, labels)
 
     def paint(numbers: Tensor) -> Tensor:
         leg, share = numbers // frames, (numbers % frames / frames)[:, None]
-        here, there = starts[leg], starts[(leg + 1) % len(seeds)]
-        return between(system, here, there, share, truncation)
+        following = (leg + 1) % len(seeds)
+        ends = None if classes is None else (classes[leg], classes[following])
+        return between(system, starts[leg], starts[following], share, truncation, ends)
 
     return _portions(system, frames * len(seeds), paint)
 
 
-def between(system: System, here: Tensor, there: Tensor, share: Tensor, truncation: float = 1.0) -> Tensor:
-    """Pictures a share (N, 1) of the way from latents (N, Z) to others: (N, C, H, W) in [-1, 1] on the system's device."""
+def between(
+    system: System,
+    here: Tensor,
+    there: Tensor,
+    share: Tensor,
+    truncation: float = 1.0,
+    labels: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Pictures a share (N, 1) of the way from latents (N, Z), and labels (N,), to others: (N, C, H, W) in [-1, 1]."""
     device = next(system.parameters()).device
     here, there, share = here.to(device), there.to(device), share.to(device)
     latents = spherical(here, there, share)
     if not isinstance(system, StyleSystem):
-        return system.generate(latents)
-    first, second = (system.styles(z, truncation=truncation) for z in (here, there))
+        if labels is None:
+            return system.generate(latents)
+        first, second = (label.to(device) for label in labels)
+        return system.generate(latents, torch.where(share[:, 0] < 0.5, first, second))
+    ends = (None, None) if labels is None else tuple(label.to(device) for label in labels)
+    first, second = (system.styles(z, label, truncation) for z, label in zip((here, there), ends, strict=True))
     return system.paint(first.lerp(second, share[:, :, None]), grain(latents, truncation))
+
+
+def _classes(system: System, seeds: Sequence[int], labels: Sequence[int] | None = None) -> Tensor | None:
+    """(N,) int64, the labels given or those that the seeds draw; None for a system without."""
+    if not system.classes:
+        return None
+    return torch.tensor(labels if labels is not None else drawn(seeds, np.ones(system.classes)))
 
 
 def spherical(here: Tensor, there: Tensor, share: Tensor) -> Tensor:
@@ -79,13 +117,16 @@ def _portions(system: System, count: int, paint: Callable[[Tensor], Tensor]) -> 
         yield to_uint8(images, system.spec).cpu().numpy()
 
 
-def write_walk(run: Run, seeds: Sequence[int], out: Path, frames: int = 24, truncation: float = 1.0) -> list[Path]:
+def write_walk(
+    run: Run, seeds: Sequence[int], out: Path, frames: int = 24, truncation: float = 1.0, labels: Labels = None
+) -> list[Path]:
     """A video at `out` (.webp, .gif or .mp4) and a strip beside it, one row for each leg. Returns both paths."""
     if out.suffix.lower() not in VIDEOS:
         raise InputError(f"{out} is no video that can be written.{did_you_mean(out.suffix, VIDEOS)}")
     system = run.build()
-    pictures = np.concatenate(list(walk(system, seeds, frames, truncation)))
-    said = {**made_by(run, system), "walk": list(seeds), "truncation": truncation}
+    seeds, numbers = paired(run, system, check_seeds(seeds), labels)
+    pictures = np.concatenate(list(walk(system, seeds, frames, truncation, numbers)))
+    said = {**made_by(run, system), "walk": list(seeds), "truncation": truncation, **marked(system.spec, numbers)}
     _make_folder(out)
     write_video(out, pictures, said)
     strip = out.with_suffix(".png")
@@ -183,15 +224,19 @@ def mix(
             f"The layers {asked} are not all there; this system has {system.layers} styles, 0-{system.layers - 1}."
         )
     device = next(system.parameters()).device
-    own, other = system.latents(rows).to(device), system.latents(columns).to(device)
+    own, other = (
+        system.styles(
+            system.latents(seeds).to(device), None if labels is None else labels.to(device), truncation=truncation
+        )
+        for seeds, labels in ((s, _classes(system, s)) for s in (rows, columns))
+    )
+    codes = grain(system.latents(rows).to(device), truncation)
     chosen = torch.zeros(system.layers, 1, dtype=torch.bool, device=device)
     chosen[layers.start : layers.stop] = True
 
     def paint(numbers: Tensor) -> Tensor:
-        latents = own[numbers // len(columns)]
-        kept = system.styles(latents, truncation=truncation)
-        given = system.styles(other[numbers % len(columns)], truncation=truncation)
-        return system.paint(torch.where(chosen, given, kept), grain(latents, truncation))
+        row, column = numbers // len(columns), numbers % len(columns)
+        return system.paint(torch.where(chosen, other[column], own[row]), codes[row])
 
     return _portions(system, len(rows) * len(columns), paint)
 
