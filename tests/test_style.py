@@ -181,7 +181,7 @@ def test_penalties_in_float32_have_the_gradient_of_float64(penalty):
     assert len(found[torch.float32]) > 10
     largest = max(double.norm() for double in found[torch.float64])
     for single, double in zip(*found.values(), strict=True):
-        assert (single - double).norm() <= 1e-4 * double.norm().clamp(min=1e-5 * largest)  # biases' are 0
+        assert (single - double).norm() <= 1e-4 * double.norm().clamp(min=1e-4 * largest)  # biases' are 0
 
 
 def test_the_weight_of_r1_follows_resolution_and_batch():
