@@ -311,8 +311,6 @@ def test_the_page_and_the_summary(made):
     assert made.unreadable == 5
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="a drawing of the class scores above the stranger: --features is not validated")
 def test_outliers_by_features(tmp_path):
     root = tmp_path / "set"
     rng = np.random.default_rng(0)

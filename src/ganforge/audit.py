@@ -58,8 +58,7 @@ def audit(
 ) -> Audited:
     """Look at every file in `source`, a folder, a zip or a store, and write what was found to the folder `out`.
 
-    `labels` is a CSV as for `prepare`. `features` trains a small network on the pictures and names those unlike their
-    neighbours. `ocr` looks for text with Tesseract. `seed` keys the random sheet. An older audit at `out` is replaced only
+    `labels` is a CSV as for `prepare`. `features` names pictures unlike all others. `ocr` looks for text with Tesseract. `seed` keys the random sheet. An older audit at `out` is replaced only
     with `overwrite`. `progress` is told what is being done. DataError or InputError where source or place do not fit.
     """
     path = Path(source)
@@ -80,7 +79,7 @@ def audit(
         if features:
             from ganforge.audit_features import outliers
 
-            outliers(pictures, opened, seed, say)
+            outliers(pictures, opened, say)
         if reader is not None:
             from ganforge.data.ocr import texts
 
