@@ -25,6 +25,7 @@ from ganforge.data import checks
 from ganforge.data.facts import Facts, code_of, look
 from ganforge.data.history import step
 from ganforge.data.sources import EXTENSIONS, Entry, Skip, Source, open_source
+from ganforge.device import keep_memory
 from ganforge.errors import DataError, InputError
 
 CHUNK = 64
@@ -161,6 +162,7 @@ class _Folder:
 
 def _looked(source: Source) -> Iterator[Part]:
     """Parts in the source's order, a bounded number of them under way at once, so that memory stays flat."""
+    keep_memory()
     threads, before = os.cpu_count() or 1, torch.get_num_threads()
     entries = source.entries()
     torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait

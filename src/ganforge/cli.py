@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--features",
         action="store_true",
-        help="name pictures unlike all others (not validated)",
+        help="name pictures unlike all others, an order to look in",
     )
     audit.add_argument("--ocr", action="store_true", help="mark pictures with text; needs Tesseract")
     audit.add_argument("--seed", type=int, default=0, help="of the random sheet (0)")
