@@ -87,9 +87,8 @@ class Generator(nn.Module):
         height, width, doublings = base_grid(spec)
         widths = [config.width * 2 ** min(n, 3) for n in range(doublings + 1)][::-1]
         self.grid = (height, width, widths[0])
-        self.dense = nn.Linear(
-            config.latent, height * width * widths[0], bias=False
-        )  # a bias would drown the bounded latent
+        # no bias: it would drown what the bounded weight makes of the latent
+        self.dense = nn.Linear(config.latent, height * width * widths[0], bias=False)
         self.blocks = nn.ModuleList(UpBlock(a, b, classes) for a, b in pairwise(widths))
         self.midway = (doublings - 1) // 2
         self.attention = SelfAttention(widths[self.midway + 1] if doublings else widths[0])
