@@ -208,8 +208,10 @@ class Trainer:
         if self._done():
             self.say(f"{self.run.path} is trained already: {self.progress.seen:,} images seen.")
             return
-        log = stats.Log(self.run.path, self.progress.seen)
         with _interruptible() as interrupted, _bar(self) as bar:
+            log = stats.Log(
+                self.run.path, self.progress.seen
+            )  # may import a tracker for seconds: Ctrl-C is heard already
             started, reported, mark = (
                 time.perf_counter() - self.progress.seconds,
                 self.progress.seen,
