@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -83,17 +84,21 @@ class Cache:
 
     def _make_room(self, size: int) -> set[str]:
         """Remove the least recently used shards until `size` more bytes are within the limit."""
-        shards = {path.name: path for path in self.folder.glob("images-*.npy")}
-        total = sum(path.stat().st_size for path in shards.values())
-        order = [name for name in sorted(shards) if name not in self.used] + [
-            name for name in self.used if name in shards
+        sizes: dict[str, int] = {}
+        for path in self.folder.glob("images-*.npy"):
+            with contextlib.suppress(FileNotFoundError):  # another process makes room, too
+                sizes[path.name] = path.stat().st_size
+        total = sum(sizes.values())
+        order = [name for name in sorted(sizes) if name not in self.used] + [
+            name for name in self.used if name in sizes
         ]
         dropped: set[str] = set()
         for name in order:
             if total + size <= self.limit:
                 break
-            total -= shards[name].stat().st_size
-            shards[name].unlink()
+            total -= sizes[name]
+            with contextlib.suppress(PermissionError):  # Windows keeps what another process has open
+                (self.folder / name).unlink(missing_ok=True)
             self.used.pop(name, None)
             dropped.add(name)
         return dropped

@@ -12,6 +12,7 @@ A folder without its manifest is unfinished and is not read. `history.jsonl` bes
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -28,6 +29,7 @@ from ganforge.images import Pixels, spec_from
 
 SCHEMA = 2
 HEADER = 4096
+TRIES = 16  # to fetch a shard before another process, for whom it has to make room, removes it again
 
 
 class Store:
@@ -150,12 +152,17 @@ class Store:
             return self.maps[number]
         name = self.shards[number]
         with self.cache.lock:
-            if number not in self.maps:
+            for _ in range(TRIES):
+                if number in self.maps:
+                    self.cache.touch(name)
+                    return self.maps[number]
                 dropped = self.cache.get(name, self.files[name]["sha256"], HEADER)
                 self.maps = {n: m for n, m in self.maps.items() if self.shards[n] not in dropped}
-                self.maps[number] = self._map(number)
-            self.cache.touch(name)
-            return self.maps[number]
+                with contextlib.suppress(FileNotFoundError):  # another process needed its room at once
+                    self.maps[number] = self._map(number)
+        raise StoreError(
+            f"{self.cache.folder} is too small for the processes that share it. Set GANFORGE_CACHE_BYTES to more than {self.cache.limit:,}."
+        )
 
     def read(self, rows: npt.NDArray[np.int64]) -> Pixels:
         """(N,) row numbers, in any order -> (N, H, W, C) uint8, a copy."""
