@@ -1,0 +1,394 @@
+"""The verbs: each does what its words ask and returns the exit code, 0 where it returns none. Nothing heavy is imported before it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganforge import models
+from ganforge.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from ganforge.run import Run
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def demo(asked: argparse.Namespace) -> None:
+    """The whole way; numbers and the place of the report."""
+    from ganforge.demo import MINUTES, demo
+
+    run, numbers, untrained, page = demo(asked.out, asked.minutes or MINUTES, _say)
+    print(numbers)
+    print(f"untrained          {untrained.distance:10.3f}    the same generator before training")
+    print(f"\nReport: {page}\nMore pictures: ganforge sample {run.path} --count 100")
+
+
+def systems(asked: argparse.Namespace) -> None:
+    """One line a system."""
+    for name in models.names():
+        print(models.describe(name))
+
+
+def layers(asked: argparse.Namespace) -> None:
+    """The cheat sheet, or one layer of it."""
+    from ganforge.nn import catalogue
+
+    if asked.name is None:
+        lines = catalogue.sheet()
+    elif row := catalogue.LAYERS.get(catalogue.ALSO.get(asked.name.lower(), asked.name.lower())):
+        lines = catalogue.page(row)
+    else:
+        raise InputError(f"There is no layer {asked.name!r}.{did_you_mean(asked.name, catalogue.LAYERS)}")
+    print("\n".join(lines))
+
+
+def collect(asked: argparse.Namespace) -> int:
+    """What was gathered, what was not and why. 2 where something is missing."""
+    from rich.console import Console
+
+    from ganforge.collect import collect, is_public, mix
+
+    names = ("cap", "cap_per_class", "total", "seed", "licence", "unknown_rights", "allow_host", "contact")
+    options = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
+    if is_public(asked.sources) and not options and not asked.pictures:
+        print(f"Next: ganforge prepare {collect(asked.sources[0], asked.out, asked.source, _say)}")
+        return 0
+    with Console(stderr=True).status("looking") as status:
+        made = mix(asked.sources, asked.out, source=asked.source, progress=status.update, **options)
+    for reason, count in list(made.reasons.items())[:8]:
+        print(f"  skipped {count:,}: {reason}")
+    for note in made.notes:
+        print(f"  {note}")
+    if made.apart:
+        print(f"  {made.apart}: {made.apart_count:,} pictures whose rights are unknown")
+    parts = ", ".join(f"{name} {count:,}" for name, count in made.kept.items())
+    print(
+        f"{made.folder}: {sum(made.kept.values()):,} pictures ({parts}), {made.duplicates:,} duplicates left out, {made.skipped:,} skipped"
+        + (f" (see {made.folder / 'skipped.csv'})" if made.skipped else "")
+    )
+    if any(made.kept.values()):
+        print(f"Next: ganforge prepare {made.folder}")
+    return 2 if made.skipped or made.unfinished else 0
+
+
+def clean(asked: argparse.Namespace) -> int:
+    """A new folder, or a preview, a suggestion, a recipe. 2 where files cannot be read."""
+    from rich.console import Console
+
+    from ganforge.clean import clean, make_recipe, preview, suggest
+
+    if asked.suggest:
+        recipe, reasons = suggest(asked.folder)
+        print("\n".join(f"# {reason}" for reason in reasons), end=f"\n\n{recipe.to_toml()}" if recipe.filters else "\n")
+        return 0
+    drop, keep = (tuple(filter(None, (asked_ or "").split(","))) for asked_ in (asked.drop, asked.keep))
+    if asked.dry_run:
+        print(make_recipe(asked.recipe, asked.filter, drop, keep).to_toml(), end="")
+        return 0
+    if asked.preview:
+        rows = preview(
+            asked.folder, asked.preview, filters=asked.filter, recipe=asked.recipe, reference=asked.reference,
+            pictures=asked.pictures,
+        )  # fmt: skip
+        print(_table(rows))
+        print(asked.preview)
+        return 0
+    if asked.out is None:
+        raise InputError("clean: name the folder to make with -o; or see --preview, --suggest and --dry-run.")
+    with Console(stderr=True).status("looking") as status:
+        made = clean(
+            asked.folder, asked.out, filters=asked.filter, recipe=asked.recipe, audit=asked.audit, drop=drop, keep=keep,
+            progress=lambda count: status.update(f"{count:,} files"),
+        )  # fmt: skip
+    for file, reason in made.dropped[:20]:
+        print(f"  left out: {file!r}: {reason}")
+    if len(made.dropped) > 20:
+        print(f"  … and {len(made.dropped) - 20:,} more; {made.path / 'dropped.csv'} names them all")
+    for note in made.notes:
+        print(f"  {note}")
+    print(
+        f"{made.path}: {made.changed:,} pictures filtered, {made.copied:,} as they were, {len(made.dropped):,} files left out"
+    )
+    print(f"Next: ganforge prepare {made.path}")
+    return 2 if made.unreadable else 0
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of plain values with the same names, as columns."""
+    cells = [[name.replace("_", " ") for name in rows[0]]]
+    cells += [
+        ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    )
+
+
+def audit(asked: argparse.Namespace) -> int:
+    """Findings by code, verdicts, the page; or what differs between two audits. 2 where files cannot be read."""
+    from rich.console import Console
+
+    if (asked.source is None) == (asked.diff is None):
+        raise InputError("audit: name a folder, a zip or a store, or two audits with --diff OLD NEW.")
+    if asked.diff:
+        return _audit_diff(*asked.diff)
+    from ganforge.audit import audit
+
+    with Console(stderr=True).status("looking") as status:
+        made = audit(
+            asked.source, asked.out, labels=asked.labels, features=asked.features, ocr=asked.ocr, seed=asked.seed,
+            overwrite=asked.overwrite, progress=status.update,
+        )  # fmt: skip
+    for code, count in made.findings.items():
+        print(f"  {made.summary['severities'][code]:8} {code:16} {count:>9,}")
+    verdicts = ", ".join(f"{count:,} {name}" for name, count in made.verdicts.items())
+    print(f"{made.path}: {made.pictures:,} files: {verdicts}")
+    print(f"Look at: {made.path / 'report.html'}")
+    return 2 if made.unreadable else 0
+
+
+def _audit_diff(old: Path, new: Path) -> int:
+    from ganforge.audit_tables import compare, shown
+
+    found = compare(old, new)
+    for name in found.appeared:
+        print(f"  appeared  {shown(name)}")
+    for name in found.vanished:
+        print(f"  vanished  {shown(name)}")
+    for name, before, after in found.changed:
+        print(f"  changed   {shown(name)}: {before} -> {after}")
+    print(f"{len(found.appeared):,} appeared, {len(found.vanished):,} vanished, {len(found.changed):,} changed")
+    return 0
+
+
+def prepare(asked: argparse.Namespace) -> int:
+    """A store or another format, what was left out; or the parts of one shard. 2 where pictures are unusable."""
+    import shutil
+
+    from rich.console import Console
+
+    from ganforge.data import formats
+    from ganforge.prepare import prepare, prepare_shard
+
+    if asked.format not in formats.FORMATS:
+        raise InputError(f"prepare: there is no format {asked.format!r}.{did_you_mean(asked.format, formats.FORMATS)}")
+    names = ("resolution", "channels", "fit", "background", "normalise", "labels", "audit", "part_size")
+    settings = {name: getattr(asked, name) for name in names}
+    with Console(stderr=True).status("looking") as status:
+        settings["progress"] = lambda count: status.update(f"{count:,} pictures")
+        if asked.shard:
+            done, parts = prepare_shard(asked.source, asked.out, *_shard(asked.shard), **settings)
+        else:
+            out = asked.out
+            if asked.format != "store":
+                if out is None:
+                    raise InputError("prepare: --format needs --out, the folder to write.")
+                out = out.with_name(f".{out.name}.store")
+            made = prepare(
+                asked.source, out, heldout=asked.heldout, stratify=asked.stratify, folds=asked.folds,
+                per_class=asked.per_class, engine=asked.engine, **settings,
+            )  # fmt: skip
+    if asked.shard:
+        print(
+            f"{done} of {parts} parts are finished. The same words without --shard make what is missing and join them."
+        )
+        return 0
+    for file, reason in made.skipped[:20]:
+        print(f"  left out: {file!r}: {reason}")
+    if made.skipped_count > 20:
+        print(f"  … and {made.skipped_count - 20:,} more; meta.parquet in the store names them all")
+    for note in made.notes:
+        print(f"  {note}")
+    store = made.store
+    if asked.format != "store":
+        count = formats.write(store, asked.out, asked.format)
+        shutil.rmtree(store.path)
+        print(f"{asked.out}: {count:,} pictures of {store.spec} as {asked.format}")
+        return 2 if made.unusable else 0
+    print(
+        f"{store.path}: {len(store):,} pictures of {store.spec}; {len(store.train):,} for training, {len(store.heldout):,} held out, {made.skipped_count:,} left out"
+    )
+    print(f"Next: ganforge train dcgan {store.path}")
+    return 2 if made.unusable else 0
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """3/16 -> (3, 16)."""
+    index, slash, count = text.partition("/")
+    if not slash or not index.isdecimal() or not count.isdecimal() or int(index) >= int(count):
+        raise InputError(f"prepare: the shard {text!r} is not understood; with 16 jobs they are 0/16 to 15/16.")
+    return int(index), int(count)
+
+
+def show(asked: argparse.Namespace) -> None:
+    """Facts, line by line."""
+    from ganforge.show import show
+
+    print("\n".join(show(asked.path, asked.augment)))
+
+
+def train(asked: argparse.Namespace) -> None:
+    """A trained run, or its settings with --dry-run."""
+    from ganforge import config
+    from ganforge.data.store import Store
+    from ganforge.train import Settings, plan, train
+
+    loaded = models.load(asked.system)
+    for name in ("images", "minutes"):
+        if getattr(asked, name) is not None:
+            asked.overrides["train"][name] = getattr(asked, name)
+    kinds = {"model": loaded.config, "train": Settings}
+    overrides = {
+        s: {n: config.parse(kinds[s], n, t, s) for n, t in values.items()} for s, values in asked.overrides.items()
+    }
+    store = Store(asked.store)
+    out = asked.out or Path("runs") / f"{asked.system}-{store.name}"
+    if asked.dry_run:
+        print(config.to_toml(plan(asked.system, store, out, asked.size, overrides, asked.config)))
+        return
+    run = train(
+        asked.system,
+        store,
+        out,
+        size=asked.size,
+        device_name=asked.device,
+        base=asked.config,
+        overrides=overrides,
+        say=_say,
+    )
+    print(f"Next: ganforge measure {run.path}")
+
+
+def _seeds(asked: argparse.Namespace, usual: str) -> list[int]:
+    if asked.seeds and asked.count is not None:
+        raise InputError("sample: say either --seeds or --count.")
+    if asked.count is not None:
+        if not 1 <= asked.count <= 1_000_000:
+            raise InputError(f"sample: --count is {asked.count}; it takes 1 to 1,000,000.")
+        return list(range(asked.count))
+    return _numbers(asked.seeds or usual)
+
+
+def _numbers(text: str) -> list[int]:
+    """1,5-7 -> [1, 5, 6, 7]."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            span = range(int(first), int(last if dash else first) + 1)
+        except ValueError:
+            raise InputError(f"sample: the seeds {part!r} are not understood; such as 7 or 0-63 or 1,5,9.") from None
+        if len(span) > 1_000_000:
+            raise InputError(f"sample: {part} is more than a million seeds.")
+        seeds += span
+    if not seeds:
+        raise InputError(f"sample: {text} holds no seed.")
+    return seeds
+
+
+def _labels(text: str | None) -> str | list[str] | None:
+    """cat,dog -> ["cat", "dog"]; one label, or all, stays as it is."""
+    return [part.strip() for part in text.split(",")] if text and "," in text else text
+
+
+def sample(asked: argparse.Namespace) -> None:
+    """A sheet or files; walks and mixtures."""
+    from ganforge.run import Run
+    from ganforge.sample import write
+
+    run = Run(asked.run)
+    if asked.walk or asked.mix:
+        _between(asked, run)
+        return
+    out = asked.out or run.path / ("pictures" if asked.each else "samples.png")
+    labels = _labels(asked.labels)
+    many = len(labels) if isinstance(labels, list) else 8 if labels == "all" else 64
+    written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels, asked.truncation)
+    print(written[0] if len(written) == 1 else f"{len(written):,} pictures in {out}")
+
+
+def restore(asked: argparse.Namespace) -> int:
+    """Restored files and scores. 2 where files were skipped."""
+    from rich.console import Console
+
+    from ganforge.restore import restore
+    from ganforge.run import Run
+
+    run = Run(asked.run)
+    with Console(stderr=True).status("restoring") as status:
+        made = restore(
+            run, asked.source, asked.out, reference=asked.reference,
+            progress=lambda count: status.update(f"{count:,} files"),
+        )  # fmt: skip
+    for file, reason in made.skipped:
+        print(f"  {file!r}: {reason}")
+    if made.resized:
+        own = f"{run.spec.height}x{run.spec.width}"
+        print(f"  {made.resized:,} were resized to {own}, the only size that {run.system_name} knows, and back")
+    earlier = f", {made.kept:,} were there already" if made.kept else ""
+    print(f"{asked.out}: {made.written:,} pictures restored{earlier}")
+    if made.scores:
+        print(made)
+    return 2 if made.skipped else 0
+
+
+def _between(asked: argparse.Namespace, run: Run) -> None:
+    from ganforge.walk import write_mix, write_walk
+
+    seeds = _seeds(asked, "0-5")
+    if asked.walk:
+        out = asked.out or run.path / "walk.webp"
+        written = write_walk(run, seeds, out, asked.frames, asked.truncation, _labels(asked.labels))
+        print("\n".join(map(str, written)))
+        return
+    layers = None
+    if asked.mix_layers:
+        first, dash, last = asked.mix_layers.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"sample: the layers {asked.mix_layers!r} are not understood; such as 2 or 0-3.")
+        layers = range(int(first), int(last if dash else first) + 1)
+    out = asked.out or run.path / "mix.png"
+    print(write_mix(run, seeds, _numbers(asked.mix), layers, out, asked.truncation))
+
+
+def project(asked: argparse.Namespace) -> None:
+    """How near the search came."""
+    from rich.console import Console
+
+    from ganforge.project import write
+    from ganforge.run import Run
+
+    out = asked.out or asked.run / f"projected-{asked.image.stem}.png"
+    with Console(stderr=True).status("searching") as status:
+        found = write(
+            Run(asked.run), asked.image, out, asked.steps, lambda n, error: status.update(f"step {n}: {error:.4f}")
+        )
+    print(
+        f"{out}: differs by {found.error:.1f} of 255 (root mean square); the point is in {out.with_suffix('.safetensors')}"
+    )
+
+
+def measure(asked: argparse.Namespace) -> None:
+    """Numbers beside their floors."""
+    import json
+    from dataclasses import asdict
+
+    from ganforge.data.store import Store
+    from ganforge.measure import measure
+    from ganforge.run import Run
+
+    run = Run(asked.run)
+    result = measure(run, Store(asked.store) if asked.store else None, asked.samples, None if asked.json else _say)
+    print(json.dumps(asdict(result)) if asked.json else result)
+    if asked.report:
+        from ganforge import report
+
+        print(f"Report: {report.write(run, [('trained', result)], run.path / 'report.html')}", file=sys.stderr)
