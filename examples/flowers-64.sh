@@ -14,7 +14,7 @@ ganforge prepare "$zip" -o stores/flowers --resolution 64 --audit audits/flowers
 ganforge show stores/flowers # and a contact sheet, stores/flowers/sheet.png
 
 # 3. Train, with mirrored pictures and augmentation, since 3,300 pictures are few. Ctrl-C saves; the same command goes on.
-ganforge train dcgan stores/flowers --minutes "${3:-20}" --train.mirror true --model.augment color,translation
+ganforge train dcgan stores/flowers --minutes "${3:-20}" --size small --train.mirror true --model.augment ada
 
 # 4. How good it is, each number beside its floor, and pictures.
 ganforge measure runs/dcgan-flowers --report

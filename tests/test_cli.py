@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,16 @@ def test_the_same_command_again_changes_nothing(run, store, capsys):
     assert main(["train", "gan", str(store), "--out", str(run), "--images", "64", *TINY]) == 0
     assert "is trained already" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))} == before
+
+
+def test_a_run_made_before_a_setting_existed_goes_on(run, store, tmp_path):
+    shutil.copytree(run, tmp_path / "old")
+    text = (tmp_path / "old" / "run.toml").read_text()
+    kept = [line for line in text.splitlines() if not line.startswith(("conditional", "balance", "augment", "fold"))]
+    assert len(kept) < len(text.splitlines())
+    (tmp_path / "old" / "run.toml").write_text("\n".join(kept))
+    assert main(["train", "gan", str(store), "--out", str(tmp_path / "old"), "--images", "128", *TINY]) == 0
+    assert Run(tmp_path / "old").load()[1]["seen"] == 128
 
 
 def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(store, tmp_path):

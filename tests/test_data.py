@@ -149,9 +149,9 @@ def test_exif_rotation_is_applied(kind, orientation):
     undo = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
     image = Image.fromarray(upright)
     if orientation in undo:
-        from ganforge.data.decode import _TRANSPOSE
+        from ganforge.data.decode import TRANSPOSE
 
-        image = image.transpose(_TRANSPOSE[undo[orientation]])
+        image = image.transpose(TRANSPOSE[undo[orientation]])
     exif = Image.Exif()
     exif[0x0112] = orientation
     pixels, size = decode(encoded(image, kind, exif=exif), 3, WHITE, 64)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,27 @@ sys.exit(main(["prepare", {str(pictures)!r}, "--resolution", "16", "--part-size"
     with pytest.raises(StoreError, match="unfinished store with another spec"):
         prepare(pictures, tmp_path / "s", resolution=24, part_size=20)
     store = prepare(pictures, tmp_path / "s", resolution=16, part_size=20).store
-    assert (store.path / "images-00000.npy").stat().st_ino == first, "the finished part was moved, not made again"
+    assert (store.path / "images-00000.npy").stat().st_ino == first, "the finished part is that of before"
+    assert store.manifest == prepare(pictures, tmp_path / "t", resolution=16, part_size=20).store.manifest
+
+
+def test_a_disk_that_is_full_when_parts_are_joined_loses_none(pictures, tmp_path, monkeypatch):
+    from ganforge.data import parts
+
+    written = parts.write_json
+
+    def full(path: Path, value: object) -> None:
+        if path.name == "manifest.json":
+            raise OSError(28, "No space left on device")
+        written(path, value)
+
+    monkeypatch.setattr(parts, "write_json", full)
+    with pytest.raises(DataError, match="Its parts are kept"):
+        prepare(pictures, tmp_path / "s", resolution=16, part_size=20)
+    assert [path.name for path in tmp_path.iterdir()] == [".s.parts"]
+    monkeypatch.undo()
+    store = prepare(pictures, tmp_path / "s", resolution=16, part_size=20).store
+    store.verify()
     assert store.manifest == prepare(pictures, tmp_path / "t", resolution=16, part_size=20).store.manifest
 
 
@@ -229,11 +250,13 @@ def test_an_audit_is_obeyed(pictures, tmp_path):
     verdicts[20] |= {"verdict": "reject", "reasons": ["truncated"]}
     (tmp_path / "audit").mkdir()
     pq.write_table(pa.Table.from_pylist(verdicts), tmp_path / "audit" / "pictures.parquet")
+    found = [{"file": names[20], "code": "truncated", "severity": "reject"}]
+    pq.write_table(pa.Table.from_pylist(found), tmp_path / "audit" / "findings.parquet")
     made = prepare(pictures, tmp_path / "s", resolution=16, audit=tmp_path / "audit", heldout=0.3)
     assert made.skipped == [(names[20], "refused by the audit: truncated")]
     rows = pq.read_table(tmp_path / "s" / "meta.parquet").to_pylist()
     assert len({row["split"] for row in rows if row["group"] == 5}) == 1
-    with pytest.raises(DataError, match="is no audit"):
+    with pytest.raises(DataError, match=r"has no pictures\.parquet"):
         prepare(pictures, tmp_path / "t", audit=tmp_path)
 
 
@@ -277,6 +300,8 @@ def test_a_system_learns_and_samples_in_the_stores_levels(pictures, tmp_path):
     assert run.spec == store.spec
     assert run.spec.levels == store.spec.levels != ()
     samples = run.sample(range(8))
+    again = ganforge.train("gan", store, tmp_path / "run", size="small", images=512, verbose=False)
+    assert again.load()[1]["seen"] == 512, "levels are no other setting when a run goes on"
     low, high = store.spec.levels[0]
     assert samples.min() >= low and samples.max() <= high, "tanh cannot leave the levels that the set uses"
 
@@ -402,6 +427,13 @@ def remote(tmp_path, monkeypatch):
     return local, "memory://bucket/store", memory
 
 
+@pytest.fixture
+def shared(remote):
+    """The same store at an address that many may read at once, which fsspec's memory does not allow."""
+    local, _, _ = remote
+    return local, local.path.as_uri()
+
+
 def test_a_remote_store_reads_the_same_within_its_cache(remote, tmp_path):
     local, address, _ = remote
     store = Store(address)
@@ -413,8 +445,21 @@ def test_a_remote_store_reads_the_same_within_its_cache(remote, tmp_path):
     store.verify()
 
 
-def test_windows_show_every_picture_once_an_epoch_for_any_batch_and_rank(remote):
-    _, address, _ = remote
+def test_processes_that_share_a_cache_make_room_at_once(shared, monkeypatch):
+    local, address = shared
+    monkeypatch.setenv("GANFORGE_CACHE_BYTES", str(2 * 40 * 768))
+
+    def reads(seed: int) -> bool:
+        store, draw = Store(address), np.random.default_rng(seed)
+        orders = (draw.integers(0, 400, 8) for _ in range(60))
+        return all(np.array_equal(store.read(rows), local.read(rows)) for rows in orders)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(reads, range(4)))
+
+
+def test_windows_show_every_picture_once_an_epoch_for_any_batch_and_rank(shared):
+    _, address = shared
     store = Store(address)
     assert store.window == 3
     stream = Stream(store, 5, CPU)

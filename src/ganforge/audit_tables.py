@@ -148,7 +148,7 @@ class Pictures:
 
 
 def recorded(name: str) -> str:
-    """A file's name as tables can hold it: bytes that are no UTF-8 are written as \\udc80 and the like."""
+    """A file's name as tables can hold it: what is no UTF-8 is written as \\udc80 and the like."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

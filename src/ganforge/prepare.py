@@ -25,6 +25,7 @@ import torch
 from ganforge.data import history, parts
 from ganforge.data.convert import Plan, convert_part
 from ganforge.data.decode import probe
+from ganforge.data.findings import Findings
 from ganforge.data.parts import Sides, finished
 from ganforge.data.sources import Entry, Part, Skip, Source, is_picture, open_source
 from ganforge.data.split import CAPPED, EQUAL
@@ -97,6 +98,9 @@ def prepare(
     try:
         (_on_ray if engine == "ray" else _here)(work, range(work.plan.parts), progress)
         return work.finish(sides)
+    except parts.TooFew:
+        work.remove()
+        raise
     except GanforgeError:
         work.give_up()
         raise
@@ -156,7 +160,9 @@ class _Work:
         spec, self.notes = _look(self.opened, resolution, channels, background)
         size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.parts(size)
-        refused, self.groups = _read_audit(Path(audit)) if audit else ({}, {})
+        found = Findings(Path(audit)) if audit else None
+        refused = found.rejected if found else {}
+        self.groups = {name: group for name, group in found.group.items() if group >= 0} if found else {}
         words = {word: len(self.groups) + n for n, word in enumerate(sorted(set(self.opened.groups.values())))}
         self.groups |= {name: words[word] for name, word in self.opened.groups.items()}
         self.plan = Plan(
@@ -206,7 +212,7 @@ class _Work:
         reasons = parts.join(
             self.paths, self.out, plan.spec, recipe, sides, self.groups, _rights(Path(plan.source)), levels, FEWEST
         )
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.remove()
         store = Store(self.out)
         before = history.read(Path(plan.source)) if Path(plan.source).is_dir() else []
         with (self.out / history.NAME).open("w", encoding="utf-8") as file:
@@ -229,14 +235,17 @@ class _Work:
     def stopped(self) -> Stopped:
         """What is said after Ctrl-C."""
         done = sum(finished(path) for path in self.paths)
-        if not done:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self.give_up()
         return Stopped(f"Stopped with {done} of {self.plan.parts} parts finished. The same command goes on from there.")
 
     def give_up(self) -> None:
         """After a mistake nothing is left, unless parts are finished: then the same command may go on with them."""
-        if not any(finished(path) for path in self.paths) or all(finished(path) for path in self.paths):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if not any(finished(path) for path in self.paths):
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the parts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _check_sides(heldout: float, stratify: bool, folds: int, per_class: int, plan: Plan) -> Sides:
@@ -287,11 +296,8 @@ def _on_ray(work: _Work, numbers: range, progress: Callable[[int], None] | None)
         ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     task = ray.remote(max_retries=5, num_cpus=1)(_ray_part)
     try:
-        waiting = [
-            task.remote(work.plan.to_plain(), n, str(work.paths[n].resolve()))
-            for n in numbers
-            if not finished(work.paths[n])
-        ]
+        plan = ray.put(work.plan.to_plain())
+        waiting = [task.remote(plan, n, str(work.paths[n].resolve())) for n in numbers if not finished(work.paths[n])]
         done = 0
         while waiting:
             ready, waiting = ray.wait(waiting)
@@ -415,28 +421,6 @@ def _listing(portions: list[Any]) -> str:
     for entry in portions[0]() if portions else ():
         digest.update(entry.name.encode() + b"\0")
     return digest.hexdigest()[:16]
-
-
-def _read_audit(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
-    """What an audit rejects, with its reasons, and its groups of duplicates."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(folder / "pictures.parquet", columns=["file", "verdict", "reasons", "group"])
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise DataError(
-            f"{folder} is no audit: {str(error).splitlines()[0]}. Make one with: ganforge audit FOLDER"
-        ) from error
-    refused: dict[str, str] = {}
-    groups: dict[str, int] = {}
-    for batch in table.to_batches():
-        for file, verdict, reasons, group in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            if verdict == "reject":
-                refused[file] = ", ".join(reasons or [])
-            if group is not None and group >= 0:
-                groups[file] = group
-    return refused, groups
 
 
 def _rights(source: Path) -> dict[str, tuple[str, str, str]]:

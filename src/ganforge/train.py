@@ -141,12 +141,18 @@ def train(
 
 
 def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """RunError naming the first setting in which the run on disk differs; a longer run is no difference."""
+    """RunError naming the first setting in which the run on disk differs; a longer run is no difference.
+
+    A setting that the run was made without, by an earlier version, has its default.
+    """
     there = run.settings
+    loaded = models.load(run.system_name)
+    for section, kind in (("train", Settings), ("model", loaded.config)):
+        there[section] = asdict(config.build(kind, there.get(section, {}), section))
+    there["spec"] = spec_section(run.spec)
     for section, values in settings.items():
         for name, value in values.items():
             old = there.get(section, {}).get(name)
-            value = list(value) if isinstance(value, tuple) else value
             if (section, name) in (("train", "images"), ("train", "minutes"), ("train", "report"), ("run", "store")):
                 continue
             if (section, name) == ("train", "precision") and value == "auto":

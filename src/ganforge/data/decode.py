@@ -16,13 +16,13 @@ from ganforge.data.sources import Skip
 from ganforge.images import MODES, Pixels
 
 MAX_PIXELS = 64_000_000
-_TRANSPOSE = {
+TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"fdAT"}
 _PLAIN = {"Gray", "RGB", "YCbCr"}
-_DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
+DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
 _MAGIC = {
     "PNG": rb"\x89PNG\r\n\x1a\n", "JPEG": rb"\xff\xd8\xff", "GIF": rb"GIF8[79]a", "WEBP": rb"RIFF....WEBP", "BMP": rb"BM",
     "TIFF": rb"II\*\0|MM\0\*", "PPM": rb"P[1-6]\s",
@@ -45,25 +45,25 @@ def decode(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if data[:3] == b"\xff\xd8\xff" and not _has_exif(data):
+            if data[:3] == b"\xff\xd8\xff" and not has_exif(data):
                 height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
                 if colours in _PLAIN:  # no need of Pillow, whose opening costs as much as decoding a small picture
-                    _check_size(width, height)
+                    check_size(width, height)
                     mode = "L" if colours == "Gray" else "RGB"
-                    return _jpeg(data, mode, 1, channels, short_side), (height, width)
+                    return decode_jpeg(data, mode, 1, channels, short_side), (height, width)
             with Image.open(io.BytesIO(data)) as file:
                 image: Image.Image = file
                 width, height = image.size
-                _check_size(width, height)
-                orientation = _orientation(image)
+                check_size(width, height)
+                orientation = orientation_of(image)
                 if file.format == "JPEG" and image.mode in ("RGB", "L"):
                     size = (width, height) if orientation >= 5 else (height, width)
-                    return _jpeg(data, image.mode, orientation, channels, short_side), size
+                    return decode_jpeg(data, image.mode, orientation, channels, short_side), size
                 if file.format == "PNG":
                     check_png(data)
                 image.load()
-                if orientation in _TRANSPOSE:
-                    image = image.transpose(_TRANSPOSE[orientation])
+                if orientation in TRANSPOSE:
+                    image = image.transpose(TRANSPOSE[orientation])
                 pixels = _convert(image, channels, background)
                 return pixels, (pixels.shape[0], pixels.shape[1])
     except Skip:
@@ -83,11 +83,11 @@ def probe(data: bytes) -> tuple[int, int, bool, bool]:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 width, height = image.size
-                _check_size(width, height)  # before the orientation, for which Pillow decodes a whole PNG
-                if _orientation(image) >= 5:
+                check_size(width, height)  # before the orientation, for which Pillow decodes a whole PNG
+                if orientation_of(image) >= 5:
                     width, height = height, width
                 transparent = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
-                grey = image.mode in ("1", "L", "LA", "La") or image.mode in _DEEP
+                grey = image.mode in ("1", "L", "LA", "La") or image.mode in DEEP
                 return height, width, not grey, transparent
     except Skip:
         raise
@@ -117,7 +117,7 @@ def identify(file: bytes | Path, suffix: str = "", most: int = MAX_PIXELS) -> st
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with Image.open(data, formats=[name]) as image:
-                    _check_size(*image.size, most)
+                    check_size(*image.size, most)
         return _SUFFIX.get(name, name.lower())
     except Skip:
         raise
@@ -127,13 +127,14 @@ def identify(file: bytes | Path, suffix: str = "", most: int = MAX_PIXELS) -> st
         raise Skip(f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
 
 
-def _check_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
+def check_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
+    """Raises Skip over `most` pixels."""
     if width * height > most:
         pixels, limit = width * height / 1e6, most / 1e6
         raise Skip(f"{width}x{height} is {pixels:.0f} megapixels, over the limit of {limit:.0f}")
 
 
-def _has_exif(jpeg: bytes) -> bool:
+def has_exif(jpeg: bytes) -> bool:
     """Whether a JPEG has an EXIF block, by walking its segments; True where they make no sense."""
     at = 2
     while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
@@ -158,14 +159,15 @@ def check_png(data: bytes) -> None:
         place = end + 4
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none."""
     try:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # a damaged EXIF block is no reason to lose the picture
         return 1
 
 
-def _jpeg(data: bytes, mode: str, orientation: int, channels: int, short_side: int) -> Pixels:
+def decode_jpeg(data: bytes, mode: str, orientation: int, channels: int, short_side: int) -> Pixels:
     """Strict and fast: a truncated or corrupted scan is an error here, where Pillow would fill it with grey."""
     wanted = 2 * short_side
     pixels: Pixels = simplejpeg.decode_jpeg(
@@ -176,17 +178,17 @@ def _jpeg(data: bytes, mode: str, orientation: int, channels: int, short_side: i
         min_factor=1,
         strict=True,
     )
-    if orientation in _TRANSPOSE:
+    if orientation in TRANSPOSE:
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-        pixels = np.asarray(image.transpose(_TRANSPOSE[orientation]))
+        pixels = np.asarray(image.transpose(TRANSPOSE[orientation]))
         pixels = pixels.reshape(*pixels.shape[:2], -1)
     return fit_channels(pixels, channels)
 
 
 def _convert(image: Image.Image, channels: int, background: tuple[int, int, int]) -> Pixels:
     """Any of Pillow's modes -> L, RGB or RGBA; 16-bit grey keeps its upper eight bits."""
-    if image.mode in _DEEP:
-        image = _deep_grey(image)
+    if image.mode in DEEP:
+        image = deep_grey(image)
     if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "RGBA" and channels != 4:
@@ -195,7 +197,8 @@ def _convert(image: Image.Image, channels: int, background: tuple[int, int, int]
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _deep_grey(image: Image.Image) -> Image.Image:
+def deep_grey(image: Image.Image) -> Image.Image:
+    """More than eight bits of grey -> mode L: 0..65535 to 0..255, floats and negative numbers by their own range."""
     values = np.asarray(image).astype(np.float64)
     if image.mode == "F" or values.min(initial=0) < 0:
         low, high = values.min(), values.max()

@@ -18,7 +18,16 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from ganforge.data.decode import _DEEP, _TRANSPOSE, _check_size, _deep_grey, _has_exif, _jpeg, _orientation, check_png
+from ganforge.data.decode import (
+    DEEP,
+    TRANSPOSE,
+    check_png,
+    check_size,
+    decode_jpeg,
+    deep_grey,
+    has_exif,
+    orientation_of,
+)
 from ganforge.data.sources import EXTENSIONS, Skip
 from ganforge.data.transform import resize
 from ganforge.images import Pixels
@@ -109,23 +118,23 @@ def _decode(data: bytes, facts: Facts) -> Pixels:
         raise Skip("empty file")
     if data[:3] == b"\xff\xd8\xff":
         facts.profile = _other_profile(data)
-        if not _has_exif(data):
+        if not has_exif(data):
             facts.height, facts.width, colours, _ = simplejpeg.decode_jpeg_header(data)
             facts.format, facts.mode = "JPEG", {"Gray": "L", "RGB": "RGB", "YCbCr": "RGB"}.get(colours, "")
-            _check_size(facts.width, facts.height)
+            check_size(facts.width, facts.height)
             if facts.mode:  # no need of Pillow, whose opening costs as much as decoding a small picture
-                return _jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE)
+                return decode_jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE)
     if data[:8] == _PNG:
         check_png(data)
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         facts.width, facts.height = image.size
         facts.format, facts.mode = {"MPO": "JPEG"}.get(image.format or "", image.format or ""), image.mode
-        _check_size(facts.width, facts.height)
-        facts.orientation = _orientation(image)
+        check_size(facts.width, facts.height)
+        facts.orientation = orientation_of(image)
         if facts.orientation >= 5:
             facts.height, facts.width = facts.width, facts.height
         if facts.format == "JPEG" and image.mode in ("RGB", "L"):
-            return _jpeg(data, image.mode, facts.orientation, 1 if image.mode == "L" else 3, SIDE)
+            return decode_jpeg(data, image.mode, facts.orientation, 1 if image.mode == "L" else 3, SIDE)
         facts.frames = 1 if facts.format == "JPEG" else _frames(image)
         facts.profile = facts.profile or _other_profile(image.info.get("icc_profile") or b"")
         if facts.width * facts.height > _LARGE:
@@ -138,12 +147,12 @@ def _pixels(image: Image.Image, facts: Facts) -> Pixels:
     """The first frame, upright, (H, W, 1 or 3); of a large one as few pixels as the thumbnail needs."""
     image.load()
     step = max(1, min(image.size) // (4 * SIDE))
-    if image.mode in _DEEP:
-        image = _deep_grey(Image.fromarray(np.asarray(image)[::step, ::step]) if step > 1 else image)
+    if image.mode in DEEP:
+        image = deep_grey(Image.fromarray(np.asarray(image)[::step, ::step]) if step > 1 else image)
     elif step > 1 and image.mode in ("L", "RGB", "RGBA"):
         image = image.reduce(step)
-    if facts.orientation in _TRANSPOSE:
-        image = image.transpose(_TRANSPOSE[facts.orientation])
+    if facts.orientation in TRANSPOSE:
+        image = image.transpose(TRANSPOSE[facts.orientation])
     if image.mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")
         facts.transparent = bool(np.asarray(image.getchannel("A")).min(initial=255) < 255)

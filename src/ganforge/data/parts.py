@@ -1,7 +1,7 @@
 """Writing a store: independent parts, each committed by one rename, then joined.
 
 A part is a folder with `images.npy`, `meta.parquet` and `part.json`, written last. Whoever writes it, in whatever order and
-however often, its bytes are the same; joining reads the side files only and moves the pictures where they are.
+however often, its bytes are the same; joining reads the side files only and gives the pictures a second name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from ganforge.data.split import ASIDE, HELDOUT, TRAIN, Splits, split
 from ganforge.data.store import HEADER, SCHEMA, file_sha256, npy_header, root_hash
-from ganforge.errors import DataError, GanforgeError
+from ganforge.errors import DataError
 from ganforge.images import ImageSpec, Pixels
 
 ROW_GROUP = 8192
@@ -59,6 +59,10 @@ class Meta:
     sha256: bytes = b""
     pixels_sha256: bytes = b""
     dropped: str | None = None
+
+
+class TooFew(DataError):
+    """Hardly any picture could be used."""
 
 
 class PartWriter:
@@ -168,9 +172,10 @@ def join(
     levels: str = "bytes",
     fewest: int = 0,
 ) -> dict[str, int]:
-    """Make the store `out` of finished parts, whose pictures move into it; returns the counts of reasons for dropping.
+    """Make the store `out` of finished parts, whose pictures it shares until they are removed; returns the counts of reasons for dropping.
 
-    `groups` and `rights` (source, licence, author) are by file. DataError where fewer than `fewest` pictures are usable.
+    `groups` and `rights` (source, licence, author) are by file. TooFew where fewer than `fewest` pictures are usable. Whatever goes
+    wrong, the parts stay as they are.
     """
     final = out.with_name(f".{out.name}.joining-{os.getpid()}")
     facts = [json.loads((part / "part.json").read_text("utf-8")) for part in parts]
@@ -179,7 +184,7 @@ def join(
         final.mkdir(parents=True)
         labels, splits, numbers = _decide(parts, spec, sides, groups or {})
         if (splits.sides != ASIDE).sum() < fewest:
-            raise DataError(_too_few(parts, out, int((splits.sides != ASIDE).sum()), fewest))
+            raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest))
         reasons = _write_meta(parts, final / "meta.parquet", splits, numbers, rights or {})
         np.save(final / "labels.npy", labels)
         np.save(final / "splits.npy", splits.sides)
@@ -188,12 +193,12 @@ def join(
             np.save(final / "folds.npy", splits.folds)
             names.append("folds.npy")
         files: dict[str, dict[str, Any]] = {}
-        moves: list[tuple[Path, Path]] = []
+        shards: list[tuple[Path, Path]] = []
         for part, fact in zip(parts, facts, strict=True):
             if fact["rows"]:
-                name = f"images-{len(moves):05d}.npy"
+                name = f"images-{len(shards):05d}.npy"
                 files[name] = {"rows": fact["rows"], "sha256": fact["sha256"]}
-                moves.append((part / "images.npy", final / name))
+                shards.append((part / "images.npy", final / name))
         files |= {name: {"sha256": file_sha256(final / name)} for name in names}
         histogram = np.sum([fact["histogram"] for fact in facts], 0, dtype=np.int64).reshape(spec.channels, 256)
         mean, deviation = moments(histogram)
@@ -212,16 +217,25 @@ def join(
             "files": files,
         }
         manifest["root"] = root_hash(manifest)
-        for source, target in moves:
-            source.rename(target)
+        for source, target in shards:
+            _share(source, target)
         write_json(final / "manifest.json", manifest)
         final.rename(out)
-    except (OSError, GanforgeError) as error:
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written: {error.strerror or error}. Its parts are kept: free some space, and the same command goes on."
+        ) from error
+    finally:
         shutil.rmtree(final, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise cannot_write(out, error) from error
-        raise
     return reasons
+
+
+def _share(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the file system knows no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _decide(
@@ -308,7 +322,7 @@ def dropped(parts: Sequence[Path], limit: int) -> list[tuple[str, str]]:
     return found
 
 
-def _too_few(parts: Sequence[Path], out: Path, usable: int, fewest: int) -> str:
+def _too_few(parts: Sequence[Path], usable: int, fewest: int) -> str:
     why = "; ".join(f"{file}: {reason}" for file, reason in dropped(parts, 3))
     return f"{usable} usable {'picture' if usable == 1 else 'pictures'}; at least {fewest} are needed." + (
         f" Left out: {why}." if why else " Is this the right folder?"

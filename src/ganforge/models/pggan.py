@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop, pad
-from ganforge.nn import grow, losses
-from ganforge.nn.augment import diff_augment
+from ganforge.nn import augment, grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, pixel_norm
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
@@ -41,7 +40,10 @@ class Config:
     loss: str = setting("wgan-gp", "wgan-gp or logistic (with R1)", choices=("wgan-gp", "logistic"))
     gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6)
     lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
-    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+    augment: str = setting("", augment.HELP)
+
+    def __post_init__(self) -> None:
+        augment.parse(self.augment)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -96,7 +98,7 @@ class PGGAN(System):
         widths = [config.width * min(2**n, 8) for n in range(self.doublings, -1, -1)]
         self.generator = Generator(config, spec, widths)
         self.discriminator = grow.GrowingDiscriminator(widths, (height, width), spec.channels)
-        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+        self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
         c = R1_EVERY / (R1_EVERY + 1) if self.config.loss == "logistic" else 1.0  # leaves room for R1's own steps
@@ -134,12 +136,14 @@ class PGGAN(System):
             slope = squared_gradient(self._score(between, batch), between).clamp(min=1e-12).sqrt()
         penalty = (slope - 1).square().mean()
         loss = fake.mean() - real.mean() + GRADIENT * penalty + DRIFT * real.square().mean()
-        return {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gradient": slope.mean()}
+        said = {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gradient": slope.mean()}
+        return said | self.augment.update(real, batch)
 
     def logistic_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The generator's fakes of this step serve again."""
         real, fake = self._score(self._reals(batch), batch), self._score(batch.shared["fakes"], batch)
-        return {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        said = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        return said | self.augment.update(real, batch)
 
     def r1_loss(self, batch: Batch) -> dict[str, Tensor]:
         """R1 on the reals, in float32."""
@@ -157,7 +161,7 @@ class PGGAN(System):
         return grow.reals_at(pad(batch.images, self.spec), *self.stage(batch.seen), self.doublings)
 
     def _score(self, images: Tensor, batch: Batch) -> Tensor:
-        scores: Tensor = self.discriminator(diff_augment(images, self.kinds), *self.stage(batch.seen))
+        scores: Tensor = self.discriminator(self.augment(images), *self.stage(batch.seen))
         return scores
 
 

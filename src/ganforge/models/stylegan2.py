@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, StyleSystem, base_grid, crop, pad
-from ganforge.nn import losses
-from ganforge.nn.augment import diff_augment
+from ganforge.nn import augment, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, deviation_map
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import double, halve
@@ -45,7 +44,10 @@ class Config:
     )
     mixing: float = setting(0.9, "share of training pictures painted with two styles", low=0.0, high=1.0)
     conditional: bool = setting(False, "make pictures by class; the store has to have labels")
-    augment: str = setting("", "differentiable augmentation, of color, translation, cutout, with commas between")
+    augment: str = setting("", augment.HELP)
+
+    def __post_init__(self) -> None:
+        augment.parse(self.augment)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -155,7 +157,7 @@ class StyleGAN2(StyleSystem):
         self.generator = Generator(config, spec)
         self.discriminator = Discriminator(config, spec)
         self.register_buffer("path_mean", torch.zeros(()))
-        self.kinds = tuple(kind.strip() for kind in config.augment.split(",") if kind.strip())
+        self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
         """Settings that leave the step as it was although a penalty has a step of its own now and then (appendix B)."""
@@ -174,10 +176,6 @@ class StyleGAN2(StyleSystem):
             Phase("r1", ("discriminator",), self.r1_loss, R1_EVERY),
         ]
 
-    def augmented(self, images: Tensor) -> Tensor:
-        """What the discriminator is shown of reals and fakes, (N, C, H', W') -> the same shape."""
-        return diff_augment(images, self.kinds)
-
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The logistic loss that does not saturate, on fakes of which most have two styles."""
         labels = self._labels(batch)
@@ -185,7 +183,7 @@ class StyleGAN2(StyleSystem):
         self.generator.mapping.track(first)
         fakes = self.generator(mixed(first, second, self.layers, self.config.mixing))
         batch.shared["fakes"] = fakes.detach()
-        return {"loss": losses.non_saturating(self.discriminator(self.augmented(fakes), labels))}
+        return {"loss": losses.non_saturating(self.discriminator(self.augment(fakes), labels))}
 
     def path_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Equation 4: how far a step in style space moves the picture should be the same everywhere. On half a batch."""
@@ -205,15 +203,16 @@ class StyleGAN2(StyleSystem):
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The logistic loss; the generator's fakes of this step serve again."""
         labels = self._labels(batch)
-        real = self.discriminator(self.augmented(pad(batch.images, self.spec)), labels)
-        fake = self.discriminator(self.augmented(batch.shared["fakes"]), labels)
-        return {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        real = self.discriminator(self.augment(pad(batch.images, self.spec)), labels)
+        fake = self.discriminator(self.augment(batch.shared["fakes"]), labels)
+        said = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        return said | self.augment.update(real, batch)
 
     def r1_loss(self, batch: Batch) -> dict[str, Tensor]:
         """R1 on the reals as they are, so its gradient passes through the augmentation."""
         with torch.autocast(batch.images.device.type, enabled=False):
             reals = pad(batch.images, self.spec).detach().requires_grad_(True)
-            penalty = squared_gradient(self.discriminator(self.augmented(reals), self._labels(batch)), reals).mean()
+            penalty = squared_gradient(self.discriminator(self.augment(reals), self._labels(batch)), reals).mean()
         return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
 
     def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
