@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from ganforge.data.decode import decode
+from ganforge.data.decode import decode, orientation_of
 from ganforge.data.sources import Skip
 from ganforge.data.store import Store
 from ganforge.data.stream import Stream
@@ -487,3 +488,34 @@ def test_errors_of_prepare(tmp_path):
     with pytest.raises(DataError, match="1 usable picture; at least 8"):
         prepare(tmp_path / "one", tmp_path / "o")
     assert json.dumps([p.name for p in tmp_path.iterdir()]) == '["one"]'
+
+
+def _text(keyword: str, value: str) -> PngInfo:
+    info = PngInfo()
+    info.add_itxt(keyword, value)
+    return info
+
+
+TURNED = '<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "LA"])
+@pytest.mark.parametrize(
+    ("options", "upright"),
+    [
+        ({}, True), ({"dpi": (72, 72)}, True), ({"pnginfo": _text("Software", "a pencil")}, True),
+        ({"pnginfo": _text("Comment", "x" * 70_000)}, True), ({"pnginfo": _text("XML:com.adobe.xmp", TURNED)}, False),
+        ({"optimize": True}, True), ({"compress_level": 0}, True),
+    ],
+)  # fmt: skip
+def test_every_png_has_pillows_pixels(mode, options, upright):
+    coarse = Image.fromarray(np.random.default_rng(3).integers(0, 256, (9, 14, 3), np.uint8)).resize((90, 140))
+    data = encoded(coarse.convert(mode), **options)
+    with Image.open(io.BytesIO(data)) as file:
+        assert (orientation_of(file) == 1) == upright
+        wanted = ImageOps.exif_transpose(file)
+        wanted = wanted.convert("RGBA")
+        wanted = Image.alpha_composite(Image.new("RGBA", wanted.size, "white"), wanted).convert("RGB")
+    pixels, size = decode(data, 3, WHITE, 64)
+    assert size == ((140, 90) if upright else (90, 140))
+    assert np.array_equal(pixels, np.asarray(wanted))

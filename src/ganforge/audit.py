@@ -29,7 +29,6 @@ from ganforge.device import keep_memory
 from ganforge.errors import DataError, InputError
 
 CHUNK = 64
-BATCH = 16  # thumbnails measured together: they stay in the processor's cache
 UNREADABLE = {"unreadable", "empty", "too_large", "truncated", "damaged"}
 
 
@@ -195,8 +194,6 @@ def _look_at(chunk: list[Entry], labelled: bool) -> Part:
         part.findings += checks.of_file(row, facts, entry.name, labelled and entry.label is None)
         if thumbnail is not None:
             by_side.setdefault(thumbnail.shape[-1], []).append((row, thumbnail))
-            if len(by_side[thumbnail.shape[-1]]) == BATCH:
-                _measure(by_side.pop(thumbnail.shape[-1]), part)
     for batch in by_side.values():
         _measure(batch, part)
     return part

@@ -136,13 +136,20 @@ def _alike(grey: Pixels, pairs: hashes.Pairs, mirrored: bool) -> npt.NDArray[np.
 
 
 def _best_window(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The highest correlation of `right` (N, S, S) with any window of `left` that keeps 94 to 100 % of each side."""
-    views, best = _windows(), np.full(len(left), -1, np.float32)
-    target = _normal(right)
-    for rows in views:
-        across = rows @ left
-        for columns in views:
-            best = np.maximum(best, (_normal(across @ columns.T) * target).sum((1, 2)))
+    """The highest correlation of `right` (N, S, S) with any window of `left` that keeps 94 to 100 % of each side.
+
+    A window is R L C' with samplings R of its lines and C of its columns. Neither its product with the target T nor its
+    deviation needs it: <R L C', T> = <R L, T C>, and |R L C'|^2 = <(R L)'(R L), C'C>.
+    """
+    views, count, size = _windows(), len(left), hashes.SIDE
+    lines = (views.reshape(-1, size) @ (left - left.mean((1, 2), keepdims=True))).reshape(count, -1, size, size)
+    columns = (_normal(right) @ views.transpose(1, 0, 2).reshape(size, -1)).reshape(count, size, -1, size)
+    product = lines.reshape(count, len(views), -1) @ columns.transpose(0, 1, 3, 2).reshape(count, -1, len(views))
+    squares = (lines.transpose(0, 1, 3, 2) @ lines).reshape(count, len(views), -1)
+    squares = squares @ (views.transpose(0, 2, 1) @ views).reshape(len(views), -1).T
+    sums = lines.sum(2) @ views.sum(1).T
+    deviation = np.sqrt(np.maximum(squares - (sums / size) ** 2, 1e-12))
+    best: npt.NDArray[np.float32] = (product / np.maximum(deviation, 1e-6)).max((1, 2))
     return best
 
 

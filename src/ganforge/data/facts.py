@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ganforge.data.decode import (
     DEEP,
+    PNG,
     TRANSPOSE,
     check_png,
     check_size,
@@ -27,6 +28,7 @@ from ganforge.data.decode import (
     deep_grey,
     has_exif,
     orientation_of,
+    plain_png,
 )
 from ganforge.data.sources import EXTENSIONS, Skip
 from ganforge.data.transform import resize
@@ -41,7 +43,6 @@ SUFFIXES = {
 }  # fmt: skip
 _FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000"]
 _REACH = 1 << 17
-_PNG = b"\x89PNG\r\n\x1a\n"
 Image.init()  # else Pillow knows only five formats until one of them fails
 _LARGE = 4_000_000
 _one_large_picture = threading.Lock()  # a 64-megapixel PNG takes 0.5 GB to decode: never two at once
@@ -124,8 +125,11 @@ def _decode(data: bytes, facts: Facts) -> Pixels:
             check_size(facts.width, facts.height)
             if facts.mode:  # no need of Pillow, whose opening costs as much as decoding a small picture
                 return decode_jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE)
-    if data[:8] == _PNG:
-        check_png(data)
+    kinds = check_png(data) if data[:8] == PNG else set()
+    if (plain := plain_png(data, kinds)) is not None:
+        facts.height, facts.width, channels = plain.shape
+        facts.format, facts.mode = "PNG", "L" if channels == 1 else "RGB"
+        return _pixels(Image.fromarray(plain.squeeze(2) if channels == 1 else plain), facts)
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         facts.width, facts.height = image.size
         facts.format, facts.mode = {"MPO": "JPEG"}.get(image.format or "", image.format or ""), image.mode
@@ -199,7 +203,7 @@ def _other_profile(block: bytes) -> bool:
 
 def _cut_short(data: bytes, said: str) -> bool:
     """Whether a file that could not be decoded lacks its end, by its own marks or by what its decoder said."""
-    if data[:8] == _PNG:
+    if data[:8] == PNG:
         return b"IEND" not in data[-64:]
     if data[:3] == b"\xff\xd8\xff":
         return b"\xff\xd9" not in data[-64:]
