@@ -30,7 +30,7 @@ DARK = 70.0  # the 99th percentile: the brightest parts are darker than a quarte
 BRIGHT = 180.0  # the 1st percentile: nothing uses the lower two thirds of the range
 CONTRAST = 60.0  # levels between the 1st and the 99th percentile: a quarter of the range
 BLUR = 0.28  # a photograph of 128 px after a Gaussian blur of 2.5 px and JPEG stays below, 999 of 1,000 others above
-NOISE = 8.5  # standard deviation in levels, where the picture is calmest
+NOISE = 9.0  # standard deviation in levels, where the picture is calmest; of 3,670 photographs none is above
 BORDER = 2  # lines of a thumbnail, on two opposite sides
 
 
