@@ -1,27 +1,33 @@
-"""Every system under one protocol: the same store, the same minutes, the same judge; a table, and a sheet of samples each.
+"""Every system under one protocol: the same store, the same minutes on the same cores, the same judge; a table, and a sheet each.
 
-    python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--systems dcgan cgan] [--out sheets]
+    python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--jobs 2] [--systems dcgan cgan] [--sheets FOLDER]
 
-FOLDER holds the set's original files in a folder of its name (or NAME.zip, prepared to --resolution). Results are added to
-`results/systems.json` system by system, so that a run that was cut can go on, and printed as a table.
+FOLDER holds the set's original files in a folder of its name (or NAME.zip, prepared to --resolution). So many jobs train side
+by side, each on as many cores as there are for it. A system may be a file of layers, such as examples/composed/dcgan.toml.
+Results are added to `results/systems.json` system by system, so that a run that was cut can go on, and printed as a table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import common
 from ganforge import models
 from ganforge.data.store import Store
-from ganforge.images import enlarge, grid, write_png
-from ganforge.measure import FIRST_SEED, measure
+from ganforge.images import enlarge, grid, to_float, to_uint8, write_png
+from ganforge.measure import FIRST_SEED, extractor, measure
+from ganforge.models.base import System
 from ganforge.prepare import prepare
 from ganforge.run import Run
 from ganforge.sample import pictures
@@ -29,28 +35,51 @@ from ganforge.stats import read
 from ganforge.train import train
 
 COLUMNS = ("distance", "times floor", "precision", "recall", "coverage", "asked class hit", "images/s", "parameters")
+ROWS, ACROSS = 6, 10
 
 
-def one(name: str, store: Store, minutes: float, size: str, samples: int, sheets: Path, folder: Path) -> dict[str, Any]:
+def one(name: str, place: str, minutes: float, size: str, samples: int, sheet: Path, folder: Path) -> dict[str, Any]:
     """Train, measure, draw."""
-    run: Run = train(name, store, folder / name, size=size, overrides={"train": {"minutes": minutes}}, say=print)
+    store, file = Store(place), Path(name)
+    layers = file if file.suffix == ".toml" else None
+    run: Run = train(
+        "composed" if layers else name, store, folder / file.stem, size=size, base=layers,
+        overrides={"train": {"minutes": minutes}}, say=lambda line: print(f"{name}: {line}", flush=True),
+    )  # fmt: skip
     last, system = read(run.path)[-1], run.build()
+    what = f"composed {store.name} --config {name}" if layers else f"{name} {store.name} --size {size}"
     row: dict[str, Any] = {
-        "command": f"ganforge train {name} {store.name} --size {size} --minutes {minutes:g}",
-        "images": last["seen"], "seconds": last["seconds"], "images/s": round(last["seen"] / last["seconds"], 1),
-        "parameters": sum(p.numel() for p in system.parameters()),
+        "command": f"ganforge train {what} --minutes {minutes:g}", "images": last["seen"], "seconds": last["seconds"],
+        "images/s": round(last["seen"] / last["seconds"], 1), "parameters": sum(p.numel() for p in system.parameters()),
     }  # fmt: skip
-    if not getattr(system, "generates", True):
-        return row
-    found = asdict(measure(run, store, samples, print))
-    row |= found | {"times floor": found["distance"] / found["floor"], "asked class hit": found["asked"]}
-    classes = list(range(min(system.classes, 10)))
-    seeds = list(range(FIRST_SEED, FIRST_SEED + 100))
-    labels = [c for c in classes for _ in range(10)] if classes else None
-    made = np.concatenate(list(pictures(system, seeds[: len(labels)] if labels else seeds, labels)))
-    sheets.mkdir(parents=True, exist_ok=True)
-    write_png(sheets / f"{name}.png", grid(enlarge(made, 32), 10), {"system": name, "seconds": row["seconds"]})
-    return row
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    write_png(sheet, grid(enlarge(drawn(system, store), 32), ACROSS), {"system": name, "seconds": row["seconds"]})
+    if not system.generates:
+        return row | {"dB, noisy": last["denoiser/noisy"], "dB, restored": last["denoiser/restored"]}
+    found = asdict(measure(run, store, samples))
+    found["asked"] = found["asked"] if system.classes else None
+    return row | found | {"times floor": found["distance"] / found["floor"], "asked class hit": found["asked"]}
+
+
+def drawn(system: System, store: Store) -> np.ndarray[Any, Any]:
+    """(60, H, W, C): samples, six of a class where there are classes; of what does not generate noisy, restored and clean."""
+    count = ROWS * ACROSS
+    if not system.generates:
+        clean = to_float(torch.from_numpy(store.read(store.heldout[: count // 3])), store.spec)
+        with torch.no_grad():
+            shown = system.examples(clean)
+        rows = shown.unflatten(0, (-1, ACROSS)).transpose(1, 2).flatten(0, 2)
+        return np.asarray(to_uint8(rows, store.spec))
+    seeds = list(range(FIRST_SEED, FIRST_SEED + count))
+    labels = [c % system.classes for c in range(ACROSS)] * ROWS if system.classes else None
+    return np.concatenate(list(pictures(system, seeds, labels)))
+
+
+def shown(value: Any) -> str:
+    """A cell of the table."""
+    if isinstance(value, float):
+        return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+    return "-" if value is None else f"{value:,}"
 
 
 def main() -> None:
@@ -60,37 +89,42 @@ def main() -> None:
     parser.add_argument("--set", default="fashion-mnist")
     parser.add_argument("--resolution", type=int)
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--size", default="small")
     parser.add_argument("--systems", nargs="+", default=[n for n in models.names() if n != "composed"])
-    parser.add_argument("--out", type=Path, default=Path("sheets"))
+    parser.add_argument("--sheets", type=Path, default=Path("sheets"))
     asked = parser.parse_args()
     source = asked.data / asked.set
-    source = source if source.exists() else source.with_suffix(".zip")
-    title = f"{asked.set}, {asked.size}, {asked.minutes:g} minutes"
+    source = source if source.is_dir() else source.with_suffix(".zip")
+    threads = max(1, (os.cpu_count() or 1) // asked.jobs)
+    title = f"{source.stem}, {asked.size}, {asked.minutes:g} minutes on {threads} core{'s' * (threads > 1)}"
     place = common.RESULTS / "systems.json"
     kept: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
     kept.pop("machine", None)
     table: dict[str, Any] = kept.setdefault(title, {})
-    with tempfile.TemporaryDirectory() as name:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ProcessPoolExecutor(
+            asked.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,), max_tasks_per_child=1
+        ) as pool,
+    ):
         folder = Path(name)
-        store = prepare(source, folder / asked.set, resolution=asked.resolution).store
-        for system in asked.systems:
-            table[system] = one(
-                system, store, asked.minutes, asked.size, asked.samples, asked.out / asked.set, folder / "runs"
-            )
+        store = prepare(source, folder / source.stem, resolution=asked.resolution).store
+        extractor(store)
+        jobs = {
+            pool.submit(
+                one, system, str(store.path), asked.minutes, asked.size, asked.samples,
+                asked.sheets / source.stem / f"{Path(system).stem}.png", folder / "runs",
+            ): system
+            for system in asked.systems
+        }  # fmt: skip
+        for job in as_completed(jobs):
+            table[jobs[job]] = job.result()
             common.write("systems", kept)
     print(f"\n{title}\n\n| system | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for system, row in sorted(table.items(), key=lambda item: item[1].get("distance", 1e9)):
-        shown = [
-            f"{row[c]:,.3g}"
-            if isinstance(row.get(c), float)
-            else f"{row.get(c, '-'):,}"
-            if isinstance(row.get(c), int)
-            else "-"
-            for c in COLUMNS
-        ]
-        print(f"| `{system}` | {' | '.join(shown)} |")
+        print(f"| `{system}` | {' | '.join(shown(row.get(c)) for c in COLUMNS)} |")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ h3 { font-size: .95rem; margin: 0 0 .2rem } .by { opacity: .75; margin: .2rem 0 
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .75rem; margin: 1rem 0 }
 .tile { border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem }
 .tile b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums } .tile span { opacity: .75; font-size: .85rem }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(46%, 17rem), 1fr)); gap: 1rem }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 14rem), 1fr)); gap: 1rem }
 .chart svg { width: 100%; height: auto; display: block } .chart text { fill: currentColor; font-size: 11px }
 table { border-collapse: collapse; width: 100%; font-size: .9rem } td, th { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top; border-bottom: 1px solid var(--line) }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } a { color: inherit }
