@@ -1,10 +1,10 @@
 """Every system under one protocol: the same store, the same minutes on the same cores, the same judge; a table, and a sheet each.
 
-    python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--jobs 2] [--systems dcgan cgan] [--sheets FOLDER]
+    python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--jobs 2] [--systems dcgan cgan] [--work FOLDER]
 
 FOLDER holds the set's original files in a folder of its name (or NAME.zip, prepared to --resolution). So many jobs train side
-by side, each on as many cores as there are for it. A system may be a file of layers, such as examples/composed/dcgan.toml.
-Results are added to `results/systems.json` system by system, so that a run that was cut can go on, and printed as a table.
+by side, each on its share of the cores. A system may be a file of layers, such as examples/composed/dcgan.toml.
+Store, runs and sheets stay in the folder `work`. Results are added to `results/systems.json` one by one and printed as a table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -38,12 +37,13 @@ COLUMNS = ("distance", "times floor", "precision", "recall", "coverage", "asked 
 ROWS, ACROSS = 6, 10
 
 
-def one(name: str, place: str, minutes: float, size: str, samples: int, sheet: Path, folder: Path) -> dict[str, Any]:
+def one(name: str, place: str, minutes: float, size: str, samples: int) -> dict[str, Any]:
     """Train, measure, draw."""
     store, file = Store(place), Path(name)
+    folder = store.path.parent / (f"composed-{file.stem}" if file.suffix else name)
     layers = file if file.suffix == ".toml" else None
     run: Run = train(
-        "composed" if layers else name, store, folder / file.stem, size=size, base=layers,
+        "composed" if layers else name, store, folder, size=size, base=layers,
         overrides={"train": {"minutes": minutes}}, say=lambda line: print(f"{name}: {line}", flush=True),
     )  # fmt: skip
     last, system = read(run.path)[-1], run.build()
@@ -52,13 +52,27 @@ def one(name: str, place: str, minutes: float, size: str, samples: int, sheet: P
         "command": f"ganforge train {what} --minutes {minutes:g}", "images": last["seen"], "seconds": last["seconds"],
         "images/s": round(last["seen"] / last["seconds"], 1), "parameters": sum(p.numel() for p in system.parameters()),
     }  # fmt: skip
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    write_png(sheet, grid(enlarge(drawn(system, store), 32), ACROSS), {"system": name, "seconds": row["seconds"]})
+    write_png(
+        folder.with_suffix(".png"),
+        grid(enlarge(drawn(system, store), 32), ACROSS),
+        {"system": name, "seconds": row["seconds"]},
+    )
     if not system.generates:
         return row | {"dB, noisy": last["denoiser/noisy"], "dB, restored": last["denoiser/restored"]}
     found = asdict(measure(run, store, samples))
     found["asked"] = found["asked"] if system.classes else None
+    found["measured in seconds"] = found.pop("seconds")
     return row | found | {"times floor": found["distance"] / found["floor"], "asked class hit": found["asked"]}
+
+
+def add(title: str, name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row more in the results' table `title`; the whole table."""
+    place = common.RESULTS / "systems.json"
+    kept: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
+    kept.pop("machine", None)
+    kept.setdefault(title, {})[name] = row
+    common.write("systems", kept)
+    return kept[title]  # type: ignore[no-any-return]
 
 
 def drawn(system: System, store: Store) -> np.ndarray[Any, Any]:
@@ -90,38 +104,29 @@ def main() -> None:
     parser.add_argument("--resolution", type=int)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="of each job; default: the cores shared out")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--size", default="small")
     parser.add_argument("--systems", nargs="+", default=[n for n in models.names() if n != "composed"])
-    parser.add_argument("--sheets", type=Path, default=Path("sheets"))
+    parser.add_argument("--work", type=Path, default=Path("systems"))
     asked = parser.parse_args()
     source = asked.data / asked.set
     source = source if source.is_dir() else source.with_suffix(".zip")
-    threads = max(1, (os.cpu_count() or 1) // asked.jobs)
+    threads = asked.threads or max(1, (os.cpu_count() or 1) // asked.jobs)
     title = f"{source.stem}, {asked.size}, {asked.minutes:g} minutes on {threads} core{'s' * (threads > 1)}"
-    place = common.RESULTS / "systems.json"
-    kept: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
-    kept.pop("machine", None)
-    table: dict[str, Any] = kept.setdefault(title, {})
-    with (
-        tempfile.TemporaryDirectory() as name,
-        ProcessPoolExecutor(
-            asked.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,), max_tasks_per_child=1
-        ) as pool,
-    ):
-        folder = Path(name)
-        store = prepare(source, folder / source.stem, resolution=asked.resolution).store
-        extractor(store)
+    work = asked.work / title.replace(",", "").replace(" ", "-")
+    place = work / source.stem
+    if not place.exists():
+        prepare(source, place, resolution=asked.resolution)
+    extractor(Store(place))
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(asked.jobs, spawn, torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
         jobs = {
-            pool.submit(
-                one, system, str(store.path), asked.minutes, asked.size, asked.samples,
-                asked.sheets / source.stem / f"{Path(system).stem}.png", folder / "runs",
-            ): system
+            pool.submit(one, system, str(place), asked.minutes, asked.size, asked.samples): system
             for system in asked.systems
-        }  # fmt: skip
+        }
         for job in as_completed(jobs):
-            table[jobs[job]] = job.result()
-            common.write("systems", kept)
+            table = add(title, jobs[job], job.result())
     print(f"\n{title}\n\n| system | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for system, row in sorted(table.items(), key=lambda item: item[1].get("distance", 1e9)):
         print(f"| `{system}` | {' | '.join(shown(row.get(c)) for c in COLUMNS)} |")

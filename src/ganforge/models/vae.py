@@ -32,7 +32,12 @@ class Config:
     width: int = setting(
         32, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=512
     )
-    beta: float = setting(1.0, "weight of the prior against the reconstruction", low=0.0, high=1000.0)
+    beta: float = setting(
+        8.0,
+        "weight of the prior; 1 is the evidence bound, more gives better samples and coarser reconstructions",
+        low=0.0,
+        high=1000.0,
+    )
     lr: float = setting(1e-3, "learning rate", low=0.0, high=1.0)
     conditional: bool = setting(False, "make pictures by class; the store has to have labels")
 
