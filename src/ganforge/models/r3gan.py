@@ -133,7 +133,7 @@ class Generator(nn.Module):
         x = self.stages[0](x.contiguous(memory_format=torch.channels_last))
         for change, stage in zip(self.changes, self.stages[1:], strict=True):
             x = stage(F.interpolate(change(x), scale_factor=2, mode="bilinear"))
-        return torch.tanh(crop(self.last(x), self.spec))
+        return crop(self.last(x), self.spec)
 
 
 class Discriminator(nn.Module):
@@ -218,7 +218,7 @@ class R3GAN(System):
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(latents, labels if self.classes else None)
-        return images
+        return images.clamp(-1, 1)
 
 
 SYSTEM = R3GAN
