@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ganforge.cli import main
+from served import Site
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,29 @@ def fails(capsys):
         return said
 
     return run
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def fast(tmp_path: Path, site: Site) -> Callable[..., Path]:
+    """Write a recipe around sources, with limits that suit a test."""
+
+    def write(*sources: str, limits: str = "", top: str = "", name: str = "recipe.toml") -> Path:
+        path = tmp_path / name
+        tables = "\n".join(f"[[source]]\n{source}" for source in sources)
+        usual = "".join(
+            f"{line}\n" for line in ("rate = 0", "per_host = 16", "wait = 2.0") if line.split()[0] not in limits
+        )
+        path.write_text(
+            f"allow_host = '{site.host}'\nlicence = []\nunknown_rights = 'mix'\n{top}\n[limits]\n{usual}{limits}\n{tables}\n"
+        )
+        return path
+
+    return write

@@ -170,6 +170,20 @@ def test_the_same_command_again_changes_nothing(run, store, capsys):
     assert {p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))} == before
 
 
+def test_a_run_goes_on_by_its_folder_alone(run, capsys, fails):
+    assert main(["train", str(run)]) == 0
+    assert "is trained already" in capsys.readouterr().out
+    assert main(["train", str(run), "--images", "128"]) == 0
+    assert Run(run).load()[1]["seen"] == 128
+    assert Run(run).settings["model"]["width"] == 8
+    assert "model.width = 8, not 16" in fails("train", run, "--model.width", "16")
+    assert main(["train", str(run), "--minutes", "0.001"]) == 0
+    assert main(["train", str(run), "--images", "192"]) == 0
+    assert Run(run).load()[1]["seen"] == 192
+    assert "gan on which store?" in fails("train", "gan")
+    assert "is no run" in fails("train", run.parent / "nothing")
+
+
 def test_a_run_made_before_a_setting_existed_goes_on(run, store, tmp_path):
     shutil.copytree(run, tmp_path / "old")
     text = (tmp_path / "old" / "run.toml").read_text()
@@ -208,7 +222,7 @@ def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(store, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode in (0, 3), said
     if process.returncode == 3:
-        assert "Run the same command again" in said
+        assert f"Go on with: ganforge train {tmp_path / 'halves'}" in said
         assert Run(tmp_path / "halves").load()[1]["seen"] < 4096
     assert start(tmp_path / "halves").wait(120) == 0
     one, two = Run(tmp_path / "whole").load()[0], Run(tmp_path / "halves").load()[0]

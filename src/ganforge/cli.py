@@ -124,8 +124,8 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--augment", default="", help='for a store: what "flip, rotate 10" makes of it (augmented.png)')
 
     train = verb("train", "train a system on a store, or go on where it was stopped")
-    train.add_argument("system", help=f"one of {', '.join(models.names())}")
-    train.add_argument("store", help="a store's folder, or its address such as s3://bucket/name")
+    train.add_argument("system", help=f"one of {', '.join(models.names())}; or a run's folder, to go on with it")
+    train.add_argument("store", nargs="?", help="a store's folder, or its address such as s3://bucket/name")
     train.add_argument("--out", type=Path, help="the run's folder (runs/SYSTEM-STORE)")
     train.add_argument("--size", default="medium", help="small, medium (default) or large")
     train.add_argument("--images", help="length in images shown (1,000,000)")
@@ -133,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--config", type=Path, help="a run.toml to take settings from")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     train.add_argument("--dry-run", action="store_true", help="print the complete settings and stop")
-    train.epilog = "Any setting: --model.NAME VALUE, --train.NAME VALUE; --dry-run shows them all. Ctrl-C saves; the same command goes on."
+    train.epilog = "Any setting: --model.NAME VALUE, --train.NAME VALUE; --dry-run shows them all. Ctrl-C saves; the same command goes on, and so does: ganforge train RUN."
 
     sample = verb("sample", "make pictures with a run")
     sample.add_argument("run", type=Path)

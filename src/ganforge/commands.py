@@ -239,8 +239,15 @@ def train(asked: argparse.Namespace) -> None:
     """A trained run, or its settings with --dry-run."""
     from ganforge import config
     from ganforge.data.store import Store
+    from ganforge.run import Run
     from ganforge.train import Settings, plan, train
 
+    if asked.store is None:
+        if asked.system in models.names():
+            raise InputError(f"train: {asked.system} on which store? ganforge train {asked.system} STORE")
+        run = Run(Path(asked.system))
+        asked.system, asked.store = run.system_name, run.store
+        asked.out, asked.config = asked.out or run.path, asked.config or run.path / "run.toml"
     loaded = models.load(asked.system)
     for name in ("images", "minutes"):
         if getattr(asked, name) is not None:

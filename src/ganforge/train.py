@@ -88,6 +88,8 @@ def plan(
         "model": {**loaded.presets[size], **given.get("model", {}), **overrides.get("model", {})},
         "train": {**loaded.train, **given.get("train", {}), **overrides.get("train", {})},
     }
+    if "images" in overrides.get("train", {}) and "minutes" not in overrides["train"]:
+        values["train"]["minutes"] = 0.0  # asked for by images, whatever `base` says
     settings = config.build(Settings, values["train"], "train")
     augment.parse(settings.augment)
     if settings.minutes:
@@ -241,7 +243,7 @@ class Trainer:
                     started = mark - self.progress.seconds  # saving and sampling do not count as training
                     if interrupted and not self._done():
                         raise Stopped(
-                            f"Stopped at {self.progress.seen:,} images, saved. Run the same command again to go on."
+                            f"Stopped at {self.progress.seen:,} images, saved. Go on with: ganforge train {self.run.path}"
                         )
 
     def step(self) -> None:
@@ -386,7 +388,11 @@ class Trainer:
         sheet, said = self._sheet()
         made_by = {"run": self.run.path.name, "system": self.run.system_name, **said}
         write_png(folder / f"{p.seen:09d}.png", sheet, made_by, "generated" if self.average.generates else "restored")
-        losses = "  ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in row.items() if "/" in name)
+        terms = [(*name.split("/"), value) for name, value in row.items() if "/" in name]
+        several = len(self.phases) > 1  # then each has its own loss
+        losses = "  ".join(
+            f"{phase if several and name == 'loss' else name} {value:.3f}" for phase, name, value in terms
+        )
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
     def _sheet(self) -> tuple[Pixels, dict[str, Any]]:
