@@ -1,6 +1,6 @@
 """Training speed of every system on an accelerator, and whether its numbers are right there.
 
-    python benchmarks/gpu.py [--device cuda] [--seconds 10]
+    python benchmarks/gpu.py [--device cuda] [--seconds 10] [--size medium] [--systems dcgan r3gan]
 
 Without an accelerator it runs on the CPU: the path is the same, so it can be tested anywhere.
 """
@@ -17,13 +17,20 @@ import torch
 
 import common
 from ganforge import device, models
-from ganforge.images import ImageSpec
+from ganforge.data.store import Store
+from ganforge.images import ImageSpec, Pixels
+from ganforge.models.base import System
 from ganforge.run import Run
-from ganforge.sample import sample
+from ganforge.sample import examples, pictures
 from ganforge.testing import make_store
 from ganforge.train import Trainer, plan
 
-SPECS = {"28x28 grey": ImageSpec(28, 28, 1), "32x32 RGB": ImageSpec(32, 32, 3), "64x64 RGB": ImageSpec(64, 64, 3)}
+CLASSES = ("a", "b", "c")
+SPECS = {
+    "28x28 grey": ImageSpec(28, 28, 1, CLASSES),
+    "32x32 RGB": ImageSpec(32, 32, 3, CLASSES),
+    "64x64 RGB": ImageSpec(64, 64, 3, CLASSES),
+}
 
 
 def main() -> None:
@@ -32,19 +39,21 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--size", default="medium")
+    parser.add_argument("--systems", nargs="+", default=models.names())
     asked = parser.parse_args()
     chosen = device.choose(asked.device)
-    results: dict[str, object] = {"device": str(chosen), "batch": asked.batch}
+    results: dict[str, object] = {"device": str(chosen), "size": asked.size, "batch": asked.batch}
     speeds: dict[str, float] = {}
     differences: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         for label, spec in SPECS.items():
             store = make_store(Path(name) / label, spec, 2000)
-            for system in models.names():
+            for system in asked.systems:
                 for precision in ("fp32", "bf16"):
                     run = Run(Path(name) / f"{system}-{label}-{precision}")
                     loop = {"batch": asked.batch, "images": 10**9, "precision": precision}
-                    run.begin(plan(system, store, run.path, overrides={"train": loop}))
+                    run.begin(plan(system, store, run.path, asked.size, {"train": loop}))
                     trainer = Trainer(run, store, str(chosen))
                     for _ in range(3):
                         trainer.step()
@@ -60,16 +69,22 @@ def main() -> None:
                         steps * asked.batch / (time.perf_counter() - start), 1
                     )
                     assert not trainer._recover()
-                trainer.save()
-                here = np.concatenate([sample(run, range(32))])
-                images = trainer.average.generate(trainer.average.latents(range(32)).to(chosen))
-                there = ((images.float() + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).cpu().numpy()
-                differences[f"{system}, {label}"] = float(np.abs(here - there).max())
+                trainer.save()  # of bf16
+                here, there = drawn(run.build(), store), drawn(trainer.average, store)
+                differences[f"{system}, {label}"] = float(np.abs(here.astype(float) - there).max())
+                print(f"{system}, {label}: {speeds[f'{system}, {label}, bf16']:,.0f} images/s", flush=True)
     results["images_per_second"] = speeds
     results["largest difference between samples here and on the CPU, of 255"] = differences
     if chosen.type == "cuda":
         results["peak_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
     common.write(f"gpu-{chosen.type}", results)
+
+
+def drawn(system: System, store: Store) -> Pixels:
+    """(N, H, W, C): 32 samples, or what becomes of 32 pictures."""
+    if system.generates:
+        return np.concatenate(list(pictures(system, range(32))))
+    return examples(system, store.read(store.train[:32]))
 
 
 def _wait(chosen: torch.device) -> None:

@@ -113,16 +113,17 @@ def main() -> None:
     source = asked.data / asked.set
     source = source if source.is_dir() else source.with_suffix(".zip")
     threads = asked.threads or max(1, (os.cpu_count() or 1) // asked.jobs)
-    title = f"{source.stem}, {asked.size}, {asked.minutes:g} minutes on {threads} core{'s' * (threads > 1)}"
+    place = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{threads} core{'s' * (threads > 1)}"
+    title = f"{source.stem}, {asked.size}, {asked.minutes:g} minutes on {place}"
     work = asked.work / title.replace(",", "").replace(" ", "-")
-    place = work / source.stem
-    if not place.exists():
-        prepare(source, place, resolution=asked.resolution)
-    extractor(Store(place))
+    store = work / source.stem
+    if not store.exists():
+        prepare(source, store, resolution=asked.resolution)
+    extractor(Store(store))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.jobs, spawn, torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
         jobs = {
-            pool.submit(one, system, str(place), asked.minutes, asked.size, asked.samples): system
+            pool.submit(one, system, str(store), asked.minutes, asked.size, asked.samples): system
             for system in asked.systems
         }
         for job in as_completed(jobs):
