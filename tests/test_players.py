@@ -121,19 +121,23 @@ def test_the_gradient_penalty_is_that_of_float64_by_finite_differences():
     torch.testing.assert_close(penalty, torch.stack(expected).mean(), rtol=1e-5, atol=1e-7, check_dtype=False)
 
 
-def test_the_gradient_penalty_in_float32_teaches_what_float64_does():
+def test_the_gradient_penalty_teaches_what_float64_does():
+    """In float32 within 1e-4; in bf16, as the loop runs it on most machines, within 3 %."""
     system, found = build("wgan_gp"), []
     reals, fakes = torch.rand(6, 1, 16, 16), torch.rand(6, 1, 16, 16)
     share = torch.rand(6, 1, 1, 1)
-    for dtype in (torch.float32, torch.float64):
+    for dtype, low in ((torch.float32, False), (torch.float32, True), (torch.float64, False)):
         system.to(dtype).zero_grad()
         between = torch.lerp(reals, fakes, share).to(dtype)
-        with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16):
+        with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16, enabled=low):
             patch.setattr(torch, "rand", lambda *_, dtype=dtype, **__: torch.zeros(6, 1, 1, 1, dtype=dtype))
             penalty = system.penalty(between, between)
+        assert penalty.dtype == dtype
         penalty.backward()  # where the loop has it: outside of autocast
         found.append(torch.cat([p.grad.double().flatten() for p in system.critic.parameters() if p.grad is not None]))
-    assert (found[0] - found[1]).norm() < 1e-4 * found[1].norm()
+    single, half, double = found
+    assert (single - double).norm() < 1e-4 * double.norm()
+    assert (half - double).norm() < 3e-2 * double.norm()
 
 
 def test_the_critic_learns_every_step_and_the_generator_every_fifth():

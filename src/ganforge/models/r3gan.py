@@ -52,7 +52,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 32, "halved": True, "blocks": 1, "group": 64, "lr": 2e-3, "span": 200_000},
+    "small": {"width": 32, "halved": True, "blocks": 1, "group": 64, "lr": 2e-3, "span": 200_000, "gamma": 1.0},
     "medium": {},
     "large": {"width": 128, "span": 10_000_000},
 }
@@ -198,21 +198,21 @@ class R3GAN(System):
         """One pass for both players: the gradient by the fakes, of which R2 is made, is also what the generator learns from.
 
         The discriminator minimises softplus(fake - real) over pairs + gamma / 2 (R1 + R2) (section 2), the generator
-        softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) times that gradient. In float32.
+        softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) times that gradient. In the run's own
+        precision, as the paper's: the scores and the gradients by the pixels come out of the network in float32.
         Scores have no zero of their own here, so augmentation adapts to the sign of real - fake.
         """
         labels = batch.labels if self.classes else None
         fakes = self.generator(self.noise(batch), labels).float()
         count = len(fakes)
         both = torch.cat([batch.images, fakes.detach()]).requires_grad_()
-        with torch.autocast(fakes.device.type, enabled=False):
-            scores = self.discriminator(self.augment(both), None if labels is None else labels.repeat(2))
-            gradient = penalties.gradient(scores, both)
-            r1, r2 = gradient.square().flatten(1).sum(1).view(2, count).mean(1)
-            margin = scores[:count] - scores[count:]
-            loss = F.softplus(-margin).mean() + self.gamma(batch.seen) / 2 * (r1 + r2)
-            pull = -torch.sigmoid(margin)[:, None, None, None] * gradient[count:] / count
-            carried = (fakes * pull.detach()).sum()
+        scores = self.discriminator(self.augment(both), None if labels is None else labels.repeat(2))
+        gradient = penalties.gradient(scores, both)
+        r1, r2 = gradient.square().flatten(1).sum(1).view(2, count).mean(1)
+        margin = scores[:count] - scores[count:]
+        loss = F.softplus(-margin).mean() + self.gamma(batch.seen) / 2 * (r1 + r2)
+        pull = -torch.sigmoid(margin)[:, None, None, None] * gradient[count:] / count
+        carried = (fakes * pull.detach()).sum()
         said = {"loss": loss + carried - carried.detach(), "generator": F.softplus(margin.detach()).mean()}
         return said | {"margin": margin.mean(), "r1": r1, "r2": r2} | self.augment.update(margin, batch)
 

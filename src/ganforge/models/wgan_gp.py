@@ -113,12 +113,11 @@ class WGANGP(System):
         return {"loss": self.config.penalty * penalty - distance, "distance": distance, "penalty": penalty}
 
     def penalty(self, reals: Tensor, fakes: Tensor) -> Tensor:
-        """Mean of (norm of the critic's gradient - 1)^2 at a point between each real and its fake. Scalar, in float32."""
-        with torch.autocast(reals.device.type, enabled=False):
-            share = torch.rand(len(reals), 1, 1, 1, dtype=reals.dtype, device=reals.device)
-            between = torch.lerp(reals, fakes.detach(), share).requires_grad_(True)
-            norm = (squared_gradient(self.critic(between), between) + 1e-12).sqrt()
-            return (norm - 1).square().mean()
+        """Mean of (norm of the critic's gradient - 1)^2 at a point between each real and its fake. Scalar, float32."""
+        share = torch.rand(len(reals), 1, 1, 1, dtype=reals.dtype, device=reals.device)
+        between = torch.lerp(reals, fakes.detach(), share).requires_grad_(True)
+        norm = (squared_gradient(self.critic(between), between) + 1e-12).sqrt()
+        return (norm - 1).square().mean()
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Fakes high."""
