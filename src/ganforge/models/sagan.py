@@ -42,7 +42,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "latent": 32, "bound": 2.0, "lr": 1e-3, "faster": 2.0},
+    "small": {"width": 16, "latent": 32, "bound": 3.0, "lr": 1e-3, "faster": 2.0},
     "medium": {},
     "large": {"width": 64},
 }
