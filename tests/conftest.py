@@ -12,9 +12,8 @@ import pytest
 from ganforge.cli import main
 from served import Site
 
-signal.signal(
-    signal.SIGINT, signal.default_int_handler
-)  # a shell's background job ignores it, and so would its children
+# a shell's background job ignores it, and so would its children
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

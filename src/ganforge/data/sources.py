@@ -267,9 +267,7 @@ def _zip(path: Path, labels: Path | None) -> Source:
         try:
             with archive.open(info) as member:
                 data = member.read(info.file_size + 1)
-        except (zipfile.BadZipFile, OSError, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
-            raise Skip(f"cannot be unpacked: {error}") from error
-        except Exception as error:  # zlib.error, lzma.LZMAError: what a damaged member raises depends on its method
+        except Exception as error:  # what a damaged member raises depends on its method
             raise Skip(f"cannot be unpacked: {error}") from error
         if len(data) > info.file_size:
             raise Skip("longer than the zip says")
