@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
 from ganforge.nn import augment, ema, losses
-from ganforge.nn.layers import SpectralNorm, _weight_gradient, down, up
+from ganforge.nn.layers import SpectralNorm, _weight_gradient, down, only_inputs, same, up
 
 torch.manual_seed(0)
 
@@ -27,6 +27,34 @@ def test_strided_convolutions_are_torchs(ours, theirs, flip, shape):
         torch.autograd.grad(a, (x, weight, bias), probe), torch.autograd.grad(b, (x, weight, bias), probe), strict=True
     ):
         torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize(("side", "groups"), [(1, 1), (3, 1), (3, 2), (5, 4)])
+def test_convolutions_that_keep_the_sides_are_torchs(side, groups):
+    x = torch.randn(3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(8, 4 // groups, side, side, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(8, dtype=torch.float64, requires_grad=True)
+    ours, theirs = same(x, weight, bias, groups), F.conv2d(x, weight, bias, padding=side // 2, groups=groups)
+    torch.testing.assert_close(ours, theirs)
+    probe = torch.randn_like(ours)
+    firsts = [torch.autograd.grad(y, (x, weight, bias), probe, create_graph=True) for y in (ours, theirs)]
+    torch.testing.assert_close(*firsts)
+    seconds = [torch.autograd.grad(sum(g.pow(3).sum() for g in first), (x, weight)) for first in firsts]
+    torch.testing.assert_close(*seconds)
+    assert torch.autograd.gradgradcheck(lambda a, b, c: same(a, b, c, groups), (x, weight, bias))
+
+
+@pytest.mark.parametrize("layer", [same, down, up])
+def test_gradients_by_inputs_alone_compute_no_others(layer):
+    x = torch.randn(2, 6, 4, 4, requires_grad=True)
+    weight = torch.randn(6, 6, *[3 if layer is same else 4] * 2, requires_grad=True)
+    probe = torch.randn_like(layer(x, weight, None))
+    (whole,) = torch.autograd.grad(layer(x, weight, None), x, probe)
+    with only_inputs():
+        found, none = torch.autograd.grad(layer(x, weight, None), (x, weight), probe, allow_unused=True)
+    torch.testing.assert_close(found, whole)
+    assert none is None
+    assert torch.autograd.grad(layer(x, weight, None), weight, probe)[0].abs().sum() > 0, "and outside as ever"
 
 
 @pytest.mark.parametrize("ours", [down, up])

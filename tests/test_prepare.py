@@ -394,6 +394,36 @@ def test_hugging_face_image_folders_and_stylegan_zips(tmp_path):
     assert np.bincount(store.labels).tolist() == [4, 4, 4]
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_pictures_beside_class_folders_are_named(pictures, tmp_path, zipped):
+    folder = tmp_path / "mine"
+    for n, path in enumerate(sorted(p for p in pictures.rglob("*.png"))[:40]):
+        place = folder / "ab"[n % 2] / f"{n}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+
+    def prepared(name: str) -> tuple[Store, str]:
+        source = Path(shutil.make_archive(str(tmp_path / name), "zip", folder)) if zipped else folder
+        made = prepare(source, tmp_path / f"{name}-store", resolution=16)
+        return made.store, " ".join(made.notes)
+
+    store, said = prepared("none")
+    assert store.spec.classes == ("a", "b")
+    assert "beside" not in said
+    assert "left out" not in said
+    (folder / "кот.png").write_bytes(place.read_bytes())
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    store, said = prepared("two")
+    assert store.spec.classes == ("a", "b")
+    assert "left out: 2 of 42 pictures ('bad.jpg', 'кот.png'), in no folder of a class" in said
+    assert len(store) == 40
+    (folder / "one more.png").write_bytes(place.read_bytes())
+    store, said = prepared("three")
+    assert not store.spec.classes
+    assert "no classes, since 3 of 43 pictures" in said
+    assert "--labels" in said
+
+
 def test_a_stray_container_among_pictures_is_no_source(pictures, tmp_path):
     shutil.copytree(pictures / "few", tmp_path / "in")
     (tmp_path / "in" / "stray.tar").write_bytes(b"x" * 1024)

@@ -360,7 +360,7 @@ def _look(
             continue
         sizes.append((height, width))
         coloured, transparent = coloured + colour, transparent + alpha
-    notes = []
+    notes = [source.note] if source.note else []
     if channels is None:
         channels = 3 if coloured else 1
         if transparent:

@@ -33,6 +33,8 @@ MAX_ZIP_ENTRIES = 2_000_000
 MAX_ZIP_RATIO = 200
 SPLITS = {"train": "train", "training": "train", "test": "heldout", "val": "heldout", "valid": "heldout",
           "validation": "heldout", "heldout": "heldout"}  # fmt: skip
+ASTRAY = 20
+"""Folders are classes where at most one picture in so many lies beside them."""
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -68,6 +70,8 @@ class Source:
     """The pictures in portions of about so many, each of which can be read alone; files that hold many are a part each."""
     groups: Mapping[str, str] = field(default_factory=dict)
     """File -> what must stay together when the set is split, where a CSV of labels says so."""
+    note: str = ""
+    """What was made of pictures that lie beside folders of classes."""
 
     def entries(self) -> Iterator[Entry]:
         """All pictures."""
@@ -93,7 +97,7 @@ def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Call
 def open_source(path: Path, labels: Path | None = None, known: tuple[str, ...] | None = None) -> Source:
     """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a store.
 
-    Sub-folders directly under it are the classes; `labels` (CSV with the columns `file` and `label`, and `group` for what must
+    Sub-folders directly under it are the classes (a few pictures beside them have none, many mean that there are no classes); `labels` (CSV with the columns `file` and `label`, and `group` for what must
     not be split) says them instead, and so does a `labels.csv` inside a folder. `known` are the classes where they were found
     before: tars would have to be read through for them. DataError where nothing of the kind is there.
     """
@@ -135,7 +139,7 @@ def open_source(path: Path, labels: Path | None = None, known: tuple[str, ...] |
 def _files(path: Path, names: list[str], labels: Path | None) -> Source:
     """A folder's files, as paths relative to it."""
     table, groups = _read_labels(labels) if labels else (_metadata(path), {})
-    classes, label_of, split_of = _structure(names, table)
+    classes, label_of, split_of, note = _structure(names, table)
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         for name in names[start:stop]:
@@ -143,7 +147,7 @@ def _files(path: Path, names: list[str], labels: Path | None) -> Source:
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
             yield Entry(shown, lambda file=file: read_file(file), label_of(name), split_of(name), file)  # type: ignore[misc]
 
-    return Source(path.name, classes, in_parts(len(names), between), groups)
+    return Source(path.name, classes, in_parts(len(names), between), groups, note)
 
 
 def _metadata(path: Path) -> dict[str, str] | None:
@@ -200,8 +204,8 @@ def read_file(path: Path) -> bytes:
 
 def _structure(
     names: list[str], table: dict[str, str] | None
-) -> tuple[tuple[str, ...], Callable[[str], str | None], Callable[[str], str | None]]:
-    """Classes, and how a name tells its label and its split."""
+) -> tuple[tuple[str, ...], Callable[[str], str | None], Callable[[str], str | None], str]:
+    """Classes, how a name tells its label and its split, and what is to be said of pictures without a folder."""
     tops = {name.split("/", 1)[0] for name in names if "/" in name}
     has_splits = len(tops) > 1 and tops <= SPLITS.keys()
 
@@ -214,11 +218,16 @@ def _structure(
         folders = name.split("/")[:-1][1 if has_splits else 0 :]
         return folders[0] if folders else None
 
-    found = {label_of(name) for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS}
-    classes = tuple(sorted((c for c in found if c is not None), key=_natural))
-    if table is None and (len(classes) < 2 or None in found):
-        return (), lambda name: None, split_of  # one folder, or files beside folders: no classes
-    return classes, label_of, split_of
+    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
+    classes = tuple(sorted({label for name in pictures if (label := label_of(name)) is not None}, key=_natural))
+    if table is not None:
+        return classes, label_of, split_of, ""
+    astray = [name for name in pictures if label_of(name) is None] if len(classes) > 1 else []
+    shown = f"{len(astray):,} of {len(pictures):,} pictures ({', '.join(map(repr, astray[:3]))}{', …' if len(astray) > 3 else ''})"
+    if len(classes) < 2 or len(astray) * ASTRAY > len(pictures):
+        note = f"no classes, since {shown} lie beside the folders; move them, or name the classes with --labels"
+        return (), lambda name: None, split_of, note if astray else ""
+    return classes, label_of, split_of, f"left out: {shown}, in no folder of a class" if astray else ""
 
 
 def _natural(word: str) -> tuple[int, str]:
@@ -257,7 +266,7 @@ def _zip(path: Path, labels: Path | None) -> Source:
     if table is None and (listed := infos.get(names[0][:strip] + "dataset.json") if names else None):
         table = _stylegan_labels(archive, listed)
     names = [name for name in names if name.rsplit("/", 1)[-1] not in SIDE_FILES]
-    classes, label_of, split_of = _structure([name[strip:] for name in names], table)
+    classes, label_of, split_of, note = _structure([name[strip:] for name in names], table)
 
     def read(info: zipfile.ZipInfo) -> bytes:
         if info.flag_bits & 1:
@@ -278,7 +287,7 @@ def _zip(path: Path, labels: Path | None) -> Source:
             inner = name[strip:]
             yield Entry(inner, lambda name=name: read(infos[name]), label_of(inner), split_of(inner))  # type: ignore[misc]
 
-    return Source(path.stem, classes, in_parts(len(names), between), groups)
+    return Source(path.stem, classes, in_parts(len(names), between), groups, note)
 
 
 def _stylegan_labels(archive: zipfile.ZipFile, listed: zipfile.ZipInfo) -> dict[str, str] | None:

@@ -20,7 +20,7 @@ from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop
 from ganforge.nn import augment, penalties
-from ganforge.nn.layers import Down, Up
+from ganforge.nn.layers import Down, Same, Up
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 TRAIN: dict[str, Any] = {"batch": 32}
 
 
-class Point(nn.Conv2d):
+class Point(Same):
     """Convolution 1x1: what changes channels and nothing else."""
 
     def __init__(self, channels: int, out: int, bias: bool = True) -> None:
@@ -77,7 +77,7 @@ class Block(nn.Module):
         super().__init__()
         inner = 2 * channels
         self.widen = Point(channels, inner)
-        self.mix = nn.Conv2d(inner, inner, 3, padding=1, groups=math.gcd(inner, max(1, inner // group)))
+        self.mix = Same(inner, inner, groups=math.gcd(inner, max(1, inner // group)))
         self.narrow = Point(inner, channels, bias=False)
         for layer in (self.widen, self.mix):
             _start(layer, others**-0.25)
@@ -150,19 +150,18 @@ class Discriminator(nn.Module):
             nn.Sequential(*(Block(width, config.group, total) for _ in range(config.blocks))) for width in widths[::-1]
         )
         self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths[::-1]))
-        self.gather = nn.Conv2d(widths[0], widths[0], (height, width), groups=widths[0], bias=False)
+        self.gather = nn.Parameter(torch.randn(widths[0], height, width) * (height * width) ** -0.5)
         self.score = nn.Linear(widths[0], config.latent if classes else 1, bias=False)
         self.embedding = nn.Embedding(classes, config.latent) if classes else None
         for layer in (self.first, *self.changes, self.score):
             nn.init.normal_(layer.weight, 0, layer.weight[0].numel() ** -0.5)
-        nn.init.normal_(self.gather.weight, 0, (height * width) ** -0.5)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.first(F.pad(images, self.frame).contiguous(memory_format=torch.channels_last))
         x = self.stages[0](x)
         for change, stage in zip(self.changes, self.stages[1:], strict=True):
             x = stage(change(F.avg_pool2d(x, 2)))  # half size, bilinear
-        found: Tensor = self.score(self.gather(x).flatten(1))
+        found: Tensor = self.score((x * self.gather).sum((2, 3)))
         if self.embedding is None:
             return found[:, 0].float()
         return (found * self.embedding(labels)).sum(1).float() * found.shape[1] ** -0.5  # type: ignore[no-any-return]

@@ -1,7 +1,9 @@
-"""Strided convolutions whose weight gradient is fast on a CPU, batch normalisation by class, and spectral normalisation."""
+"""Convolutions with faster gradients, second ones too; batch normalisation by class, and spectral normalisation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +13,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 M = TypeVar("M", bound=nn.Module)
 
+_only_inputs = False
 _UNFOLD_BYTES = 4 << 20
 _THIN = 4  # up to so many channels, a matrix product over blocks of pixels is the faster way to the same numbers
 
@@ -36,6 +39,41 @@ class Up(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         return up(x, self.weight, self.bias)
+
+
+class Same(nn.Conv2d):
+    """Convolution that keeps the sides: (N, C, H, W) -> (N, out, H, W). `side` of the kernel is odd."""
+
+    def __init__(self, channels: int, out: int, side: int = 3, groups: int = 1, bias: bool = True) -> None:
+        super().__init__(channels, out, side, padding=side // 2, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return same(x, self.weight, self.bias, self.groups)
+
+
+@contextmanager
+def only_inputs() -> Iterator[None]:
+    """Within, a backward pass leaves out these convolutions' gradients by weights.
+
+    Where gradients by inputs alone are asked for, torch asks its own layers for no more, but a custom function for everything
+    (Karras et al. 2021 leave them out in the same way). One pass at a time.
+    """
+    global _only_inputs
+    _only_inputs = True
+    try:
+        yield
+    finally:
+        _only_inputs = False
+
+
+def same(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
+    """`conv2d(x, weight, bias, padding=side // 2, groups=groups)` for an odd side, differentiable any number of times.
+
+    torch's second derivative by the weight is a convolution with a kernel as large as the picture, for each group anew; here the
+    first derivative by `x` is a convolution as well, whose own gradients are fast.
+    """
+    y: Tensor = _Same.apply(*_cast(x, weight, bias), groups)  # type: ignore[no-untyped-call]
+    return y
 
 
 def down(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -87,6 +125,29 @@ def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tenso
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
+class _Same(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.groups = groups
+        return F.conv2d(x, weight, bias, padding=weight.shape[2] // 2, groups=groups)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        (x, weight), groups = ctx.saved_tensors, ctx.groups
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        padding, bias = [weight.shape[2] // 2] * 2, [len(weight)] if ctx.needs_input_grad[2] else None
+        asked = [ctx.needs_input_grad[0], *((False, False) if _only_inputs else ctx.needs_input_grad[1:3])]
+        for_x = None
+        if asked[0] and torch.is_grad_enabled():
+            turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
+            for_x, asked[0] = same(grad, turned, None, groups), False
+        found = torch.ops.aten.convolution_backward(
+            grad, x, weight, bias, [1, 1], padding, [1, 1], False, [0, 0], groups, asked
+        )
+        return found[0] if for_x is None else for_x, found[1], found[2], None
+
+
 class _Down(torch.autograd.Function):
     """A strided convolution whose weight gradient is one matrix product over unfolded windows.
 
@@ -104,6 +165,8 @@ class _Down(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         for_x = up(grad, weight, None) if ctx.needs_input_grad[0] else None
+        if _only_inputs:
+            return for_x, None, None
         for_weight = _weight_gradient(x, grad) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
@@ -121,6 +184,8 @@ class _Up(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         for_x = down(grad, weight, None) if ctx.needs_input_grad[0] else None
+        if _only_inputs:
+            return for_x, None, None
         for_weight = _weight_gradient(grad, x) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 

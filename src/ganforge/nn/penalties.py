@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganforge.nn.layers import only_inputs
+
 
 def gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     """Each score's gradient by its own input: (N,) and (N, ...) -> (N, ...), itself differentiable; see `squared_gradient`."""
-    (found,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
+    with only_inputs():
+        (found,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
     return found
 
 
