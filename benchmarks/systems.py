@@ -1,6 +1,7 @@
 """Every system under one protocol: the same store, the same minutes on the same cores, the same judge; a table, and a sheet each.
 
-    python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--jobs 2] [--systems dcgan cgan] [--work FOLDER]
+    python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--jobs 2] [--systems dcgan cgan]
+        [--conditional] [--work FOLDER]
 
 FOLDER holds the set's original files in a folder of its name (or NAME.zip, prepared to --resolution). So many jobs train side
 by side, each on its share of the cores. A system may be a file of layers, such as examples/composed/dcgan.toml.
@@ -37,17 +38,19 @@ COLUMNS = ("distance", "times floor", "precision", "recall", "coverage", "asked 
 ROWS, ACROSS = 6, 10
 
 
-def one(name: str, place: str, minutes: float, size: str, samples: int) -> dict[str, Any]:
+def one(name: str, place: str, minutes: float, size: str, samples: int, conditional: bool) -> dict[str, Any]:
     """Train, measure, draw."""
     store, file = Store(place), Path(name)
-    folder = store.path.parent / (f"composed-{file.stem}" if file.suffix else name)
+    folder = store.path.parent / ((f"composed-{file.stem}" if file.suffix else name) + "-conditional" * conditional)
     layers = file if file.suffix == ".toml" else None
     run: Run = train(
         "composed" if layers else name, store, folder, size=size, base=layers,
-        overrides={"train": {"minutes": minutes}}, say=lambda line: print(f"{name}: {line}", flush=True),
+        overrides={"train": {"minutes": minutes}, "model": {"conditional": True} if conditional else {}},
+        say=lambda line: print(f"{name}: {line}", flush=True),
     )  # fmt: skip
     last, system = read(run.path)[-1], run.build()
     what = f"composed {store.name} --config {name}" if layers else f"{name} {store.name} --size {size}"
+    what += " --model.conditional true" * conditional
     row: dict[str, Any] = {
         "command": f"ganforge train {what} --minutes {minutes:g}", "images": last["seen"], "seconds": last["seconds"],
         "images/s": round(last["seen"] / last["seconds"], 1), "parameters": sum(p.numel() for p in system.parameters()),
@@ -108,6 +111,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--size", default="small")
     parser.add_argument("--systems", nargs="+", default=[n for n in models.names() if n != "composed"])
+    parser.add_argument("--conditional", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("systems"))
     asked = parser.parse_args()
     source = asked.data / asked.set
@@ -123,11 +127,11 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.jobs, spawn, torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
         jobs = {
-            pool.submit(one, system, str(store), asked.minutes, asked.size, asked.samples): system
+            pool.submit(one, system, str(store), asked.minutes, asked.size, asked.samples, asked.conditional): system
             for system in asked.systems
         }
         for job in as_completed(jobs):
-            table = add(title, jobs[job], job.result())
+            table = add(title, jobs[job] + ", by class" * asked.conditional, job.result())
     print(f"\n{title}\n\n| system | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for system, row in sorted(table.items(), key=lambda item: item[1].get("distance", 1e9)):
         print(f"| `{system}` | {' | '.join(shown(row.get(c)) for c in COLUMNS)} |")
