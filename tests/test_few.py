@@ -54,6 +54,26 @@ def test_one_pass_of_r3gan_gives_both_players_the_papers_gradients(conditional, 
     assert said["r1"].item() == pytest.approx(r1.item(), rel=1e-4)
 
 
+def test_the_discriminator_is_homogeneous_in_picture_and_one():
+    """Of which its learning from g alone makes use."""
+    system = tiny().double()
+    images, one = torch.rand(5, 3, 8, 8).double(), torch.ones(5, 1, 1, 1).double()
+    scores = system.discriminator(images)
+    torch.testing.assert_close(system.discriminator(images, None, one), scores)
+    torch.testing.assert_close(system.discriminator(3 * images, None, 3 * one), 3 * scores)
+
+
+def test_a_step_of_r3gan_goes_back_through_each_layer_once():
+    """Beside the generator's: second derivatives of zero would send it through the discriminator again."""
+    system = tiny()
+    loss = system.loss(Batch(torch.rand(5, 3, 8, 8), None, 0))["loss"]
+    with torch.profiler.profile(record_shapes=True) as profiled:
+        loss.backward()
+    both = [e for e in profiled.events() if e.name == "aten::convolution_backward" and e.input_shapes[0][0] == 10]
+    layers = [m for m in system.discriminator.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(both) == len(layers)
+
+
 def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
     """The discriminator says its scores in float32; here they stay as they are."""
     monkeypatch.setattr(torch.Tensor, "float", lambda self: self)

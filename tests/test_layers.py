@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
 from ganforge.nn import augment, ema, losses
-from ganforge.nn.layers import SpectralNorm, _weight_gradient, down, only_inputs, same, up
+from ganforge.nn.layers import SpectralNorm, _weight_gradient, down, leaky, only_inputs, same, up
 
 torch.manual_seed(0)
 
@@ -42,6 +42,18 @@ def test_convolutions_that_keep_the_sides_are_torchs(side, groups):
     seconds = [torch.autograd.grad(sum(g.pow(3).sum() for g in first), (x, weight)) for first in firsts]
     torch.testing.assert_close(*seconds)
     assert torch.autograd.gradgradcheck(lambda a, b, c: same(a, b, c, groups), (x, weight, bias))
+
+
+def test_leaky_passes_nothing_back_in_a_second_derivative():
+    x, weight = torch.randn(4, 3, 5, 5, dtype=torch.float64, requires_grad=True), torch.randn(6, 3, 3, 3).double()
+    ours, theirs = leaky(same(x, weight, None)), F.leaky_relu(F.conv2d(x, weight, padding=1), 0.2)
+    torch.testing.assert_close(ours, theirs)
+    probe = torch.randn_like(ours, requires_grad=True)
+    (first,) = torch.autograd.grad(ours, x, probe, create_graph=True)
+    torch.testing.assert_close(first, torch.autograd.grad(theirs, x, probe)[0])
+    by_probe, by_x = torch.autograd.grad(first.sum(), (probe, x), allow_unused=True)
+    assert by_probe.abs().sum() > 0
+    assert by_x is None
 
 
 @pytest.mark.parametrize("layer", [same, down, up])

@@ -20,7 +20,7 @@ from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop
 from ganforge.nn import augment, penalties
-from ganforge.nn.layers import Down, Same, Up
+from ganforge.nn.layers import Down, Same, Up, leaky, same
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,18 @@ class Block(nn.Module):
             _start(layer, others**-0.25)
         nn.init.zeros_(self.narrow.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.leaky_relu(self.widen(x), 0.2)
-        y = F.leaky_relu(self.mix(y), 0.2)
+    def forward(self, x: Tensor, one: Tensor | None = None) -> Tensor:
+        """`one` (N, 1, 1, 1) is what biases are multiplied with."""
+        y = leaky(_biased(self.widen, x, one))
+        y = leaky(_biased(self.mix, y, one))
         return x + self.narrow(y)  # type: ignore[no-any-return]
+
+
+def _biased(layer: Same, x: Tensor, one: Tensor | None) -> Tensor:
+    if one is None:
+        return layer(x)  # type: ignore[no-any-return]
+    y = same(x, layer.weight, None, layer.groups)
+    return y + (one * layer.bias[:, None, None]).to(y.dtype)  # type: ignore[index]
 
 
 def _start(layer: nn.Module, gain: float = 1.0) -> None:
@@ -147,7 +155,7 @@ class Discriminator(nn.Module):
         self.frame = (right // 2, right - right // 2, down // 2, down - down // 2)
         self.first = (Down if config.halved else Point)(spec.channels, widths[-1], bias=False)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(width, config.group, total) for _ in range(config.blocks))) for width in widths[::-1]
+            nn.ModuleList(Block(width, config.group, total) for _ in range(config.blocks)) for width in widths[::-1]
         )
         self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths[::-1]))
         self.gather = nn.Parameter(torch.randn(widths[0], height, width) * (height * width) ** -0.5)
@@ -156,11 +164,14 @@ class Discriminator(nn.Module):
         for layer in (self.first, *self.changes, self.score):
             nn.init.normal_(layer.weight, 0, layer.weight[0].numel() ** -0.5)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None, one: Tensor | None = None) -> Tensor:
+        """`one` (N, 1, 1, 1) is what biases are multiplied with. For all t > 0, the score of (t images, t one) is t times as large."""
         x = self.first(F.pad(images, self.frame).contiguous(memory_format=torch.channels_last))
-        x = self.stages[0](x)
-        for change, stage in zip(self.changes, self.stages[1:], strict=True):
-            x = stage(change(F.avg_pool2d(x, 2)))  # half size, bilinear
+        for change, stage in zip((None, *self.changes), self.stages, strict=True):
+            if change is not None:
+                x = change(F.interpolate(x, scale_factor=0.5, mode="bilinear"))
+            for block in stage:
+                x = block(x, one)
         found: Tensor = self.score((x * self.gather).sum((2, 3)))
         if self.embedding is None:
             return found[:, 0].float()
@@ -194,25 +205,32 @@ class R3GAN(System):
         return self.config.gamma * (end + (1 - end) * (1 + math.cos(math.pi * done)) / 2)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One pass for both players: the gradient by the fakes, of which R2 is made, is also what the generator learns from.
+        """One pass for both players and both penalties, with the gradient by the pictures, g, for all three.
 
         The discriminator minimises softplus(fake - real) over pairs + gamma / 2 (R1 + R2) (section 2), the generator
-        softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) times that gradient. In the run's own
-        precision, as the paper's: the scores and the gradients by the pixels come out of the network in float32.
+        softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) g. The discriminator is homogeneous in
+        (picture, one): by Euler a score is <picture, g> + one d score / d one, and so is its derivative by the weights. What the
+        discriminator learns from the scores and from the penalties thus comes out of one pass back through g.
+        In the run's own precision, as the paper's: the scores and the gradients by the pixels come out of the network in float32.
         Scores have no zero of their own here, so augmentation adapts to the sign of real - fake.
         """
         labels = batch.labels if self.classes else None
         fakes = self.generator(self.noise(batch), labels).float()
         count = len(fakes)
         both = torch.cat([batch.images, fakes.detach()]).requires_grad_()
-        scores = self.discriminator(self.augment(both), None if labels is None else labels.repeat(2))
-        gradient = penalties.gradient(scores, both)
-        r1, r2 = gradient.square().flatten(1).sum(1).view(2, count).mean(1)
+        seen, one = self.augment(both), both.new_ones(2 * count, 1, 1, 1, requires_grad=True)
+        scores = self.discriminator(seen, None if labels is None else labels.repeat(2), one)
+        gradient, by_seen, by_one = penalties.gradients(scores, both, seen, one)
+        scores = scores.detach()
         margin = scores[:count] - scores[count:]
-        loss = F.softplus(-margin).mean() + self.gamma(batch.seen) / 2 * (r1 + r2)
+        r1, r2 = gradient.square().flatten(1).sum(1).view(2, count).mean(1)
+        push = torch.sigmoid(-margin) / count
+        again = (seen.detach() * by_seen).flatten(1).sum(1) + by_one.flatten()
+        learned = (torch.cat([-push, push]) * again).sum()
+        loss = learned - learned.detach() + F.softplus(-margin).mean() + self.gamma(batch.seen) / 2 * (r1 + r2)
         pull = -torch.sigmoid(margin)[:, None, None, None] * gradient[count:] / count
         carried = (fakes * pull.detach()).sum()
-        said = {"loss": loss + carried - carried.detach(), "generator": F.softplus(margin.detach()).mean()}
+        said = {"loss": loss + carried - carried.detach(), "generator": F.softplus(margin).mean()}
         return said | {"margin": margin.mean(), "r1": r1, "r2": r2} | self.augment.update(margin, batch)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:

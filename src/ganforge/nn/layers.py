@@ -125,6 +125,23 @@ def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tenso
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
+def leaky(x: Tensor) -> Tensor:
+    """`leaky_relu(x, 0.2)`. In a second derivative torch passes zeros back to x, through all layers before it; this passes nothing."""
+    y: Tensor = _Leaky.apply(x)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Leaky(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return F.leaky_relu(x, 0.2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return torch.ops.aten.leaky_relu_backward(grads[0], ctx.saved_tensors[0].detach(), 0.2, False)  # type: ignore[no-any-return]
+
+
 class _Same(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
@@ -136,16 +153,20 @@ class _Same(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         (x, weight), groups = ctx.saved_tensors, ctx.groups
         grad = grads[0].contiguous(memory_format=torch.channels_last)
-        padding, bias = [weight.shape[2] // 2] * 2, [len(weight)] if ctx.needs_input_grad[2] else None
-        asked = [ctx.needs_input_grad[0], *((False, False) if _only_inputs else ctx.needs_input_grad[1:3])]
-        for_x = None
-        if asked[0] and torch.is_grad_enabled():
-            turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
-            for_x, asked[0] = same(grad, turned, None, groups), False
-        found = torch.ops.aten.convolution_backward(
-            grad, x, weight, bias, [1, 1], padding, [1, 1], False, [0, 0], groups, asked
+        for_x = for_weight = for_bias = None
+        by_x, by_weight, by_bias = (
+            needed and not (_only_inputs and n) for n, needed in enumerate(ctx.needs_input_grad[:3])
         )
-        return found[0] if for_x is None else for_x, found[1], found[2], None
+        if by_x and torch.is_grad_enabled():
+            turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
+            for_x, by_x = same(grad, turned, None, groups), False
+        if by_x or by_weight:
+            padding, asked = [weight.shape[2] // 2] * 2, [by_x, by_weight, by_bias]
+            found, for_weight, for_bias = torch.ops.aten.convolution_backward(
+                grad, x, weight, [len(weight)], [1, 1], padding, [1, 1], False, [0, 0], groups, asked
+            )
+            for_x = found if by_x else for_x
+        return for_x, for_weight, for_bias, None
 
 
 class _Down(torch.autograd.Function):

@@ -10,9 +10,13 @@ from ganforge.nn.layers import only_inputs
 
 def gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     """Each score's gradient by its own input: (N,) and (N, ...) -> (N, ...), itself differentiable; see `squared_gradient`."""
+    return gradients(scores, inputs)[0]
+
+
+def gradients(scores: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """The same by several inputs, in one pass."""
     with only_inputs():
-        (found,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
-    return found
+        return torch.autograd.grad(scores.sum(), inputs, create_graph=True)
 
 
 def squared_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
