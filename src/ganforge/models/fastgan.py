@@ -44,11 +44,11 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "latent": 64, "lr": 5e-4},
+    "small": {"width": 16, "latent": 64, "lr": 1e-3, "bound": 10.0},
     "medium": {},
     "large": {"width": 64},
 }
-TRAIN: dict[str, Any] = {"batch": 8, "ema_images": 5_000}
+TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 5_000}
 
 
 class Gate(nn.Module):

@@ -47,7 +47,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "latent": 64, "grow_images": 10_000, "loss": "logistic", "gamma": 1.0, "lr": 2e-3},
+    "small": {"width": 16, "latent": 64, "grow_images": 5_000, "loss": "logistic", "gamma": 1.0, "lr": 1.2e-2},
     "medium": {},
     "large": {"width": 64, "latent": 512, "grow_images": 600_000},
 }

@@ -49,7 +49,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "latent": 64, "style": 64, "mapping": 4, "grow_images": 10_000, "gamma": 1.0, "lr": 2e-3},
+    "small": {"width": 16, "latent": 64, "style": 64, "mapping": 4, "grow_images": 5_000, "gamma": 1.0, "lr": 8e-3},
     "medium": {},
     "large": {"width": 64, "latent": 512, "style": 512, "grow_images": 600_000},
 }

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ganforge.config import setting
 from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, System, base_grid, crop
-from ganforge.nn.layers import Down, Up
+from ganforge.nn.layers import Down, Leaky, Up
 from ganforge.nn.penalties import squared_gradient
 
 
@@ -73,7 +73,7 @@ class Critic(nn.Module):
         layers: list[nn.Module] = []
         height, width, before, after = spec.height, spec.width, spec.channels, config.width
         while min(height, width) >= 6:
-            layers += [Down(before, after), nn.LeakyReLU(0.2)]
+            layers += [Down(before, after), Leaky()]
             height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)

@@ -131,6 +131,13 @@ def leaky(x: Tensor) -> Tensor:
     return y
 
 
+class Leaky(nn.Module):
+    """`leaky` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return leaky(x)
+
+
 class _Leaky(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
