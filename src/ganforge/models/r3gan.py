@@ -52,7 +52,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 32, "halved": True, "blocks": 1, "lr": 1e-3, "span": 200_000, "gamma": 0.3},
+    "small": {"width": 48, "halved": True, "blocks": 1, "lr": 1e-3, "span": 200_000, "gamma": 0.3},
     "medium": {},
     "large": {"width": 128, "span": 10_000_000},
 }

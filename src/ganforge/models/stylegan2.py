@@ -51,7 +51,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "latent": 64, "style": 64, "path": 0.0, "gamma": 0.1, "lr": 8e-3},
+    "small": {"width": 16, "latent": 64, "style": 64, "path": 0.0, "gamma": 0.1, "lr": 5e-3},
     "medium": {},
     "large": {"width": 64, "latent": 512, "style": 512, "mapping": 8},
 }
