@@ -170,7 +170,7 @@ class Discriminator(nn.Module):
         for change, stage in zip((None, *self.changes), self.stages, strict=True):
             if change is not None:
                 x = change(F.interpolate(x, scale_factor=0.5, mode="bilinear"))
-            for block in stage:
+            for block in stage.children():
                 x = block(x, one)
         found: Tensor = self.score((x * self.gather).sum((2, 3)))
         if self.embedding is None:
