@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ganforge.images import Batch, ImageSpec
 from ganforge.models import fastgan, r3gan
+from ganforge.nn import augment
 from ganforge.testing import check_system
 
 
@@ -22,10 +23,20 @@ def tiny(conditional: bool = False) -> r3gan.R3GAN:
     return system
 
 
+class Changed(augment.Augment):
+    """A change that is the same every time, has an offset as brightness does, and is not linear."""
+
+    def forward(self, images):
+        return 0.7 * images.flip(3) + 0.1 * images.square() + 0.2
+
+
+@pytest.mark.parametrize("changed", [False, True])
 @pytest.mark.parametrize("conditional", [False, True])
-def test_one_pass_of_r3gan_gives_both_players_the_papers_gradients(conditional, monkeypatch):
+def test_one_pass_of_r3gan_gives_both_players_the_papers_gradients(conditional, changed, monkeypatch):
     """Against two passes, each with its own loss, in float64; the one pass in float32, within 1e-4."""
     system = tiny(conditional)
+    if changed:
+        system.augment = Changed("")
     z, images, labels = torch.randn(5, 6), torch.rand(5, 3, 8, 8) * 2 - 1, torch.tensor([0, 1, 1, 0, 1])
     monkeypatch.setattr(type(system), "noise", lambda self, batch: z)
     said = system.loss(Batch(images, labels, 0))
@@ -35,7 +46,7 @@ def test_one_pass_of_r3gan_gives_both_players_the_papers_gradients(conditional, 
     system.double().zero_grad()
     known = labels if conditional else None
     reals, fakes = images.double().requires_grad_(), system.generator(z.double(), known)
-    score = lambda x: system.discriminator.double()(x, known)  # noqa: E731
+    score = lambda x: system.discriminator.double()(system.augment(x), known)  # noqa: E731
     in_double(monkeypatch)
     fixed = fakes.detach().requires_grad_()
     real, fake = score(reals), score(fixed)

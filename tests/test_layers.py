@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -64,9 +66,19 @@ def test_gradients_by_inputs_alone_compute_no_others(layer):
     (whole,) = torch.autograd.grad(layer(x, weight, None), x, probe)
     with only_inputs():
         found, none = torch.autograd.grad(layer(x, weight, None), (x, weight), probe, allow_unused=True)
+        elsewhere = threading.Thread(target=lambda: layer(x, weight, None).backward(probe))
+        elsewhere.start()
+        elsewhere.join()
     torch.testing.assert_close(found, whole)
     assert none is None
+    assert weight.grad is not None and weight.grad.abs().sum() > 0, "another thread's pass is not concerned"
     assert torch.autograd.grad(layer(x, weight, None), weight, probe)[0].abs().sum() > 0, "and outside as ever"
+
+
+def test_a_bias_learns_where_its_weight_does_not():
+    x, bias = torch.randn(2, 3, 4, 4), torch.zeros(5, requires_grad=True)
+    same(x, torch.randn(5, 3, 3, 3), bias).sum().backward()
+    torch.testing.assert_close(bias.grad, torch.full((5,), 32.0))
 
 
 @pytest.mark.parametrize("ours", [down, up])

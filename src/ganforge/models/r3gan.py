@@ -169,6 +169,7 @@ class Discriminator(nn.Module):
         x = self.first(F.pad(images, self.frame).contiguous(memory_format=torch.channels_last))
         for change, stage in zip((None, *self.changes), self.stages, strict=True):
             if change is not None:
+                # half size; torch's pooling would send zeros back through all layers in the second derivative
                 x = change(F.interpolate(x, scale_factor=0.5, mode="bilinear"))
             for block in stage.children():
                 x = block(x, one)

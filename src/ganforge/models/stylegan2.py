@@ -20,7 +20,7 @@ from ganforge.images import Batch, ImageSpec
 from ganforge.models.base import Adam, Phase, StyleSystem, base_grid, crop, pad
 from ganforge.nn import augment, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, deviation_map
-from ganforge.nn.penalties import gamma_for, squared_gradient
+from ganforge.nn.penalties import gamma_for, gradients, squared_gradient
 from ganforge.nn.resample import double, halve
 from ganforge.nn.style import Mapping, ModulatedConv, Noise, mixed
 
@@ -224,7 +224,7 @@ class StyleGAN2(StyleSystem):
 
 def path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> Tensor:
     """|J^T y| of equation 4: images (N, C, H, W) made of styles (N, W), and y of the images' shape -> (N,), differentiable."""
-    (gradient,) = torch.autograd.grad((images * directions).sum(), styles, create_graph=True)
+    (gradient,) = gradients(images * directions, styles)
     return gradient.square().sum(1).sqrt()
 
 

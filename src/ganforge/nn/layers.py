@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -13,7 +14,6 @@ from torch.nn.utils.parametrize import register_parametrization
 
 M = TypeVar("M", bound=nn.Module)
 
-_only_inputs = False
 _UNFOLD_BYTES = 4 << 20
 _THIN = 4  # up to so many channels, a matrix product over blocks of pixels is the faster way to the same numbers
 
@@ -51,19 +51,27 @@ class Same(nn.Conv2d):
         return same(x, self.weight, self.bias, self.groups)
 
 
+class _Pass(threading.local):
+    """What a pass back is for. Each thread has its own, so that two trainings cannot spoil each other's gradients."""
+
+    only_inputs = False
+
+
+_pass = _Pass()
+
+
 @contextmanager
 def only_inputs() -> Iterator[None]:
-    """Within, a backward pass leaves out these convolutions' gradients by weights.
+    """Within, this thread's passes back leave out these convolutions' gradients by weights.
 
     Where gradients by inputs alone are asked for, torch asks its own layers for no more, but a custom function for everything
-    (Karras et al. 2021 leave them out in the same way). One pass at a time.
+    (Karras et al. 2021 leave them out in the same way). On an accelerator another thread passes back, and computes them in vain.
     """
-    global _only_inputs
-    _only_inputs = True
+    _pass.only_inputs = True
     try:
         yield
     finally:
-        _only_inputs = False
+        _pass.only_inputs = False
 
 
 def same(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
@@ -162,12 +170,12 @@ class _Same(torch.autograd.Function):
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         for_x = for_weight = for_bias = None
         by_x, by_weight, by_bias = (
-            needed and not (_only_inputs and n) for n, needed in enumerate(ctx.needs_input_grad[:3])
+            needed and not (_pass.only_inputs and n) for n, needed in enumerate(ctx.needs_input_grad[:3])
         )
         if by_x and torch.is_grad_enabled():
             turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
             for_x, by_x = same(grad, turned, None, groups), False
-        if by_x or by_weight:
+        if by_x or by_weight or by_bias:
             padding, asked = [weight.shape[2] // 2] * 2, [by_x, by_weight, by_bias]
             found, for_weight, for_bias = torch.ops.aten.convolution_backward(
                 grad, x, weight, [len(weight)], [1, 1], padding, [1, 1], False, [0, 0], groups, asked
@@ -193,7 +201,7 @@ class _Down(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         for_x = up(grad, weight, None) if ctx.needs_input_grad[0] else None
-        if _only_inputs:
+        if _pass.only_inputs:
             return for_x, None, None
         for_weight = _weight_gradient(x, grad) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
@@ -212,7 +220,7 @@ class _Up(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         for_x = down(grad, weight, None) if ctx.needs_input_grad[0] else None
-        if _only_inputs:
+        if _pass.only_inputs:
             return for_x, None, None
         for_weight = _weight_gradient(grad, x) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
