@@ -97,9 +97,10 @@ def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Call
 def open_source(path: Path, labels: Path | None = None, known: tuple[str, ...] | None = None) -> Source:
     """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a store.
 
-    Sub-folders directly under it are the classes (a few pictures beside them have none, many mean that there are no classes); `labels` (CSV with the columns `file` and `label`, and `group` for what must
-    not be split) says them instead, and so does a `labels.csv` inside a folder. `known` are the classes where they were found
-    before: tars would have to be read through for them. DataError where nothing of the kind is there.
+    Sub-folders directly under it are the classes (a few pictures beside them have none, many mean that there are no classes);
+    `labels` (CSV with the columns `file` and `label`, and `group` for what must not be split) says them instead, and so does a
+    `labels.csv` inside a folder. `known` are the classes where they were found before: tars would have to be read through for them.
+    DataError where nothing of the kind is there.
     """
     from ganforge.data import formats
 
@@ -218,16 +219,21 @@ def _structure(
         folders = name.split("/")[:-1][1 if has_splits else 0 :]
         return folders[0] if folders else None
 
-    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
-    classes = tuple(sorted({label for name in pictures if (label := label_of(name)) is not None}, key=_natural))
+    pictures = [(name, label_of(name)) for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
+    classes = tuple(sorted({label for _, label in pictures if label is not None}, key=_natural))
     if table is not None:
         return classes, label_of, split_of, ""
-    astray = [name for name in pictures if label_of(name) is None] if len(classes) > 1 else []
-    shown = f"{len(astray):,} of {len(pictures):,} pictures ({', '.join(map(repr, astray[:3]))}{', …' if len(astray) > 3 else ''})"
-    if len(classes) < 2 or len(astray) * ASTRAY > len(pictures):
-        note = f"no classes, since {shown} lie beside the folders; move them, or name the classes with --labels"
-        return (), lambda name: None, split_of, note if astray else ""
-    return classes, label_of, split_of, f"left out: {shown}, in no folder of a class" if astray else ""
+    if len(classes) < 2:
+        return (), lambda name: None, split_of, ""
+    astray = [name for name, label in pictures if label is None]
+    if not astray:
+        return classes, label_of, split_of, ""
+    some = ", ".join(map(repr, astray[:3])) + (", …" if len(astray) > 3 else "")
+    shown = f"{len(astray):,} of {len(pictures):,} pictures ({some})"
+    if len(astray) * ASTRAY <= len(pictures):
+        return classes, label_of, split_of, f"left out: {shown}, in no folder of a class"
+    note = f"no classes, since {shown} lie beside the folders; move them, or name the classes with --labels"
+    return (), lambda name: None, split_of, note
 
 
 def _natural(word: str) -> tuple[int, str]:
