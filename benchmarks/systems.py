@@ -114,6 +114,10 @@ def main() -> None:
     parser.add_argument("--conditional", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("systems"))
     asked = parser.parse_args()
+    if asked.conditional:
+        asked.systems = [
+            n for n in asked.systems if n in models.names() and hasattr(models.load(n).config, "conditional")
+        ]
     source = asked.data / asked.set
     source = source if source.is_dir() else source.with_suffix(".zip")
     threads = asked.threads or max(1, (os.cpu_count() or 1) // asked.jobs)
