@@ -139,10 +139,11 @@ def test_another_recipe_does_not_go_on_with_the_first(folder, tmp_path):
 
 
 def write_audit(place: Path, rows: list[tuple[str, str, list[str], int]]) -> Path:
-    """(file, verdict, codes, group) -> an audit's two tables."""
+    """(file, verdict, codes, group), the best of a group first -> an audit's two tables."""
     place.mkdir()
     files, verdicts, codes, groups = (list(column) for column in zip(*rows, strict=True))
-    pictures = {"file": files, "verdict": verdicts, "reasons": codes, "group": pa.array(groups, pa.int64())}
+    ranks = [groups[:n].count(group) if group >= 0 else -1 for n, group in enumerate(groups)]
+    pictures = {"file": files, "verdict": verdicts, "reasons": codes, "group": groups, "rank": ranks}
     pq.write_table(pa.table(pictures), place / "pictures.parquet")
     found = [
         (file, code, "convert" if code == "mode" else "warn", group)
@@ -170,7 +171,7 @@ def audited(tmp_path: Path) -> tuple[Path, Path]:
     audit = write_audit(tmp_path / "audit", [
         ("ok.png", "convert", ["mode"], -1), ("broken.png", "reject", ["truncated"], -1), ("soft.png", "warn", ["blurred"], -1),
         ("z-large.png", "ok", [], 0), ("small.png", "warn", ["near_duplicate"], 0),
-        ("pair-1.png", "warn", ["near_duplicate", "blurred"], 1), ("pair-2.png", "warn", ["near_duplicate"], 1),
+        ("pair-2.png", "warn", ["near_duplicate"], 1), ("pair-1.png", "warn", ["near_duplicate", "blurred"], 1),
         ("twin-a.png", "warn", ["near_duplicate"], 2), ("twin-b.png", "warn", ["near_duplicate"], 2),
     ])  # fmt: skip
     return root, audit
@@ -350,3 +351,19 @@ def test_the_proposal_on_the_command_line_is_a_recipe(tmp_path, capsys):
     (step,) = make_recipe(tmp_path / "clean.toml").filters
     assert isinstance(step, F.Bilateral)
     assert clean(tmp_path / "in", tmp_path / "out", recipe=tmp_path / "clean.toml").changed == 6
+
+
+def test_the_proposal_for_clean_pictures_is_a_recipe_too(tmp_path, capsys, fails):
+    for n in range(6):
+        save(tmp_path / "in" / f"{n}.png", natural(n))
+    recipe = tmp_path / "clean.toml"
+    assert main(["clean", str(tmp_path / "in"), "--suggest"]) == 0
+    recipe.write_text(capsys.readouterr().out)
+    assert make_recipe(recipe).filters == ()
+    assert main(["clean", str(tmp_path / "in"), "--recipe", str(recipe), "--preview", str(tmp_path / "sheet.png")]) == 0
+    assert main(["clean", str(tmp_path / "in"), "--recipe", str(recipe), "-o", str(tmp_path / "out")]) == 0
+    assert "0 pictures filtered, 6 as they were" in capsys.readouterr().out
+    assert (tmp_path / "out" / "0.png").read_bytes() == (tmp_path / "in" / "0.png").read_bytes()
+    recipe.write_text("# of a proposal that failed")
+    assert "holds no recipe" in fails("clean", tmp_path / "in", "--recipe", recipe, "-o", tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -308,3 +308,25 @@ def test_labels_and_spec_reach_the_loss(store, tmp_path):
     rows = [json.loads(line) for line in (made.path / "stats.jsonl").read_text().splitlines()]
     assert [row["seen"] for row in rows] == [64, 128, 192, 256, 320]
     assert all({"both/loss", "both/generator", "images_per_second"} <= row.keys() for row in rows)
+
+
+@pytest.mark.parametrize("verb", ["audit", "clean"])
+def test_stopped_by_the_keyboard_is_exit_code_3(verb, tmp_path):
+    (tmp_path / "in").mkdir()
+    for n in range(400):
+        pixels = np.random.default_rng(n).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{n}.png", compress_level=0)
+    words = [verb, str(tmp_path / "in"), "-o", str(tmp_path / "out")] + ["--filter", "nlm"] * (verb == "clean")
+    process = subprocess.Popen([sys.executable, "-m", "ganforge.cli", *words], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out.partial-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 3, said
+    assert "stopped" in said and "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mistake_before_any_verb_has_no_prefix(fails):
+    assert fails("--nonsense").startswith("ganforge: the following arguments are required: VERB")

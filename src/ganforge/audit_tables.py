@@ -89,6 +89,7 @@ class Pictures:
         self.usable = ~np.isnan(self.stats[:, 0])
         self.outlier = np.full(len(self), np.nan, np.float32)
         self.group = np.full(len(self), -1, np.int64)
+        self.rank = np.full(len(self), -1, np.int64)
         self.mirrored = np.zeros(len(self), bool)
 
     shape: npt.NDArray[np.int64]
@@ -120,11 +121,11 @@ class Pictures:
         found = duplicates.find(
             duplicates.Records(
                 self.usable, ~(spread >= checks.UNIFORM), self.sha256, self.phash, self.mirror, grey, labels,
-                self.shape[:, 0] * self.shape[:, 1],
+                self._defects(), self.shape[:, 0] * self.shape[:, 1], self.bytes,
             ),
             self.names,
         )  # fmt: skip
-        self.group, self.mirrored = found.group, found.mirrored
+        self.group, self.rank, self.mirrored = found.group, found.rank, found.mirrored
         self.findings += found.findings
         short = self.shape[:, :2].min(1)
         if self.usable.any():
@@ -133,6 +134,11 @@ class Pictures:
                 width, height, _ = self.shape[row]
                 words = f"{width}x{height}; the median side is {middle:.0f}"
                 self.findings.append(Finding(int(row), "too_small", float(short[row]), words))
+
+    def _defects(self) -> npt.NDArray[np.int64]:
+        """Findings so far that are more than a conversion, (N,)."""
+        rows = [f.row for f in self.findings if SEVERITIES.index(f.severity) > SEVERITIES.index("convert")]
+        return np.bincount(np.array(rows, np.int64), minlength=len(self)).astype(np.int64)
 
     def judge(self) -> tuple[list[str], list[list[str]]]:
         """Each picture's verdict, the worst of its findings, and its reasons, the worst first."""
@@ -168,6 +174,7 @@ def write_tables(folder: Path, pictures: Pictures, verdicts: list[str], reasons:
         "verdict": pa.array(verdicts, pa.string()),
         "reasons": pa.array(reasons, pa.list_(pa.string())),
         "group": pictures.group,
+        "rank": pictures.rank,
         "mirrored": pictures.mirrored,
         "width": pictures.shape[:, 0].astype(np.int32),
         "height": pictures.shape[:, 1].astype(np.int32),

@@ -63,7 +63,7 @@ class Recipe:
         select = {"drop": self.drop, "keep": self.keep}
         parts = [to_toml({"select": {n: v for n, v in select.items() if v}})] if self.drop or self.keep else []
         parts += [to_toml({"[filter]": filters.describe(step)}) for step in self.filters]
-        return "\n".join(parts)
+        return "\n".join(parts) or "filter = []\n"  # said, so that it differs from an empty file
 
 
 @dataclass
@@ -89,6 +89,8 @@ def make_recipe(
 ) -> Recipe:
     """A recipe from a TOML file; what is given beside it stands in place of its part. InputError with the place."""
     said = read_toml(Path(path)) if path else {}
+    if path and not said:
+        raise InputError(f"{path} holds no recipe. One that changes nothing says: filter = []")
     select, tables = said.get("select", {}), said.get("filter", [])
     for name in said:
         if name not in ("select", "filter"):
@@ -125,15 +127,15 @@ def clean(
 
     `filters` are texts such as "median:size=3" or tables such as {"kind": "median", "size": 3}; `recipe` is a TOML file
     of both. `audit` is the folder of an audit's tables: what it rejects goes always, `drop` names further findings that
-    go, `keep` names those that may stay while all others go. Of a duplicate group the best picture stays: the largest,
-    then the sharpest, then the first by name. Stopped and called again, it goes on. `progress` is told how many are done.
+    go, `keep` names those that may stay while all others go. Of a duplicate group the picture stays that the audit
+    ranks first. Stopped and called again, it goes on. `progress` is told how many are done.
     """
     path, out = _folder(source), Path(out)
     what = make_recipe(recipe, filters, drop, keep)
     found = Findings(Path(audit)) if audit else None
     if (what.drop or what.keep) and found is None:
         raise InputError("Dropping by findings needs an audit: ganforge audit FOLDER, then --audit with its folder.")
-    if not what.filters and found is None:
+    if not what.filters and found is None and recipe is None:
         raise InputError("There is nothing to do: name a filter, such as --filter median:size=3, a recipe or an audit.")
     if out.exists():
         raise DataError(f"{out} exists already. Choose another name with -o, or remove it first.")
@@ -200,7 +202,7 @@ def _work(
     targets = _targets([entry.name for entry in entries if is_picture(entry.name)])
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool, (partial / JOURNAL).open("a", encoding="utf-8") as journal, _one_thread():
-        left_out = _left_out(found, what, entries, pool) if found else {}
+        left_out = _left_out(found, what, entries) if found else {}
 
         def chunk(part: list[Entry]) -> list[dict[str, Any]]:
             return [_one(e, what, partial, targets.get(e.name, ""), left_out.get(e.name)) for e in part]
@@ -281,31 +283,15 @@ def _targets(names: list[str]) -> dict[str, str]:
     return targets
 
 
-def _left_out(found: Findings, what: Recipe, entries: list[Entry], pool: ThreadPoolExecutor) -> dict[str, str]:
+def _left_out(found: Findings, what: Recipe, entries: list[Entry]) -> dict[str, str]:
     """Reasons by name, from the audit."""
     going = found.going(what.drop, what.keep)
     out = found.left_out([e.name for e in entries if is_picture(e.name)], going)
-    by_name = {entry.name: entry for entry in entries}
-    groups = found.groups(out, going) if going & GROUPED else []
-    groups = [[name for name in group if name in by_name] for group in groups]
-    members = [name for group in groups for name in group]
-    quality = dict(zip(members, pool.map(lambda name: _quality(by_name[name]), members), strict=True))
-    for group in filter(None, groups):
-        best, *rest = sorted(group, key=lambda name: (*(-number for number in quality[name]), name))
+    there = {entry.name for entry in entries}
+    for group in found.groups(out, going) if going & GROUPED else []:
+        best, *rest = [name for name in group if name in there] or [""]
         out |= dict.fromkeys(rest, f"audit: like {best}, which is kept")
     return out
-
-
-def _quality(entry: Entry) -> tuple[int, float]:
-    """(pixels, sharpness: the variance of the Laplacian of the grey values); (0, 0) where it cannot be read."""
-    try:
-        pixels = _read(entry.read())
-    except Skip:
-        return 0, 0.0
-    import cv2
-
-    grey = cv2.cvtColor(pixels[..., :3], cv2.COLOR_RGB2GRAY) if pixels.shape[2] > 1 else pixels[..., 0]
-    return pixels.shape[0] * pixels.shape[1], float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 
 def _one(entry: Entry, what: Recipe, partial: Path, target: str, left_out: str | None) -> dict[str, Any]:
@@ -432,7 +418,7 @@ def preview(
     """
     path, sheet = _folder(source), Path(sheet)
     what = make_recipe(recipe, filters)
-    if not what.filters:
+    if not what.filters and recipe is None:
         raise InputError("There is nothing to show: name a filter, such as --filter median:size=3, or a recipe.")
     if sheet.suffix.lower() != ".png":
         raise InputError(f"The sheet is a PNG, so its name ends in .png; {sheet} does not.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge import __version__, commands, models
-from ganforge.errors import GanforgeError, InputError, did_you_mean
+from ganforge.errors import GanforgeError, InputError, Stopped, did_you_mean
 
 DESCRIPTION = "From a pile of pictures to an image generator that you can trust."
 EPILOG = "Start with: ganforge demo. Every verb explains itself: ganforge prepare --help"
@@ -191,20 +191,21 @@ class _Parser(argparse.ArgumentParser):
                 for name in action.choices
             ]
             message = f"there is no verb {word!r}.{did_you_mean(word, verbs)}"
-        raise InputError(f"{self.prog.removeprefix('ganforge').strip() or 'words'}: {message}")
+        verb = self.prog.removeprefix("ganforge").strip()
+        raise InputError(f"{verb}: {message}" if verb else message)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 2 done but something was
-    skipped, 3 stopped and resumable, 4 diverged."""
+    skipped, 3 stopped by Ctrl-C, 4 diverged."""
     try:
         return _main(sys.argv[1:] if words is None else words)
     except GanforgeError as error:
         print(f"ganforge: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("ganforge: stopped.", file=sys.stderr)
-        return 130
+        print("ganforge: stopped; the same command goes on where that is possible, else it starts again.", file=sys.stderr)
+        return Stopped.exit_code
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

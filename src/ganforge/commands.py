@@ -85,7 +85,7 @@ def clean(asked: argparse.Namespace) -> int:
 
     if asked.suggest:
         recipe, reasons = suggest(asked.folder)
-        print("\n".join(f"# {reason}" for reason in reasons), end=f"\n\n{recipe.to_toml()}" if recipe.filters else "\n")
+        print("\n".join(f"# {reason}" for reason in reasons), end=f"\n\n{recipe.to_toml()}")
         return 0
     drop, keep = (tuple(filter(None, (asked_ or "").split(","))) for asked_ in (asked.drop, asked.keep))
     if asked.dry_run:

@@ -37,14 +37,19 @@ class Records:
     """(N, 32, 32)."""
     labels: npt.NDArray[np.int64]
     """-1: none."""
+    defects: npt.NDArray[np.int64]
+    """Findings of its own that are a fault of the picture."""
     area: npt.NDArray[np.int64]
+    bytes: npt.NDArray[np.int64]
 
 
 @dataclass
 class Duplicates:
-    """Groups (N,) from 0, -1 outside any; who is a mirror image (N,); links (M, 4): i, j, kind, distance in bits."""
+    """Groups (N,) from 0, -1 outside any; the order in a group (N,), 0 for the one to keep, -1 outside any; who is a
+    mirror image (N,); links (M, 4): i, j, kind, distance in bits."""
 
     group: npt.NDArray[np.int64]
+    rank: npt.NDArray[np.int64]
     mirrored: npt.NDArray[np.bool_]
     links: Links
     findings: list[Finding]
@@ -57,16 +62,20 @@ def radius_for(count: int) -> int:
 
 
 def find(records: Records, names: list[str]) -> Duplicates:
-    """Links, groups and findings. In each group one picture, the largest, then the first, has no finding of its own."""
+    """Links, groups and findings. In each group the picture to keep, of rank 0, has no finding of its own; of equal bytes
+    one is no exact duplicate, so that what is only almost the same as another is not lost with them."""
     count = len(records.usable)
-    exact, firsts = _exact(records)
-    rows = firsts[~records.uniform[firsts]]
-    links = np.concatenate([exact, *_near(records, rows)])
+    place = _order(records)
+    exact, heads = _exact(records, place)
+    rows = heads[~records.uniform[heads]]
+    near = np.concatenate(_near(records, rows))
+    links = np.concatenate([exact, near])
     group = hashes.groups(count, links[:, :2])
-    keeper = _keepers(group, records.area)
+    rank = _ranks(group, place)
+    keeper = rank == 0
     findings = _conflicts(links, records.labels, names, group)
     mirrored = np.zeros(count, bool)
-    both = np.concatenate([links, links[:, [1, 0, 2, 3]]])
+    both = np.concatenate([exact[:, [1, 0, 2, 3]], near, near[:, [1, 0, 2, 3]]])
     ranked = both[np.lexsort((both[:, 1], both[:, 3], ~keeper[both[:, 1]], both[:, 2], both[:, 0]))]
     _, best = np.unique(ranked[:, 0], return_index=True)
     for row, partner, kind, distance in ranked[best].tolist():
@@ -74,12 +83,21 @@ def find(records: Records, names: list[str]) -> Duplicates:
             code = ("exact_duplicate", "near_duplicate", "mirrored")[kind]
             mirrored[row] = kind == MIRRORED
             findings.append(Finding(row, code, distance, f"of {names[partner]}", group=int(group[row])))
-    return Duplicates(group, mirrored, links, findings)
+    return Duplicates(group, rank, mirrored, links, findings)
 
 
-def _exact(records: Records) -> tuple[Links, npt.NDArray[np.int64]]:
-    """Links of equal bytes to the first of them, and the rows of all first ones."""
+def _order(records: Records) -> npt.NDArray[np.int64]:
+    """Each picture's place (N,) from the best on: fewest defects, most pixels, most bytes (least compressed), the first.
+    The one rule by which one of a group is kept."""
+    place = np.empty(len(records.usable), np.int64)
+    place[np.lexsort((-records.bytes, -records.area, records.defects))] = np.arange(len(place))
+    return place
+
+
+def _exact(records: Records, place: npt.NDArray[np.int64]) -> tuple[Links, npt.NDArray[np.int64]]:
+    """Links of equal bytes to the best of them, and the rows of all best ones."""
     rows = np.flatnonzero(records.usable)
+    rows = rows[np.argsort(place[rows])]
     keys = np.ascontiguousarray(records.sha256[rows]).view("V32")[:, 0]
     _, first, which = np.unique(keys, return_index=True, return_inverse=True)
     head = rows[first][which]
@@ -174,13 +192,14 @@ def _normal(pictures: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return out
 
 
-def _keepers(group: npt.NDArray[np.int64], area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """The picture of each group that has most pixels; of equal ones the first."""
+def _ranks(group: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The order by place within each group, -1 outside any, (N,)."""
     rows = np.flatnonzero(group >= 0)
-    ranked = rows[np.lexsort((rows, -area[rows], group[rows]))]
-    keeper = np.zeros(len(group), bool)
-    keeper[ranked[np.unique(group[ranked], return_index=True)[1]]] = True
-    return keeper
+    ranked = rows[np.lexsort((place[rows], group[rows]))]
+    _, first, sizes = np.unique(group[ranked], return_index=True, return_counts=True)
+    rank = np.full(len(group), -1, np.int64)
+    rank[ranked] = np.arange(len(ranked)) - np.repeat(first, sizes)
+    return rank
 
 
 def _conflicts(links: Links, labels: npt.NDArray[np.int64], names: list[str], group: Links) -> list[Finding]:

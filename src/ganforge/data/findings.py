@@ -26,13 +26,14 @@ class Findings:
                 f"{path} has no pictures.parquet and findings.parquet. Make them with: ganforge audit FOLDER"
             )
         try:
-            rows = pq.read_table(pictures, columns=["file", "verdict", "reasons", "group"]).to_pylist()
+            rows = pq.read_table(pictures, columns=["file", "verdict", "reasons", "group", "rank"]).to_pylist()
             found = pq.read_table(findings, columns=["file", "code", "severity"]).to_pylist()
             self.sha256 = hashlib.sha256(pictures.read_bytes() + findings.read_bytes()).hexdigest()
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}. Make the audit again.") from error
         self.rejected = {r["file"]: ", ".join(r["reasons"] or []) for r in rows if r["verdict"] == "reject"}
         self.group = {r["file"]: int(r["group"] if r["group"] is not None else -1) for r in rows}
+        self.rank = {r["file"]: int(r["rank"]) for r in rows}
         self.codes: dict[str, set[str]] = defaultdict(set)
         self.severity: dict[str, str] = {}
         for row in found:
@@ -65,14 +66,14 @@ class Findings:
         return out
 
     def groups(self, without: Collection[str], going: set[str]) -> list[list[str]]:
-        """Pictures of which one is to stay, by name: those of a group that have such a finding, and those that have none
-        because the audit took them for the one to keep. `without` are gone already."""
+        """Pictures of which one is to stay, the first of each list: those of a group that have such a finding, and those that
+        have none because the audit took them for the one to keep, in the audit's order. `without` are gone already."""
         members: dict[int, list[str]] = defaultdict(list)
         for name, group in self.group.items():
             codes = self.codes.get(name, set()) & GROUPED
             if group >= 0 and name not in without and (codes & going or not codes):
                 members[group].append(name)
-        return [sorted(group) for group in members.values() if len(group) > 1]
+        return [sorted(group, key=lambda name: self.rank[name]) for group in members.values() if len(group) > 1]
 
 
 def _code(word: str) -> str:
