@@ -246,7 +246,10 @@ def test_folds_caps_and_groups_from_a_csv_reach_the_store(pictures, tmp_path):
 
 def test_an_audit_is_obeyed(pictures, tmp_path):
     names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
-    verdicts = [{"file": n, "verdict": "ok", "reasons": [], "group": 5 if i < 9 else -1, "rank": i if i < 9 else -1} for i, n in enumerate(names)]
+    verdicts = [
+        {"file": n, "verdict": "ok", "reasons": [], "group": 5 if i < 9 else -1, "rank": i if i < 9 else -1}
+        for i, n in enumerate(names)
+    ]
     verdicts[20] |= {"verdict": "reject", "reasons": ["truncated"]}
     (tmp_path / "audit").mkdir()
     pq.write_table(pa.Table.from_pylist(verdicts), tmp_path / "audit" / "pictures.parquet")

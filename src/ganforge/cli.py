@@ -204,7 +204,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"ganforge: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("ganforge: stopped; the same command goes on where that is possible, else it starts again.", file=sys.stderr)
+        print(
+            "ganforge: stopped; the same command goes on where that is possible, else it starts again.", file=sys.stderr
+        )
         return Stopped.exit_code
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
