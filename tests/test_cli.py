@@ -16,9 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from ganforge import marks
 from ganforge.cli import main
 from ganforge.errors import Diverged
-from ganforge.images import ImageSpec, read_mark
+from ganforge.images import ImageSpec
 from ganforge.models.gan import GAN
 from ganforge.run import Run
 from ganforge.testing import make_store
@@ -99,7 +100,7 @@ def test_places_that_cannot_be_written(fails, store, run, tmp_path):
 def test_sampling(run, tmp_path, fails):
     assert main(["sample", str(run), "--seeds", "3,5-6", "--each", "--out", str(tmp_path / "p")]) == 0
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"seed-000003.png", "seed-000005.png", "seed-000006.png"}
-    mark = read_mark(tmp_path / "p" / "seed-000005.png")
+    mark = marks.read(tmp_path / "p" / "seed-000005.png")
     assert mark is not None
     assert (mark["generated"], mark["seeds"], mark["system"]) == (True, [5], "gan")
     assert main(["sample", str(run), "--count", "7"]) == 0

@@ -18,13 +18,14 @@ import torch
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from ganforge import marks
 from ganforge.data.decode import decode, orientation_of
 from ganforge.data.sources import Skip
 from ganforge.data.store import Store
 from ganforge.data.stream import Stream
 from ganforge.data.transform import fit, resize
 from ganforge.errors import DataError, GanforgeError, StoreError
-from ganforge.images import ImageSpec, grid, read_mark, to_float, to_uint8, write_png
+from ganforge.images import ImageSpec, grid, to_float, to_uint8, write_png
 from ganforge.prepare import parse_resolution, prepare
 from ganforge.testing import make_store
 
@@ -246,10 +247,10 @@ def test_grid_and_mark(tmp_path):
     assert sheet.shape == (2 * 6 - 2, 3 * 8 - 2, 3)
     assert sheet[5:, 16:].min() == 255
     write_png(tmp_path / "a.png", sheet, {"seeds": [1]})
-    assert read_mark(tmp_path / "a.png") == {"generated": True, "seeds": [1]}
+    assert marks.read(tmp_path / "a.png") == {"generated": True, "seeds": [1]}
     assert b"trainedAlgorithmicMedia" in (tmp_path / "a.png").read_bytes()
     picture(0).save(tmp_path / "b.png")
-    assert read_mark(tmp_path / "b.png") is None
+    assert marks.read(tmp_path / "b.png") is None
 
 
 # ------------------------------------------------------------------------------------------------------------ the store

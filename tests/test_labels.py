@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge import models
+from ganforge import marks, models
 from ganforge.api import Run
 from ganforge.cli import main
 from ganforge.data.store import Store
 from ganforge.errors import InputError
-from ganforge.images import ImageSpec, as_image, read_mark, to_float
+from ganforge.images import ImageSpec, as_image, to_float
 from ganforge.measure import FIRST_SEED, asked_class_hit, extractor, measure_system
 from ganforge.models.base import System, with_label
 from ganforge.sample import crossed, drawn, pictures
@@ -43,7 +43,7 @@ def test_words_and_python_give_the_same_pictures(run, tmp_path):
     each = ["--each", "--out", str(tmp_path)]
     assert main(["sample", str(run), "--seeds", "5,6", "--labels", "dog", *each]) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"seed-000005-class-1.png", "seed-000006-class-1.png"}
-    mark = read_mark(tmp_path / "seed-000006-class-1.png")
+    mark = marks.read(tmp_path / "seed-000006-class-1.png")
     assert mark is not None
     assert (mark["seeds"], mark["labels"]) == ([6], ["dog"])
     made = Run(run).sample([5, 6], labels="dog")
@@ -58,7 +58,7 @@ def test_words_and_python_give_the_same_pictures(run, tmp_path):
 
 def test_all_is_a_row_a_class(run, capsys):
     assert main(["sample", str(run), "--labels", "all"]) == 0
-    mark = read_mark(run / "samples.png")
+    mark = marks.read(run / "samples.png")
     assert mark is not None
     assert mark["seeds"] == [*range(8)] * 4
     assert mark["labels"] == [name for name in SPEC.classes for _ in range(8)]
@@ -71,7 +71,7 @@ def test_all_is_a_row_a_class(run, capsys):
     assert (
         main(["sample", str(run), "--labels", "cat,T-shirt/top"]) == 0
     )  # as many seeds as labels, where none are said
-    assert (read_mark(run / "samples.png") or {})["labels"] == ["cat", "T-shirt/top"]
+    assert (marks.read(run / "samples.png") or {})["labels"] == ["cat", "T-shirt/top"]
 
 
 def test_a_name_comes_before_a_number(run):
@@ -95,7 +95,7 @@ def test_drawn_labels_are_in_the_proportions_asked():
 
 
 def test_the_trainers_sheet_has_a_row_a_class(run):
-    mark = read_mark(run / "samples" / "000000064.png")
+    mark = marks.read(run / "samples" / "000000064.png")
     assert mark is not None
     assert (mark["seeds"], mark["labels"]) == (
         crossed(range(8), range(4))[0],

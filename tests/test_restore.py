@@ -10,8 +10,9 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 import ganforge
+from ganforge import marks
 from ganforge.cli import main
-from ganforge.images import ImageSpec, read_mark
+from ganforge.images import ImageSpec
 from ganforge.restore import psnr
 from ganforge.testing import make_store
 from ganforge.train import train
@@ -65,7 +66,7 @@ def test_a_folder_of_all_kinds(denoiser, tmp_path, capsys):
             assert (image.mode, image.size) == (mode, size)
     with Image.open(tmp_path / "out" / "alpha.png") as after, Image.open(source / "alpha.png") as before:
         assert np.array_equal(np.asarray(after)[..., 3], np.asarray(before)[..., 3])
-    mark = read_mark(tmp_path / "out" / "a" / "one.png")
+    mark = marks.read(tmp_path / "out" / "a" / "one.png")
     assert mark is not None
     assert (mark["restored"], mark["system"], mark["file"]) == (True, "dae", "a/one.png")
     assert "generated" not in mark

@@ -9,9 +9,9 @@ from PIL import Image
 from scipy.signal import upfirdn
 from torch.nn import functional as F
 
-from ganforge import models
+from ganforge import marks, models
 from ganforge.errors import InputError
-from ganforge.images import Batch, ImageSpec, read_mark
+from ganforge.images import Batch, ImageSpec
 from ganforge.models.stylegan2 import path_lengths
 from ganforge.nn import equal, grow, resample, style
 from ganforge.nn.penalties import gamma_for, squared_gradient
@@ -382,11 +382,14 @@ def test_words_for_walks_mixtures_and_projections(runs, tmp_path, fails):
         assert out.stat().st_size > 500
         if kind != "mp4":
             assert Image.open(out).n_frames == 8
-        assert read_mark(out.with_suffix(".png"))["walk"] == [1, 2]
+        said = marks.read(out)
+        assert said["generated"] and said["seeds"] == [1, 2] and said["run"] == run.name
+        assert b"trainedAlgorithmicMedia" in out.read_bytes()
+        assert marks.read(out.with_suffix(".png"))["walk"] == [1, 2]
     sheet = tmp_path / "mix.png"
     words = ["sample", str(run), "--mix", "10-12", "--seeds", "0-1", "--mix-layers", "0-1", "--truncation", "0.7"]
     assert main([*words, "--out", str(sheet)]) == 0
-    assert read_mark(sheet)["layers"] == [0, 1]
+    assert marks.read(sheet)["layers"] == [0, 1]
     assert main(["sample", str(run), "--count", "1", "--truncation", "0.5", "--out", str(tmp_path / "one.png")]) == 0
     assert main(["project", str(run), str(tmp_path / "one.png"), "-o", str(tmp_path / "p.png"), "--steps", "3"]) == 0
     assert (tmp_path / "p.safetensors").is_file()

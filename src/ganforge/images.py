@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,19 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 from torch import Tensor
 
-from ganforge.errors import DataError
+from ganforge import marks
+from ganforge.errors import DataError, InputError, did_you_mean
 
 Pixels = npt.NDArray[np.uint8]
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-MARK = (  # with the word of IPTC's digital source types for what was done
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType='
-    '"http://cv.iptc.org/newscodes/digitalsourcetype/{}"/></rdf:RDF></x:xmpmeta>'
-)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+"""Kinds of picture files that can carry a mark."""
 
 
 @dataclass(frozen=True)
@@ -114,28 +111,51 @@ def as_image(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
 
 
-def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None, mark: str = "generated") -> None:
-    """Write (H, W, C) uint8 as PNG.
+def check_suffix(path: Path, channels: int = 3) -> None:
+    """InputError where `write_png` could not write a picture of so many channels at `path`."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"{path} is no picture that can be written: its name has to end in {', '.join(SUFFIXES)}."
+            + (did_you_mean(suffix, SUFFIXES) if suffix else "")
+        )
+    if channels == 4 and suffix in (".jpg", ".jpeg"):
+        raise InputError(f"{path} cannot hold transparency, since JPEG knows none. Let it end in .png or .webp.")
 
-    `made_by` marks a picture that is `generated` or `restored`: it becomes the JSON text chunk `ganforge`, beside the IPTC mark
-    `trainedAlgorithmicMedia` or `algorithmicallyEnhanced` in XMP, so that a program can tell what it is and where it came from.
+
+def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None, mark: str = "generated") -> None:
+    """Write (H, W, C) uint8 beside its place and rename it there: as PNG, JPEG or lossless WebP, by the suffix.
+
+    `made_by` marks a picture that is `generated` or `restored` (see marks.py), so that a program can tell what it is and where it
+    came from: in XMP and, for people's programs, as PNG's text `ganforge` or EXIF's description. InputError for another suffix or a
+    mark too long for the format, DataError where it cannot be written.
     """
-    info = PngImagePlugin.PngInfo()
+    check_suffix(path, pixels.shape[-1])
+    suffix, options = path.suffix.lower(), dict[str, Any]()
+    if suffix == ".webp":
+        options |= {"lossless": True}
+    elif suffix != ".png":
+        options |= {"quality": 95, "subsampling": 0}
     if made_by is not None:
-        kind = {"generated": "trainedAlgorithmicMedia", "restored": "algorithmicallyEnhanced"}[mark]
-        info.add_text("ganforge", json.dumps({mark: True, **made_by}))
-        info.add_itxt("XML:com.adobe.xmp", MARK.format(kind))
+        said, packet = marks.text(made_by, mark), marks.packet(made_by, mark)
+        if suffix == ".png":
+            info = PngImagePlugin.PngInfo()
+            info.add_text("ganforge", said)
+            info.add_itxt("XML:com.adobe.xmp", packet)
+            options["pnginfo"] = info
+        elif suffix != ".webp" and len(packet) > marks.JPEG_BYTES:
+            raise InputError(f"{path} cannot hold what is to be said of so many seeds. Let it end in .png or .webp.")
+        else:
+            exif = Image.Exif()
+            exif[ExifTags.Base.ImageDescription], exif[ExifTags.Base.Software] = said, "ganforge"
+            options |= {"xmp": packet.encode(), "exif": exif}
+    partial = path.with_name(f".{path.name}")
     try:
-        as_image(pixels).save(path, pnginfo=info)
+        as_image(pixels).save(partial, **options)
+        partial.replace(path)
     except OSError as error:
-        path.unlink(missing_ok=True)
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}. Free some space or choose another."
         ) from error
-
-
-def read_mark(path: Path) -> dict[str, Any] | None:
-    """What `write_png` said of a generated picture, or None where there is no such mark."""
-    with Image.open(path) as image:
-        text = getattr(image, "text", {}).get("ganforge")
-    return json.loads(text) if text else None
+    finally:
+        partial.unlink(missing_ok=True)

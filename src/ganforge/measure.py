@@ -214,4 +214,7 @@ def _write_pairs(samples: Pixels, store: Store, copied: neighbours.Copies, path:
     order = copied.distance.argsort()[:PAIRS]
     near = store.read(store.train[copied.nearest[order].numpy()])
     pairs = np.stack([samples[order.numpy()], near], 1).reshape(-1, *samples.shape[1:])
-    write_png(path, grid(enlarge(pairs, 56), columns=8))
+    seeds = [FIRST_SEED + int(n) for n in order]
+    write_png(
+        path, grid(enlarge(pairs, 56), columns=8), {"run": path.parent.name, "seeds": seeds, "beside": store.name}
+    )

@@ -20,7 +20,7 @@ from ganforge.data.decode import decode
 from ganforge.data.sources import Skip
 from ganforge.data.transform import fit
 from ganforge.errors import DataError, InputError
-from ganforge.images import ImageSpec, Pixels, enlarge, grid, to_float, to_uint8, write_png
+from ganforge.images import ImageSpec, Pixels, check_suffix, enlarge, grid, to_float, to_uint8, write_png
 from ganforge.models.base import StyleSystem, System
 from ganforge.nn.style import grain
 from ganforge.run import Run
@@ -137,6 +137,7 @@ def write(
 ) -> Projected:
     """Project a file with a run. Writes a PNG at `out`: the target, the start and what was found; beside it the point as .safetensors."""
     system = run.build()
+    check_suffix(out, system.spec.channels)
     target = read(image, system.spec)
     found = project(system, target, steps, progress)
     try:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganforge import marks
 from ganforge.data.decode import decode, fit_channels, probe
 from ganforge.data.sources import Entry, Skip, is_picture, open_source, read_file
 from ganforge.data.transform import resize
 from ganforge.errors import DataError, InputError
-from ganforge.images import Pixels, read_mark, to_float, to_uint8, write_png
+from ganforge.images import Pixels, to_float, to_uint8, write_png
 from ganforge.models.base import System
 from ganforge.run import Run, weights_hash
 
@@ -113,7 +114,7 @@ def _one(system: System, before: Pixels, target: Path, mark: dict[str, Any], res
     """Restore and write one picture, unless that was done before; the result as 8-bit pixels."""
     if target.exists():
         try:
-            same = read_mark(target) == {"restored": True, **mark}
+            same = marks.read(target) == {"restored": True, **mark}
             done = decode(target.read_bytes(), before.shape[2], (255, 255, 255), _AS_IT_IS)[0] if same else None
         except (OSError, ValueError, Skip):
             done = None
@@ -125,9 +126,7 @@ def _one(system: System, before: Pixels, target: Path, mark: dict[str, Any], res
     result.resized += not system.reach and before.shape[:2] != (system.spec.height, system.spec.width)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}")
-        write_png(partial, after, mark, "restored")
-        partial.replace(target)
+        write_png(target, after, mark, "restored")
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror or error}. Choose another place.") from error
     result.written += 1

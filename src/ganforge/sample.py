@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import DataError, InputError, did_you_mean
-from ganforge.images import ImageSpec, Pixels, grid, to_float, to_uint8, write_png
+from ganforge.images import ImageSpec, Pixels, check_suffix, grid, to_float, to_uint8, write_png
 from ganforge.models.base import StyleSystem, System
 from ganforge.run import Run, weights_hash
 from ganforge.seeds import uniform
@@ -158,12 +158,14 @@ def made_by(run: Run, system: System) -> dict[str, Any]:
 def write(
     run: Run, seeds: Sequence[int], out: Path, as_grid: bool, labels: Labels = None, truncation: float = 1.0
 ) -> list[Path]:
-    """Samples as PNG: one sheet at `out`, or single files seed-N.png in the folder `out`. Each says what made it.
+    """Samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each says what made it.
 
     With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class.
     """
     system = run.build()
     check_generates(system)
+    if as_grid:
+        check_suffix(out, system.spec.channels)
     columns = len(seeds) if isinstance(labels, str) and labels == "all" else None
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     if numbers is None and system.classes:

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganforge import marks
 from ganforge.errors import DataError, InputError, did_you_mean
-from ganforge.images import MARK, Pixels, as_image, enlarge, grid, to_uint8, write_png
+from ganforge.images import Pixels, as_image, check_suffix, enlarge, grid, to_uint8, write_png
 from ganforge.models.base import StyleSystem, System
 from ganforge.nn.style import grain
 from ganforge.run import Run
@@ -126,7 +127,13 @@ def write_walk(
     system = run.build()
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     pictures = np.concatenate(list(walk(system, seeds, frames, truncation, numbers)))
-    said = {**made_by(run, system), "walk": list(seeds), "truncation": truncation, **marked(system.spec, numbers)}
+    said = {
+        **made_by(run, system),
+        "seeds": list(seeds),
+        "walk": list(seeds),
+        "truncation": truncation,
+        **marked(system.spec, numbers),
+    }
     _make_folder(out)
     write_video(out, pictures, said)
     strip = out.with_suffix(".png")
@@ -149,15 +156,12 @@ def write_video(path: Path, pictures: Pixels, said: dict[str, Any]) -> None:
     try:
         if path.suffix.lower() == ".mp4":
             _write_mp4(partial, pictures)
+            marks.add_to_mp4(partial, said)
         else:
             first, *rest = (as_image(picture) for picture in pictures)
+            place = "xmp" if path.suffix.lower() == ".webp" else "comment"  # all that Pillow can add to a GIF
             extra: dict[str, Any] = {"save_all": True, "append_images": rest, "loop": 0, "duration": 1000 // SECOND}
-            extra |= (
-                {"xmp": MARK.format("trainedAlgorithmicMedia").encode()}
-                if path.suffix.lower() == ".webp"
-                else {"comment": f"generated: {said}".encode()}
-            )
-            first.save(partial, **extra)
+            first.save(partial, **extra, **{place: marks.packet(said).encode()})
         partial.replace(path)
     except OSError as error:
         raise DataError(
@@ -248,6 +252,7 @@ def write_mix(
     from ganforge.sample import pictures
 
     system = run.build()
+    check_suffix(out, system.spec.channels)
     if layers is None:
         layers = range(max(1, system.layers // 2)) if isinstance(system, StyleSystem) else range(1)
     inner = np.concatenate(list(mix(system, rows, columns, layers, truncation)))
@@ -256,7 +261,12 @@ def write_mix(
     sheet = [white, plain[: len(columns)]]
     for n in range(len(rows)):
         sheet += [plain[len(columns) + n :][:1], inner[n * len(columns) : (n + 1) * len(columns)]]
-    said = {"rows": list(rows), "columns": list(columns), "layers": [layers.start, layers.stop - 1]}
+    said = {
+        "seeds": [*rows, *columns],
+        "rows": list(rows),
+        "columns": list(columns),
+        "layers": [layers.start, layers.stop - 1],
+    }
     _make_folder(out)
     write_png(out, grid(enlarge(np.concatenate(sheet), 56), len(columns) + 1), {**made_by(run, system), **said})
     return out
