@@ -161,7 +161,7 @@ def write_video(path: Path, pictures: Pixels, said: dict[str, Any]) -> None:
             first, *rest = (as_image(picture) for picture in pictures)
             place = "xmp" if path.suffix.lower() == ".webp" else "comment"  # all that Pillow can add to a GIF
             extra: dict[str, Any] = {"save_all": True, "append_images": rest, "loop": 0, "duration": 1000 // SECOND}
-            first.save(partial, **extra, **{place: marks.packet(said).encode()})
+            first.save(partial, **extra | {place: marks.packet(said).encode()})
         partial.replace(path)
     except OSError as error:
         raise DataError(
