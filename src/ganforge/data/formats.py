@@ -190,6 +190,7 @@ def _splits(paths: list[Path]) -> dict[Path, str]:
 def from_store(path: Path) -> Source:
     """A finished store as a source, under the names of the original files; its sides stand, what was set aside is left out."""
     store = Store(path)
+    store.check()
     table = pq.read_table(path / "meta.parquet", columns=["row", "file"])
     names = dict(zip(table["row"].to_pylist(), table["file"].to_pylist(), strict=True))
     rows = np.flatnonzero(store.splits != ASIDE)
