@@ -43,6 +43,8 @@ class Audited:
     unreadable: int
     """Files that should be pictures and could not be read."""
     summary: dict[str, Any]
+    notes: list[str]
+    """Sentences that the user should read."""
 
 
 def audit(
@@ -97,7 +99,7 @@ def audit(
         f.code in UNREADABLE or (f.code == "not_a_picture" and _named_so(pictures.names[f.row]))
         for f in pictures.findings
     )
-    return Audited(out, len(pictures), summary["verdicts"], summary["findings"], missed, summary)
+    return Audited(out, len(pictures), summary["verdicts"], summary["findings"], missed, summary, opened.notes)
 
 
 def _named_so(name: str) -> bool:

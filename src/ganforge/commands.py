@@ -147,6 +147,8 @@ def audit(asked: argparse.Namespace) -> int:
             asked.source, asked.out, labels=asked.labels, features=asked.features, ocr=asked.ocr, seed=asked.seed,
             overwrite=asked.overwrite, progress=status.update,
         )  # fmt: skip
+    for note in made.notes:
+        print(f"  {note}")
     for code, count in made.findings.items():
         print(f"  {made.summary['severities'][code]:8} {code:16} {count:>9,}")
     verdicts = ", ".join(f"{count:,} {name}" for name, count in made.verdicts.items())

@@ -106,6 +106,7 @@ class Collection:
         self.journal = Journal(folder / WORK / "journal.sqlite")
         self.blobs.mkdir(exist_ok=True)
         self.notes: list[str] = []
+        self.read_as: list[str] = []
         self.client: Client | None = None
 
     async def work(self) -> None:
@@ -138,7 +139,9 @@ class Collection:
 
     def _open(self, asked: Asked) -> Pictures:
         if asked.kind == "local":
-            return open_source(asked.path, Path(asked.source.labels) if asked.source.labels else None)
+            opened = open_source(asked.path, Path(asked.source.labels) if asked.source.labels else None)
+            self.read_as += [f"{asked.name}: {note}" for note in opened.notes]
+            return opened
         source = asked.source.originals or self.originals
         return open_source(originals(str(asked.path), self.folder / WORK / str(asked.path), source, self.progress))
 
@@ -404,7 +407,7 @@ class Collection:
         return self.journal.count("state = 'kept' AND apart = 0 AND label IS NULL") if labelled else 0
 
     def _notes(self, splits: bool) -> list[str]:
-        notes = list(self.notes)
+        notes = [*self.read_as, *self.notes]
         if unlabelled := self._unlabelled():
             notes.append(f"{unlabelled:,} pictures have no label beside others that have one; prepare leaves them out")
         if not splits and self.journal.count("state = 'kept' AND split IS NOT NULL"):

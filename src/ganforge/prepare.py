@@ -26,6 +26,7 @@ from ganforge.data import history, parts
 from ganforge.data.convert import Plan, convert_part
 from ganforge.data.decode import probe
 from ganforge.data.findings import Findings
+from ganforge.data.layout import Layout
 from ganforge.data.parts import Sides, finished
 from ganforge.data.sources import Entry, Part, Skip, Source, is_picture, open_source
 from ganforge.data.split import CAPPED, EQUAL
@@ -156,18 +157,20 @@ class _Work:
             raise InputError(f"The part size is {part_size}; it takes a number of pictures from 1 on.")
         self.normalise = normalise
         begun = self._begun()
-        self.opened = open_source(path, table, tuple(begun["spec"]["classes"]) if begun else None)
+        self.opened = open_source(path, table, _known(begun))
         spec, self.notes = _look(self.opened, resolution, channels, background)
         size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.parts(size)
         found = Findings(Path(audit)) if audit else None
         refused = found.rejected if found else {}
         self.groups = {name: group for name, group in found.group.items() if group >= 0} if found else {}
-        words = {word: len(self.groups) + n for n, word in enumerate(sorted(set(self.opened.groups.values())))}
-        self.groups |= {name: words[word] for name, word in self.opened.groups.items()}
+        named = self.opened.layout.groups
+        words = {word: len(self.groups) + n for n, word in enumerate(sorted(set(named.values())))}
+        self.groups |= {name: words[word] for name, word in named.items()}
+        layout = self.opened.layout.label_at, self.opened.layout.split_at, self.opened.layout.table
         self.plan = Plan(
             str(path.resolve()), str(table.resolve()) if table else None, spec, fit, _color(background),
-            normalise == "image", size, len(self.portions), _listing(self.portions), refused,
+            normalise == "image", size, len(self.portions), _listing(self.portions), layout, refused,
         )  # fmt: skip
         self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
 
@@ -328,16 +331,24 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
         seen += count
 
     made = Plan.from_plain(plan)
-    convert_part(
-        made, _portions(made.source, made.labels, made.spec.classes, made.part_size), number, Path(path), 1, add
-    )
+    portions = _portions(made.source, made.labels, made.spec.classes, made.layout, made.part_size)
+    convert_part(made, portions, number, Path(path), 1, add)
     return seen
 
 
 @lru_cache(1)
-def _portions(source: str, labels: str | None, classes: tuple[str, ...], size: int) -> list[Part]:
+def _portions(
+    source: str, labels: str | None, classes: tuple[str, ...], layout: tuple[int | None, int | None, str], size: int
+) -> list[Part]:
     """Listed once in each worker."""
-    return open_source(Path(source), Path(labels) if labels else None, classes).parts(size)
+    known = None if layout[2] else Layout(classes, *layout)
+    return open_source(Path(source), Path(labels) if labels else None, known).parts(size)
+
+
+def _known(plan: dict[str, Any]) -> Layout | None:
+    """The layout that an unfinished store was begun with; a table of labels is read again."""
+    label_at, split_at, table = plan.get("layout") or (None, None, "?")
+    return None if table else Layout(tuple(plan["spec"]["classes"]), label_at, split_at)
 
 
 # ------------------------------------------------------------------------------------------------------------- the plan
@@ -360,7 +371,7 @@ def _look(
             continue
         sizes.append((height, width))
         coloured, transparent = coloured + colour, transparent + alpha
-    notes = [source.note] if source.note else []
+    notes = source.notes
     if channels is None:
         channels = 3 if coloured else 1
         if transparent:

@@ -38,6 +38,8 @@ class Plan:
     parts: int
     listing: str
     """Hash of the first part's names: another source has another one."""
+    layout: tuple[int | None, int | None, str]
+    """`label_at`, `split_at` and `table` of the source's layout."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """File -> why an audit refuses it."""
 
@@ -56,7 +58,8 @@ class Plan:
     @staticmethod
     def from_plain(values: Mapping[str, Any]) -> Plan:
         """The inverse of `to_plain`, also through JSON."""
-        return Plan(**{**values, "spec": spec_from(values["spec"]), "background": tuple(values["background"])})
+        tuples = {name: tuple(values[name]) for name in ("background", "layout")}
+        return Plan(**{**values, **tuples, "spec": spec_from(values["spec"])})
 
 
 def convert_part(
