@@ -91,7 +91,9 @@ def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any]
     buffers = dict(trainer.system.named_buffers())
     trainer.step()
     for key, buffer in trainer.system.named_buffers():
-        assert buffer is buffers[key], f"the buffer {key} is replaced, not changed in place: a bad step could not be undone"
+        assert buffer is buffers[key], (
+            f"the buffer {key} is replaced, not changed in place: a bad step could not be undone"
+        )
 
     system = whole.build()
     images = to_float(torch.from_numpy(store.read(store.train[:9])), spec)
