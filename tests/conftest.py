@@ -16,6 +16,12 @@ from served import Site
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory) -> None:
+    """Stamps and shards of stores in the tests stay out of the user's cache."""
+    os.environ["GANFORGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets, where the environment names one."""

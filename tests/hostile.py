@@ -206,11 +206,12 @@ def _places(folder: Path) -> dict[str, Expectation]:
     for name, target, reason in (
         ("link-to-itself.png", "link-to-itself.png", "cannot be read"), ("link-to-nothing.png", "nowhere.png", "cannot be read"),
         ("link-to-picture.png", "../outside/there.png", None), ("link-to-secret.png", "../outside/secret.txt", NO_IMAGE),
-        ("link-to-here", ".", "a link to a folder"), ("link-to-folder.png", "../outside", "a link to a folder"),
+        ("link-to-here", ".", "a link to a folder that it lies in"),
+        ("link-to-folder.png", "../outside", "a link to a folder outside of the source"),
         ("link-to-device.png", "/dev/zero", "not a regular file"),
     ):  # fmt: skip
         (folder / name).symlink_to(target)
-        out[name] = Expectation(reason)
+        out[name + "/" * (folder / name).is_dir()] = Expectation(reason)
     os.mkfifo(folder / "pipe.png")
     out["pipe.png"] = Expectation("not a regular file")
     if os.geteuid() != 0:
@@ -265,7 +266,7 @@ def build_zips(folder: Path) -> dict[str, Archive]:
     out["links.zip"] = Archive(members=used | {"link.png": Expectation(NO_IMAGE)})
     _patched(put, folder, out, used)
     (folder / "cut.zip").write_bytes((folder / "nested.zip").read_bytes()[:-60])
-    out["cut.zip"] = Archive("neither a folder nor a zip")
+    out["cut.zip"] = Archive("cut short")
     data = bytearray((folder / "nested.zip").read_bytes())
     data[data.rindex(b"PK\x01\x02") + 2] ^= 0xFF
     (folder / "directory.zip").write_bytes(data)

@@ -21,12 +21,10 @@ from torch.nn.functional import interpolate
 
 from ganforge import audit_page
 from ganforge.audit_tables import FILES, STATS, Part, Pictures, summarise, write_json, write_tables
-from ganforge.data import checks, survey
-from ganforge.data.depth import Levels
+from ganforge.data import checks
 from ganforge.data.facts import Facts, code_of, look
 from ganforge.data.history import step
-from ganforge.data.kinds import EXTENSIONS
-from ganforge.data.sources import Entry, Skip, Source, open_source
+from ganforge.data.sources import EXTENSIONS, Entry, Skip, Source, open_source
 from ganforge.device import keep_memory
 from ganforge.errors import DataError, InputError
 
@@ -45,6 +43,8 @@ class Audited:
     unreadable: int
     """Files that should be pictures and could not be read."""
     summary: dict[str, Any]
+    notes: list[str]
+    """Sentences that the user should read."""
 
 
 def audit(
@@ -70,8 +70,7 @@ def audit(
     say = progress or (lambda words: None)
     with _Folder(out, overwrite) as folder, (folder / "grey.bin").open("w+b") as grey:
         pictures = Pictures(grey)
-        levels = survey.levels("auto", opened)[0]
-        for part in _looked(opened, levels):
+        for part in _looked(opened):
             pictures.add(part)
             say(f"{len(pictures):,} files looked at")
         if not len(pictures):
@@ -82,7 +81,7 @@ def audit(
         if features:
             from ganforge.audit_features import outliers
 
-            outliers(pictures, opened, levels, say)
+            outliers(pictures, opened, say)
         if reader is not None:
             from ganforge.data.ocr import texts
 
@@ -100,7 +99,7 @@ def audit(
         f.code in UNREADABLE or (f.code == "not_a_picture" and _named_so(pictures.names[f.row]))
         for f in pictures.findings
     )
-    return Audited(out, len(pictures), summary["verdicts"], summary["findings"], missed, summary)
+    return Audited(out, len(pictures), summary["verdicts"], summary["findings"], missed, summary, opened.notes)
 
 
 def _named_so(name: str) -> bool:
@@ -162,7 +161,7 @@ class _Folder:
 # ------------------------------------------------------------------------------------------------------ one look at each
 
 
-def _looked(source: Source, levels: Levels) -> Iterator[Part]:
+def _looked(source: Source) -> Iterator[Part]:
     """Parts in the source's order, a bounded number of them under way at once, so that memory stays flat."""
     keep_memory()
     threads, before = os.cpu_count() or 1, torch.get_num_threads()
@@ -172,7 +171,7 @@ def _looked(source: Source, levels: Levels) -> Iterator[Part]:
         waiting: deque[Future[Part]] = deque()
         try:
             while chunk := list(islice(entries, CHUNK)):
-                waiting.append(pool.submit(_look_at, chunk, bool(source.classes), levels))
+                waiting.append(pool.submit(_look_at, chunk, bool(source.classes)))
                 if len(waiting) > 4 * threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -183,7 +182,7 @@ def _looked(source: Source, levels: Levels) -> Iterator[Part]:
                 future.cancel()
 
 
-def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:
+def _look_at(chunk: list[Entry], labelled: bool) -> Part:
     count = len(chunk)
     part = Part(
         [e.name for e in chunk], [e.label for e in chunk], [e.split for e in chunk], [],
@@ -192,7 +191,7 @@ def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:
     )  # fmt: skip
     by_side: dict[int, list[tuple[int, Tensor]]] = {}
     for row, entry in enumerate(chunk):
-        facts, thumbnail = _read(entry, row, part, levels)
+        facts, thumbnail = _read(entry, row, part)
         part.facts.append(facts)
         part.findings += checks.of_file(row, facts, entry.name, labelled and entry.label is None)
         if thumbnail is not None:
@@ -202,7 +201,7 @@ def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:
     return part
 
 
-def _read(entry: Entry, row: int, part: Part, levels: Levels) -> tuple[Facts, Tensor | None]:
+def _read(entry: Entry, row: int, part: Part) -> tuple[Facts, Tensor | None]:
     try:
         data = entry.read()
     except Skip as skip:
@@ -210,7 +209,7 @@ def _read(entry: Entry, row: int, part: Part, levels: Levels) -> tuple[Facts, Te
     raw = data if isinstance(data, bytes) else np.ascontiguousarray(data).data
     part.bytes[row] = len(data) if isinstance(data, bytes) else data.size
     part.sha256[row] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
-    return look(data, entry.name, levels)
+    return look(data, entry.name)
 
 
 def _measure(batch: list[tuple[int, Tensor]], part: Part) -> None:

@@ -35,13 +35,6 @@ def systems(asked: argparse.Namespace) -> None:
         print(models.describe(name))
 
 
-def doctor(asked: argparse.Namespace) -> None:
-    """Versions, device, extras, formats."""
-    from ganforge.doctor import lines
-
-    print("\n".join(lines()))
-
-
 def layers(asked: argparse.Namespace) -> None:
     """The cheat sheet, or one layer of it."""
     from ganforge.nn import catalogue
@@ -154,6 +147,8 @@ def audit(asked: argparse.Namespace) -> int:
             asked.source, asked.out, labels=asked.labels, features=asked.features, ocr=asked.ocr, seed=asked.seed,
             overwrite=asked.overwrite, progress=status.update,
         )  # fmt: skip
+    for note in made.notes:
+        print(f"  {note}")
     for code, count in made.findings.items():
         print(f"  {made.summary['severities'][code]:8} {code:16} {count:>9,}")
     verdicts = ", ".join(f"{count:,} {name}" for name, count in made.verdicts.items())
@@ -187,7 +182,7 @@ def prepare(asked: argparse.Namespace) -> int:
 
     if asked.format not in formats.FORMATS:
         raise InputError(f"prepare: there is no format {asked.format!r}.{did_you_mean(asked.format, formats.FORMATS)}")
-    names = ("resolution", "channels", "fit", "background", "normalise", "levels", "labels", "audit", "part_size")
+    names = ("resolution", "channels", "fit", "background", "normalise", "labels", "audit", "part_size")
     settings = {name: getattr(asked, name) for name in names}
     with Console(stderr=True).status("looking") as status:
         settings["progress"] = lambda count: status.update(f"{count:,} pictures")

@@ -16,9 +16,8 @@ from urllib.parse import quote
 from ganforge.data import history, provenance
 from ganforge.data.decode import identify, magic
 from ganforge.data.journal import Item, Journal
-from ganforge.data.kinds import refusal
 from ganforge.data.licences import OWN, is_among, spdx
-from ganforge.data.sources import Skip, open_source
+from ganforge.data.sources import EXTENSIONS, Skip, open_source
 from ganforge.data.sources import Source as Pictures
 from ganforge.errors import DataError, InputError, did_you_mean
 from ganforge.images import write_png
@@ -107,6 +106,7 @@ class Collection:
         self.journal = Journal(folder / WORK / "journal.sqlite")
         self.blobs.mkdir(exist_ok=True)
         self.notes: list[str] = []
+        self.read_as: list[str] = []
         self.client: Client | None = None
 
     async def work(self) -> None:
@@ -139,7 +139,9 @@ class Collection:
 
     def _open(self, asked: Asked) -> Pictures:
         if asked.kind == "local":
-            return open_source(asked.path, Path(asked.source.labels) if asked.source.labels else None)
+            opened = open_source(asked.path, Path(asked.source.labels) if asked.source.labels else None)
+            self.read_as += [f"{asked.name}: {note}" for note in opened.notes]
+            return opened
         source = asked.source.originals or self.originals
         return open_source(originals(str(asked.path), self.folder / WORK / str(asked.path), source, self.progress))
 
@@ -207,7 +209,9 @@ class Collection:
                 before.get("author") or source.author or (facts.author if facts else ""),
                 mine=not (before or facts),
             )
-            row["problem"] = refusal(entry.name) or row["problem"]
+            suffix = Path(entry.name).suffix.lower()
+            if suffix and suffix not in EXTENSIONS:
+                row["problem"] = f"not a picture: {suffix} file"
             address = before.get("address") or base + quote(os.fsencode(entry.name), safe="/")
             yield row | {"address": address, "label": entry.label or source.label, "split": entry.split}
 
@@ -403,7 +407,7 @@ class Collection:
         return self.journal.count("state = 'kept' AND apart = 0 AND label IS NULL") if labelled else 0
 
     def _notes(self, splits: bool) -> list[str]:
-        notes = list(self.notes)
+        notes = [*self.read_as, *self.notes]
         if unlabelled := self._unlabelled():
             notes.append(f"{unlabelled:,} pictures have no label beside others that have one; prepare leaves them out")
         if not splits and self.journal.count("state = 'kept' AND split IS NOT NULL"):

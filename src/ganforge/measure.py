@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
@@ -15,8 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ganforge import files
 from ganforge.data.store import Store
-from ganforge.errors import DataError, InputError, RunError
+from ganforge.errors import DataError, InputError, RunError, StoreError
 from ganforge.images import Pixels, enlarge, grid, write_png
 from ganforge.metrics import features, frechet, kernel, neighbours
 from ganforge.models.base import System
@@ -93,6 +95,7 @@ def measure(
     """
     system = run.build()
     store = store or Store(run.store)
+    store.check(say)
     if (fold := run.settings.get("train", {}).get("fold", -1)) >= 0:
         store = store.fold(fold)
     if store.spec != run.spec:
@@ -180,6 +183,10 @@ def extractor(store: Store, say: Callable[[str], None] | None = None) -> feature
     """The store's own feature extractor: read from `features/` in it, or trained now (about a minute) and kept there."""
     path = store.path / "features" / "extractor.safetensors"
     if path.exists():
+        if not files.intact(path):
+            raise StoreError(
+                f"{path} is damaged, or has no SHA-256 beside it. Remove it, and the extractor is trained again."
+            )
         return features.load(path)
     if say:
         what = "classes" if store.labelled else "clusters: it has no labels"
@@ -196,16 +203,14 @@ def extractor(store: Store, say: Callable[[str], None] | None = None) -> feature
 
 
 def _cached(store: Store, extract: features.Extractor, name: str, rows: npt.NDArray[np.int64]) -> Tensor:
-    """Features of a store's pictures, kept beside the extractor under its digest."""
+    """Features of a store's pictures, kept beside the extractor under its digest; made again where they were damaged."""
     path = store.path / "features" / f"{name}{store.fold_name}-{extract.digest[:16]}.npy"
-    if path.exists():
-        found = np.load(path, allow_pickle=False)
-        if found.shape == (len(rows), features.SIZE):
-            return torch.from_numpy(found)
+    found = files.read_array(path)
+    if found is not None and found.shape == (len(rows), features.SIZE):
+        return torch.from_numpy(found)
     made = extract(store.read(rows[i : i + 500]) for i in range(0, len(rows), 500))
-    partial = path.with_name(f".{path.name}.partial.npy")
-    np.save(partial, made.numpy())
-    partial.replace(path)
+    with contextlib.suppress(OSError):  # a store that cannot be written keeps none
+        files.write_array(path, made.numpy())
     return made
 
 

@@ -50,8 +50,8 @@ def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path
             "<p class=by>The samples nearest to a training picture, each with that picture to its right.</p>",
             _image(run.path / "nearest.png", "samples beside their nearest training pictures"),
         ]
-    if len(rows) > 1:
-        losses = [name for name in rows[-1] if "/" in name]
+    losses = list(dict.fromkeys(name for row in rows for name in row if "/" in name))
+    if len(rows) > 1 and losses:
         parts += [
             "<h2>Losses</h2>",
             _curves(rows, losses),

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ganforge import config, models
 from ganforge.errors import InputError, RunError
+from ganforge.files import file_sha256
 from ganforge.images import ImageSpec, spec_from
 from ganforge.models.base import System
 
@@ -98,7 +99,7 @@ class Run:
             partial.mkdir(parents=True)
             save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial / "tensors.safetensors")
             (partial / "state.json").write_text(json.dumps(dict(state)), "utf-8")
-            files = {name: _sha256(partial / name) for name in ("tensors.safetensors", "state.json")}
+            files = {name: file_sha256(partial / name) for name in ("tensors.safetensors", "state.json")}
             (partial / "manifest.json").write_text(json.dumps({"seen": seen, "sha256": files}), "utf-8")
             for file in partial.iterdir():
                 _sync(file)
@@ -126,7 +127,7 @@ class Run:
         try:
             manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
             for name in ("tensors.safetensors", "state.json"):
-                if _sha256(folder / name) != manifest["sha256"][name]:
+                if file_sha256(folder / name) != manifest["sha256"][name]:
                     raise RunError(
                         f"{folder / name} was changed: its SHA-256 is not the manifest's. Remove {folder} to go back to the one before."
                     )
@@ -168,11 +169,6 @@ def weights_hash(tensors: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

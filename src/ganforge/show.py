@@ -118,5 +118,8 @@ def _run(run: Run) -> list[str]:
         lines.append(
             f"  last report  {last['seen']:,} images, {last['seconds']:,.0f} s, {last['images_per_second']:,.0f} images/s"
         )
+        if last.get("skipped"):
+            back = f", and training went back {last['rollbacks']} times" if last.get("rollbacks") else ""
+            lines.append(f"  left out     {last['skipped']:,} steps, since their numbers were not finite{back}")
     sheets = sorted((run.path / "samples").glob("*.png"))
     return [*lines, *([f"  samples      {sheets[-1]}"] if sheets else [])]

@@ -3,42 +3,54 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from ganforge.errors import RunError
 
 
 class Means:
     """Running means of named scalars, kept on their device: nothing waits for a number until `result`."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
+        self.sums: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
 
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Scalars of one step, by name."""
-        for name, value in values.items():
-            value = value.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-            self.counts[name] = self.counts.get(name, 0) + 1
+    def add(self, phase: str, values: Mapping[str, Tensor], bad: Tensor) -> None:
+        """Scalars of one step of a phase, by name. Those that are not finite do not count, and none does where `bad`, a bool scalar."""
+        names = tuple(f"{phase}/{name}" for name in values)
+        new = torch.stack([value.detach().float() for value in values.values()])
+        good = new.isfinite() & ~bad
+        total, count = self.sums.get(names, (torch.zeros_like(new), torch.zeros_like(new)))
+        self.sums[names] = total + torch.where(good, new, 0), count + good
 
     def result(self) -> dict[str, float]:
-        """The means since the last call, and a fresh start."""
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
-        self.__init__()  # type: ignore[misc]
-        return means
+        """The means since the last call, and a fresh start. What never was finite is not among them."""
+        means: dict[str, float] = {}
+        for names, (total, count) in self.sums.items():
+            means |= dict(zip(names, (total.cpu().double() / count.cpu()).tolist(), strict=True))
+        self.sums = {}
+        return {name: mean for name, mean in means.items() if math.isfinite(mean)}
 
 
 class Log:
-    """Appends rows to `stats.jsonl`. A resumed run first drops the rows that came after its checkpoint."""
+    """Appends rows to `stats.jsonl`. A resumed run first drops the rows that came after its checkpoint, and lines that are none."""
 
     def __init__(self, folder: Path, seen: int) -> None:
         self.path = folder / "stats.jsonl"
         kept = [row for row in read(folder) if row["seen"] <= seen]
-        text = "".join(json.dumps(row) + "\n" for row in kept)
-        if not self.path.exists() or self.path.read_text("utf-8") != text:
-            self.path.write_text(text, "utf-8")
+        text = "".join(json.dumps(row) + "\n" for row in kept).encode()
+        try:
+            if not self.path.exists() or self.path.read_bytes() != text:
+                partial = self.path.with_name(f".{self.path.name}.partial")
+                partial.write_bytes(text)
+                partial.replace(self.path)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
         try:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -47,9 +59,12 @@ class Log:
             self.board = None
 
     def write(self, row: dict[str, Any]) -> None:
-        """One row, on disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """One row, on disk when this returns. RunError where it cannot be written."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
         if self.board is not None:
             for name, value in row.items():
                 if isinstance(value, float):
@@ -57,13 +72,28 @@ class Log:
             self.board.flush()
 
 
+def _cannot_write(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path} cannot be written: {error.strerror or error}. Make room or allow it, and go on with: ganforge train {path.parent}"
+    )
+
+
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's `stats.jsonl`; a last line that a crash cut short is left out."""
+    """The rows of a run's `stats.jsonl`. Lines that cannot be read are left out, such as a last one that a crash cut short, and in a
+    row numbers that are not finite. RunError where there is a file that cannot be read."""
     path = folder / "stats.jsonl"
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
     rows = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+    for line in lines:
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = json.loads(line)
+        except ValueError:  # no JSON, or no UTF-8
+            continue
+        if isinstance(row, dict) and isinstance(row.get("seen"), int):
+            rows.append({k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)})
     return rows

@@ -17,7 +17,7 @@ from ganforge.images import ImageSpec, Pixels, to_float
 from ganforge.models.base import System
 from ganforge.run import Run
 from ganforge.sample import sample
-from ganforge.train import train
+from ganforge.train import Trainer, train
 
 
 def make_store(path: Path, spec: ImageSpec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
@@ -55,7 +55,7 @@ def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any]
     """Train `name` on pictures of `spec` in `folder`, and raise AssertionError where it does not keep the contract:
 
     losses are finite, all that should learn does, a run that is stopped and resumed is bit-equal to one that was not, and
-    samples are the same for the same seeds in any company. What it restores keeps its shape and range; a system that only
+    samples are the same for the same seeds in any company. Buffers are changed in place. What it restores keeps its shape and range; a system that only
     restores shows its examples.
     """
     store = make_store(folder / "store", spec)
@@ -86,6 +86,14 @@ def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any]
     assert resumed.keys() == tensors.keys()
     for key, value in tensors.items():
         assert torch.equal(value, resumed[key]), f"{key} differs after resuming"
+
+    trainer = Trainer(whole, store, "cpu")
+    buffers = dict(trainer.system.named_buffers())
+    trainer.step()
+    for key, buffer in trainer.system.named_buffers():
+        assert buffer is buffers[key], (
+            f"the buffer {key} is replaced, not changed in place: a bad step could not be undone"
+        )
 
     system = whole.build()
     images = to_float(torch.from_numpy(store.read(store.train[:9])), spec)

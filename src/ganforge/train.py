@@ -77,6 +77,7 @@ def train(
     state saved, and Diverged when rolling back did not help.
     """
     store = store if isinstance(store, Store) else Store(store)
+    store.check(say)
     run = Run(Path(out) if out else Path("runs") / f"{system}-{store.name}")
     settings = plan(system, store, run.path, size, overrides, base)
     if (run.path / "run.toml").exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import shlex
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ from ganforge.nn import ema
 from ganforge.run import Run
 from ganforge.sample import crossed, examples, marked, pictures
 from ganforge.seeds import key
+from ganforge.watch import EVERY, LIMIT, Buffers, Watch
 
 SHEET_SEEDS = range(64)
 SHEET_CLASSES = 16  # rows of a sheet where there is one a class
@@ -66,6 +68,10 @@ class Progress:
     seconds: float = 0.0
     lr_scale: float = 1.0
     rollbacks: int = 0
+    skipped: int = 0
+    """Steps of a phase that were left out, since their numbers were not finite."""
+    strain: tuple[float, ...] = ()
+    """Of each phase, see `ganforge.watch`."""
 
 
 class Trainer:
@@ -99,7 +105,8 @@ class Trainer:
         }
         self.progress = Progress()
         self.means = stats.Means()
-        self.bad_steps = {name: torch.zeros((), device=self.device) for name in self.optimizers}
+        self.buffers = Buffers(self.system)
+        self.watch = Watch(len(self.phases), self.device)
         if run.checkpoints():
             self.restore()
 
@@ -114,31 +121,34 @@ class Trainer:
             log = stats.Log(
                 self.run.path, self.progress.seen
             )  # may import a tracker for seconds: Ctrl-C is heard already
-            started, reported, mark = (
-                time.perf_counter() - self.progress.seconds,
-                self.progress.seen,
-                time.perf_counter(),
-            )
+            reported, mark = self.progress.seen, time.perf_counter()
+            started = mark - self.progress.seconds
             while not self._done():
                 self.step()
                 self.progress.seconds = time.perf_counter() - started
                 self._settle_length()
                 bar(self.progress)
-                due = self.progress.seen - reported >= self._interval()
-                if due or interrupted or self._done():
-                    if self._recover():
-                        log = stats.Log(self.run.path, self.progress.seen)
-                        started, reported = time.perf_counter() - self.progress.seconds, self.progress.seen
-                        continue
+                saving = self.progress.seen - reported >= self._interval() or bool(interrupted) or self._done()
+                if not saving and self.progress.seen // self.settings.batch % EVERY:
+                    continue
+                if self._recover(saving):
+                    log = stats.Log(self.run.path, self.progress.seen)
+                elif saving:
                     speed = (self.progress.seen - reported) / (time.perf_counter() - mark)
                     self.save()
                     self._report(log, speed)
-                    reported, mark = self.progress.seen, time.perf_counter()
-                    started = mark - self.progress.seconds  # saving and sampling do not count as training
                     if interrupted and not self._done():
                         raise Stopped(
                             f"Stopped at {self.progress.seen:,} images, saved. Go on with: ganforge train {self.run.path}"
                         )
+                else:
+                    continue
+                reported, mark = self.progress.seen, time.perf_counter()
+                started = mark - self.progress.seconds  # saving and sampling do not count as training
+        if p := self.progress.skipped:
+            steps = self.progress.seen // self.settings.batch
+            back = f", and training went back {self.progress.rollbacks} times" if self.progress.rollbacks else ""
+            self.say(f"{p:,} of {steps:,} steps were left out, since their numbers were not finite{back}.")
 
     def step(self) -> None:
         """One step: every phase in turn, then the average."""
@@ -146,32 +156,38 @@ class Trainer:
         torch.manual_seed(key(s.seed, "step", p.seen))
         batch = self.stream.batch(p.seen, s.batch)
         self.system.train()
-        for phase in self.phases:
+        for number, phase in enumerate(self.phases):
             if (p.seen // s.batch) % phase.every:
                 continue
+            before = self.buffers.copies()
             self.system.requires_grad_(False)
             for name in phase.learns:
                 self.system.get_submodule(name).requires_grad_(True)
             with device.autocast(self.device, s.precision):
                 reported = phase.loss(batch)
             reported["loss"].backward()
+            after = self.buffers.copies()
+            floats = [copy for copy in after if copy.is_floating_point()]
+            bad = self.watch.judge(number, [reported["loss"].detach(), *self._gradients(phase), *floats])
+            self.buffers.go_back(bad, before, after)
             for name in phase.learns:
-                self._update(name)
-            self.means.add({f"{phase.name}/{name}": value for name, value in reported.items()})
+                self._update(name, bad)
+            self.means.add(phase.name, reported, bad)
         p.seen += s.batch
         keep = ema.keep(s.ema_images, s.ema_ramp, p.seen, s.batch)
         for name in self.system.averaged:
             ema.update(self.average.get_submodule(name), self.system.get_submodule(name), keep)
 
-    def _update(self, name: str) -> None:
-        """Adam's step, left out on the device itself where a gradient is not finite: no number has to come back."""
-        learner, optimizer = self.system.get_submodule(name), self.optimizers[name]
-        gradients = [p.grad for p in learner.parameters() if p.grad is not None]
-        bad = (~torch.nn.utils.get_total_norm(gradients).isfinite()).float()
-        self.bad_steps[name] = bad * (self.bad_steps[name] + 1)
+    def _gradients(self, phase: Phase) -> list[Tensor]:
+        learners = (self.system.get_submodule(name) for name in phase.learns)
+        return [p.grad for learner in learners for p in learner.parameters() if p.grad is not None]
+
+    def _update(self, name: str, bad: Tensor) -> None:
+        """Adam's step, left out on the device itself where `bad` is true: no number has to come back."""
+        optimizer = self.optimizers[name]
         for group in optimizer.param_groups:
             group["lr"] = self.rates[name] * self._rate()
-        optimizer.found_inf = bad  # type: ignore[attr-defined]
+        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         optimizer.step()
         optimizer.zero_grad()
 
@@ -213,6 +229,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
+        self.progress.skipped, self.progress.strain = int(self.watch.skipped), tuple(self.watch.strain.tolist())
         self.run.save(self.progress.seen, self._tensors(), asdict(self.progress))
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -247,34 +264,54 @@ class Trainer:
                     for slot, value in slots.items()
                 }
         self.means = stats.Means()
-        self.bad_steps = {name: torch.zeros((), device=self.device) for name in self.optimizers}
+        self.watch = Watch(len(self.phases), self.device, self.progress.skipped, self.progress.strain)
 
     @staticmethod
     def _load(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
 
-    def _recover(self) -> bool:
-        """Go back to the last checkpoint, at half the rates, when the numbers are not finite any more."""
-        if max(self.bad_steps.values()) < 3 and all(
-            t.isfinite().all() for t in self._tensors().values() if t.is_floating_point()
-        ):
+    def _recover(self, saving: bool) -> bool:
+        """Go back to the last checkpoint, at half the rates, where too many steps were bad; before saving, where any number is."""
+        finite = not saving or all(t.isfinite().all() for t in self._tensors().values() if t.is_floating_point())
+        before, skipped = self.progress, int(self.watch.skipped)
+        limit = (
+            min(LIMIT, before.seen // self.settings.batch) if self._done() else LIMIT
+        )  # a run may be shorter than that
+        if not self.watch.strained(limit) and finite:
             return False
-        before, rollbacks = self.progress, self.progress.rollbacks + 1
+        rollbacks = before.rollbacks + 1
         if rollbacks > 2 or not self.run.checkpoints():
-            raise Diverged(
-                f"Training met numbers that are not finite at {before.seen:,} images, {rollbacks} times. "
-                f"Lower the learning rate (--model.lr); the last good checkpoint is kept in {self.run.path}."
-            )
+            raise Diverged(self._diverged(skipped))
         self.restore()
-        self.progress.rollbacks, self.progress.lr_scale = rollbacks, before.lr_scale / 2
+        self.progress = replace(
+            self.progress, rollbacks=rollbacks, lr_scale=before.lr_scale / 2, skipped=skipped, strain=()
+        )
+        self.watch = Watch(len(self.phases), self.device, skipped)
         self.say(
             f"Numbers were not finite at {before.seen:,} images: back to {self.progress.seen:,}, at half the rates."
         )
         return True
 
+    def _diverged(self, skipped: int) -> str:
+        """What happened, what is left, and the words that train again with lower rates."""
+        run, model = self.run, self.run.settings["model"]
+        kept = run.checkpoints()
+        left = f"its last good checkpoint is of {int(kept[-1].name):,} images" if kept else "it has no checkpoint yet"
+        lower = {"model.lr": f"{model['lr'] / 4:g}"} if model.get("lr") else {}
+        lower |= {"train.precision": "fp32"} if self.settings.precision != "fp32" else {}
+        words = ["train", run.system_name, run.store, "--config", str(run.path / "run.toml")]
+        words += [word for name, value in lower.items() for word in (f"--{name}", value)]
+        words += ["--out", str(run.path.with_name(f"{run.path.name}-slower"))]
+        times = f", again after going back {self.progress.rollbacks} times" if self.progress.rollbacks else ""
+        return (
+            f"Training met numbers that are not finite at {self.progress.seen:,} images{times} ({skipped:,} steps were left out); "
+            f"{left}. Train again with a lower rate: ganforge {shlex.join(words)}"
+        )
+
     def _report(self, log: stats.Log, speed: float) -> None:
         p = self.progress
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
+        row |= {"skipped": p.skipped, "rollbacks": p.rollbacks}
         row |= {name: round(value, 6) for name, value in self.means.result().items()}
         log.write(row)
         folder = self.run.path / "samples"
@@ -287,6 +324,7 @@ class Trainer:
         losses = "  ".join(
             f"{phase if several and name == 'loss' else name} {value:.3f}" for phase, name, value in terms
         )
+        losses += f"  left out {p.skipped:,}" if p.skipped else ""
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
     def _sheet(self) -> tuple[Pixels, dict[str, Any]]:

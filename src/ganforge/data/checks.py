@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from ganforge.data import hashes
-from ganforge.data.facts import Facts
-from ganforge.data.kinds import suits
+from ganforge.data.facts import Facts, suits
 
 Values = npt.NDArray[np.float32]
 
@@ -44,7 +43,7 @@ class Code(NamedTuple):
 
 
 CODES = {
-    "unreadable": Code("reject", "disk or archive refuses it, or its format is not read", "check permissions, or convert it"),
+    "unreadable": Code("reject", "the file cannot be read from disk or archive", "check permissions or fetch it again"),
     "empty": Code("reject", "the file has no bytes", "fetch it again or delete it"),
     "not_a_picture": Code("reject", "no picture format that is known here", "delete it or move it elsewhere"),
     "too_large": Code("reject", "over the limits of pixels, bytes or unpacking", "scale it down, if it can be trusted"),
@@ -71,7 +70,7 @@ CODES = {
     "transparent": Code("convert", "see-through parts", "laid over a colour; --channels 4 keeps them"),
     "mode": Code("convert", "palette, CMYK, 1 bit or more than 8 bits", "converted to 8-bit grey or RGB"),
     "exif_rotation": Code("convert", "turned by its EXIF orientation", "turned upright"),
-    "icc_profile": Code("convert", "a colour profile other than sRGB", "converted to sRGB"),
+    "icc_profile": Code("convert", "a colour profile other than sRGB", "convert it to sRGB where colours matter"),
 }  # fmt: skip
 
 
@@ -114,7 +113,7 @@ def of_file(row: int, facts: Facts, name: str, unlabelled: bool) -> list[Finding
     if facts.orientation in range(2, 9):
         found.append(Finding(row, "exif_rotation", facts.orientation, f"orientation {facts.orientation}"))
     if facts.profile:
-        found.append(Finding(row, "icc_profile", None, facts.profile))
+        found.append(Finding(row, "icc_profile"))
     return found
 
 

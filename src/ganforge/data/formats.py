@@ -7,17 +7,28 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ganforge.data.kinds import EXTENSIONS
-from ganforge.data.sources import MAX_FILE_BYTES, SPLITS, Entry, Part, Skip, Source, in_parts
+from ganforge.data.layout import SPLITS, TABLES, Layout, arranged, natural, of_names
+from ganforge.data.sources import (
+    EXTENSIONS,
+    MAX_FILE_BYTES,
+    SIDE_FILES,
+    Entry,
+    Part,
+    Skip,
+    Source,
+    Table,
+    in_parts,
+    plain_name,
+)  # fmt: skip
 from ganforge.data.split import ASIDE, HELDOUT, TRAIN
 from ganforge.data.store import Store
 from ganforge.errors import DataError, InputError, did_you_mean
@@ -31,51 +42,87 @@ FORMATS = ("store", "webdataset", "parquet", "folder")
 # ------------------------------------------------------------------------------------------------------------ WebDataset
 
 
-def from_tars(name: str, paths: list[Path], known: tuple[str, ...] | None = None) -> Source:
-    """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Nothing is unpacked to disk.
+def from_tars(name: str, tars: dict[str, Path], labels: Table | None = None, known: Layout | None = None) -> Source:
+    """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member has one, tables
+    and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
 
-    Each tar is a part. File names that begin with train, test, val or valid say the split, where there are several.
+    `tars` are the files by their relative names, "" for one alone. Each is a part. Names of tars or their folders that begin with
+    train, test, val or valid say the split, where both sides are there.
     """
-    if known is None:
-        labels = {label for path in paths for _, label in _samples(path) if label is not None}
-        known = tuple(sorted(labels, key=lambda word: (int(word) if word.isdecimal() else 1 << 62, word)))
-    classes = known if len(known) > 1 else ()
-    split_of = _splits(paths)
+    split_of = _splits(tars)
+    layout = known if known and not labels else _tar_layout(name, tars, labels)
 
-    def part(path: Path) -> Iterator[Entry]:
-        for member, label in _samples(path):
-            yield Entry(
-                f"{path.name}/{member.name}",
-                lambda member=member: _read_member(path, member),  # type: ignore[misc]
-                label if classes else None,
-                split_of.get(path),
-            )
+    def part(tar: str) -> Iterator[Entry]:
+        for member, label in _samples(tars[tar]):
+            inner = _inner(tar, member.name)
+            given = label if layout.label_at is None and not layout.table else layout.label(inner)
+            side = split_of[tar] if split_of else layout.split(inner)
+            shown = f"{tar}/{_shown(member.name)}" if tar else inner
+            yield Entry(shown, partial(_read_member, tars[tar], member), given if layout.classes else None, side)
 
-    return Source(name, classes, _a_part_each(paths, part))
+    parts: list[Part] = [partial(part, tar) for tar in tars]
+    return Source(name, lambda size: parts, layout, bool(split_of) or layout.split_at is not None)
 
 
-def _samples(path: Path) -> Iterator[tuple[tarfile.TarInfo, str | None]]:
-    """Each picture of a tar with its label; members of one key stand together, as the format demands."""
+def _tar_layout(name: str, tars: dict[str, Path], labels: Table | None) -> Layout:
+    """Reads through all tars."""
+    names: list[str] = []
+    words: set[str] = set()
+    tables: dict[str, Callable[[], bytes]] = {}
+    for tar, path in tars.items():
+        for member, label in _samples(path, tables, tar):
+            if PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
+                names.append(_inner(tar, member.name))
+                words |= {label} if label is not None else set()
+    if words and not labels and not tables:
+        classes = tuple(sorted(words, key=natural)) if len(words) > 1 else ()
+        return Layout(classes, split_at=of_names(names).split_at)
+    return arranged(names, name, tables, labels)
+
+
+def _inner(tar: str, member: str) -> str:
+    """The name of a member as if its tar were a folder's content unpacked in place."""
+    return f"{tar.rpartition('/')[0]}/{_shown(member)}".lstrip("/")
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").removeprefix("./")
+
+
+def _samples(
+    path: Path, tables: dict[str, Callable[[], bytes]] | None = None, tar_name: str = ""
+) -> Iterator[tuple[tarfile.TarInfo, str | None]]:
+    """Each picture of a tar with its label; members of one key stand together, as the format demands. Where a key has no picture, what
+    it has instead. Tables of labels are put into `tables`, under their inner names."""
     try:
         with tarfile.open(path, "r:") as tar:
-            key, pictures, label = "", list[tarfile.TarInfo](), None
+            key, label = "", None
+            pictures, others = list[tarfile.TarInfo](), list[tarfile.TarInfo]()
             for member in tar:
-                if not member.isreg():
-                    continue
                 folder, base = os.path.split(member.name)
+                if member.isdir() or not plain_name(_shown(member.name)):
+                    continue
                 stem, _, suffix = base.partition(".")
                 if f"{folder}/{stem}" != key:
-                    yield from ((picture, label) for picture in pictures)
-                    key, pictures, label = f"{folder}/{stem}", [], None
-                if f".{suffix.rsplit('.', 1)[-1].lower()}" in EXTENSIONS:
+                    yield from ((picture, label) for picture in pictures or others)
+                    key, pictures, others, label = f"{folder}/{stem}", [], [], None
+                if base in TABLES:
+                    if tables is not None:
+                        tables[_inner(tar_name, member.name)] = partial(_read_member, path, member)
+                elif f".{suffix.rsplit('.', 1)[-1].lower()}" in EXTENSIONS:
                     pictures.append(member)
                 elif suffix in ("cls", "json") and member.size <= MAX_SIDE_BYTES:
                     label = _label(suffix, tar.extractfile(member).read()) or label  # type: ignore[union-attr]
-            yield from ((picture, label) for picture in pictures)
+                    others.append(member)
+                elif base not in SIDE_FILES:
+                    others.append(member)
+            yield from ((picture, label) for picture in pictures or others)
+            with path.open("rb") as file:  # a damaged header ends the walk without a word, and so does a missing end
+                file.seek(tar.offset)
+                if file.read(512) != bytes(512):
+                    raise tarfile.ReadError(f"it ends, or is damaged, after {tar.offset:,} bytes")
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(
-            f"{path} cannot be read as a tar: {error}. Compressed tars have to be unpacked first."
-        ) from error
+        raise DataError(f"{path} cannot be read as a tar: {error}. Copy or fetch it again.") from error
 
 
 def _label(suffix: str, data: bytes) -> str | None:
@@ -91,6 +138,8 @@ def _label(suffix: str, data: bytes) -> str | None:
 
 
 def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
+    if not member.isreg():
+        raise Skip("a link inside the tar" if member.islnk() or member.issym() else "not a regular file")
     if member.size > MAX_FILE_BYTES:
         raise Skip(f"file of {member.size >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
     try:
@@ -104,11 +153,13 @@ def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
 # --------------------------------------------------------------------------------------------------------------- Parquet
 
 
-def from_parquet(name: str, paths: list[Path]) -> Source:
+def from_parquet(name: str, files: dict[str, Path]) -> Source:
     """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is one.
 
-    Each file is a part. Names of classes come from the file's own metadata, else they are the numbers or words themselves.
+    `files` are by their relative names; each is a part. Names of classes come from the file's own metadata, else they are the numbers or
+    words themselves. The split is said by names of files or folders, as for tars.
     """
+    paths = list(files.values())
     try:
         schema = pq.read_schema(paths[0])
         image = next((f.name for f in schema if _holds_images(f)), None)
@@ -124,11 +175,11 @@ def from_parquet(name: str, paths: list[Path]) -> Source:
                 }
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{paths[0]} cannot be read as Parquet: {error}.") from error
-    classes = names or tuple(sorted(found, key=lambda word: (int(word) if word.isdecimal() else 1 << 62, word)))
-    split_of = _splits(paths)
+    classes = names or tuple(sorted(found, key=natural))
+    split_of = _splits(files)
 
-    def part(path: Path) -> Iterator[Entry]:
-        with pq.ParquetFile(path) as file:
+    def part(place: str) -> Iterator[Entry]:
+        with pq.ParquetFile(files[place]) as file:
             row = 0
             for batch in file.iter_batches(64, columns=[image, *([label] if label else [])]):
                 pictures = batch.column(image).to_pylist()
@@ -136,10 +187,11 @@ def from_parquet(name: str, paths: list[Path]) -> Source:
                 for picture, word in zip(pictures, words, strict=True):
                     data = picture.get("bytes") if isinstance(picture, dict) else picture
                     text = None if word is None else names[word] if names and isinstance(word, int) else str(word)
-                    yield Entry(f"{path.name}/{row:07d}", lambda data=data: _given(data), text, split_of.get(path))  # type: ignore[misc]
+                    yield Entry(f"{place}/{row:07d}", partial(_given, data), text, split_of.get(place))
                     row += 1
 
-    return Source(name, classes if len(classes) > 1 else (), _a_part_each(paths, part))
+    parts: list[Part] = [partial(part, place) for place in files]
+    return Source(name, lambda size: parts, Layout(classes if len(classes) > 1 else ()), bool(split_of))
 
 
 def _holds_images(field: pa.Field) -> bool:
@@ -170,19 +222,14 @@ def _given(data: bytes | None) -> bytes:
     return data
 
 
-def _a_part_each(paths: list[Path], part: Any) -> Any:
-    def parts(size: int) -> list[Part]:
-        return [lambda path=path: part(path) for path in paths]  # type: ignore[misc]
-
-    return parts
-
-
-def _splits(paths: list[Path]) -> dict[Path, str]:
-    """train-00000.parquet and test-00000.parquet: only where both kinds are there, and every file says one."""
-    words = {path: path.name.replace("_", "-").replace(".", "-").split("-")[0].lower() for path in paths}
-    if not set(words.values()) <= SPLITS.keys() or len({SPLITS[word] for word in words.values()}) < 2:
-        return {}
-    return {path: SPLITS[word] for path, word in words.items()}
+def _splits(files: Iterable[str]) -> dict[str, str]:
+    """train-00000.parquet and test-00000.parquet, or folders train and test: only where both sides are there, and every file says one."""
+    sides = {}
+    for name in files:
+        *folders, last = name.lower().split("/")
+        words = (last.replace("_", "-").replace(".", "-").split("-")[0], *reversed(folders))
+        sides[name] = next((SPLITS[word] for word in words if word in SPLITS), "")
+    return sides if set(sides.values()) == {"train", "heldout"} else {}
 
 
 # --------------------------------------------------------------------------------------------------------------- a store
@@ -191,6 +238,7 @@ def _splits(paths: list[Path]) -> dict[Path, str]:
 def from_store(path: Path) -> Source:
     """A finished store as a source, under the names of the original files; its sides stand, what was set aside is left out."""
     store = Store(path)
+    store.check()
     table = pq.read_table(path / "meta.parquet", columns=["row", "file"])
     names = dict(zip(table["row"].to_pylist(), table["file"].to_pylist(), strict=True))
     rows = np.flatnonzero(store.splits != ASIDE)
@@ -202,7 +250,8 @@ def from_store(path: Path) -> Source:
             side = words[int(store.splits[row])]
             yield Entry(names.get(row) or f"row-{row}", partial(_row, store, row), label, side)
 
-    return Source(path.name, store.spec.classes, in_parts(len(rows), between))
+    given = bool(len(store.train) and len(store.heldout))
+    return Source(path.resolve().name, in_parts(len(rows), between), Layout(store.spec.classes), given)
 
 
 def _row(store: Store, row: int) -> Pixels:
@@ -219,23 +268,23 @@ def write(store: Store, out: Path, kind: str) -> int:
         raise InputError(f"There is no format {kind!r}.{did_you_mean(kind, FORMATS)}")
     if out.exists():
         raise DataError(f"{out} exists already. Choose another name, or remove it first.")
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    beside = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
+        beside.mkdir(parents=True)
         for side, rows in (("train", store.train), ("test", store.heldout)):
             files = max(1, -(-len(rows) // ROWS_A_FILE))
             for number in range(files) if len(rows) else ():
                 some = rows[number * ROWS_A_FILE : (number + 1) * ROWS_A_FILE]
                 {"webdataset": _write_tar, "parquet": _write_parquet, "folder": _write_folder}[kind](
-                    store, some, partial, side, f"{side}-{number:05d}-of-{files:05d}"
+                    store, some, beside, side, f"{side}-{number:05d}-of-{files:05d}"
                 )
-        partial.rename(out)
+        beside.rename(out)
     except OSError as error:
         raise DataError(
             f"{out} cannot be written: {error.strerror or error}. Free some space or choose another place."
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
     return len(store.train) + len(store.heldout)
 
 

@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ganforge.data.split import ASIDE, HELDOUT, TRAIN, Splits, split
-from ganforge.data.store import HEADER, SCHEMA, file_sha256, npy_header, root_hash
+from ganforge.data.store import HEADER, SCHEMA, npy_header, root_hash
 from ganforge.errors import DataError
+from ganforge.files import file_sha256
 from ganforge.images import ImageSpec, Pixels
 
 ROW_GROUP = 8192
@@ -179,6 +180,9 @@ def join(
     """
     final = out.with_name(f".{out.name}.joining-{os.getpid()}")
     facts = [json.loads((part / "part.json").read_text("utf-8")) for part in parts]
+    for part, fact in zip(parts, facts, strict=True):
+        if file_sha256(part / "meta.parquet") != fact["meta_sha256"]:
+            raise DataError(f"{part} is damaged. Remove it, and the same command makes it again.")
     try:
         shutil.rmtree(final, ignore_errors=True)
         final.mkdir(parents=True)

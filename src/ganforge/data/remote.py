@@ -8,7 +8,9 @@ import os
 import threading
 from pathlib import Path
 
+from ganforge.data.stamps import Stamps, cache_folder
 from ganforge.errors import InputError, StoreError
+from ganforge.files import file_sha256
 
 LIMIT = 20 << 30
 
@@ -22,7 +24,7 @@ class Cache:
     """Files of one remote folder; the least recently used shards go when `limit` bytes are passed.
 
     The folder is GANFORGE_CACHE (~/.cache/ganforge), the limit GANFORGE_CACHE_BYTES (20 GiB). Every file is compared with its
-    SHA-256 before it takes its place.
+    SHA-256 before it takes its place, and again where it changed there.
     """
 
     def __init__(self, address: str) -> None:
@@ -35,23 +37,32 @@ class Cache:
         except (ImportError, ValueError, OSError) as error:
             raise InputError(f"{address} cannot be opened: {error}") from error
         self.address = address
-        base = Path(os.environ.get("GANFORGE_CACHE") or Path.home() / ".cache" / "ganforge")
-        self.folder = base / "stores" / hashlib.sha256(address.encode()).hexdigest()[:16]
+        self.folder = cache_folder() / "stores" / hashlib.sha256(address.encode()).hexdigest()[:16]
         try:
             self.limit = int(os.environ.get("GANFORGE_CACHE_BYTES", LIMIT))
         except ValueError:
             raise InputError("GANFORGE_CACHE_BYTES takes a whole number of bytes.") from None
+        self.stamps = Stamps(self.folder)
         self.lock = threading.RLock()
         self.used: dict[str, int] = {}
 
-    def get(self, name: str, sha256: str | None = None, skip: int = 0, required: bool = True) -> set[str]:
+    def get(
+        self, name: str, sha256: str | None = None, skip: int = 0, required: bool = True, again: bool = False
+    ) -> set[str]:
         """Have `name` in the folder; returns the names of shards that had to go for it.
 
-        Without a hash it is fetched anew each time. `skip` bytes at the start are not part of the hash.
+        Without a hash it is fetched anew each time, and so is what was damaged in the folder; `again` reads it whatever its stamp says.
+        `skip` bytes at the start are not part of the hash.
         """
         target = self.folder / name
         if sha256 is not None and target.is_file():
-            return set()
+            try:
+                self.stamps.compare(name, sha256, skip, again)
+                return set()
+            except FileNotFoundError:  # another process needed its room just now
+                pass
+            except ValueError:
+                target.unlink(missing_ok=True)
         dropped: set[str] = set()
         partial = self.folder / f".{name}.{os.getpid()}-{threading.get_ident()}"
         source = f"{self.root.rstrip('/')}/{name}"
@@ -60,9 +71,12 @@ class Cache:
             if name.startswith("images-"):
                 dropped = self._make_room(int(self.files.size(source)))
             self.files.get_file(source, str(partial))
-            if sha256 is not None and _sha256(partial, skip) != sha256:
+            if sha256 is not None and file_sha256(partial, skip) != sha256:
                 raise StoreError(f"{self.address}/{name} has another SHA-256 than the manifest says.")
             partial.replace(target)
+            if sha256 is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    self.stamps.note(name, sha256)
         except FileNotFoundError as error:
             if required:
                 raise StoreError(f"{self.address} lacks {name}.") from error
@@ -102,9 +116,3 @@ class Cache:
             self.used.pop(name, None)
             dropped.add(name)
         return dropped
-
-
-def _sha256(path: Path, skip: int) -> str:
-    with path.open("rb") as file:
-        file.seek(skip)
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,38 +1,43 @@
 """Where pictures come from: a folder, a zip, IDX files (MNIST), CIFAR-10's binary files. Originals are only read.
 
-Read as well: Hugging Face image folders (`metadata.csv` or `.jsonl` beside the pictures) and StyleGAN's zips (`dataset.json` in them);
-WebDataset tars and Parquet files are in `formats.py`.
+Classes and splits are read off names and tables by `layout.py`, in the same way for folders, zips and tars; tars and Parquet files are
+in `formats.py`.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
-import json
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ganforge.data.kinds import EXTENSIONS, refusal
-from ganforge.errors import DataError
+from ganforge.data.layout import TABLES, Layout, arranged
+from ganforge.errors import DataError, InputError
 from ganforge.images import Pixels
 
-SIDE_FILES = {
-    "provenance.csv", "labels.csv", "dropped.csv", "skipped.csv", "history.jsonl", "metadata.csv", "metadata.jsonl", "dataset.json",
+EXTENSIONS = {
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".tga",
 }  # fmt: skip
+SIDE_FILES = {"provenance.csv", "dropped.csv", "skipped.csv", "history.jsonl", *TABLES}
 MAX_FILE_BYTES = 256 << 20
 MAX_IDX_BYTES = 1 << 30
 MAX_ZIP_ENTRIES = 2_000_000
 MAX_ZIP_RATIO = 200
-SPLITS = {"train": "train", "training": "train", "test": "heldout", "val": "heldout", "valid": "heldout",
-          "validation": "heldout", "heldout": "heldout"}  # fmt: skip
-ASTRAY = 20
-"""Folders are classes where at most one picture in so many lies beside them."""
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7z",
+    b"Rar!": "RAR",
+}
+"""First bytes of what has to be unpacked first."""
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -63,13 +68,24 @@ class Source:
     """Pictures that can be iterated over again and again, always in the same order."""
 
     name: str
-    classes: tuple[str, ...]
     parts: Callable[[int], list[Part]]
     """The pictures in portions of about so many, each of which can be read alone; files that hold many are a part each."""
-    groups: Mapping[str, str] = field(default_factory=dict)
-    """File -> what must stay together when the set is split, where a CSV of labels says so."""
-    note: str = ""
-    """What was made of pictures that lie beside folders of classes."""
+    layout: Layout
+    """Classes, groups that must not be split, and what is to be said."""
+    given: bool
+    """Whether the source says itself which pictures are held out."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names; none for a set without labels."""
+        return self.layout.classes
+
+    @property
+    def notes(self) -> list[str]:
+        """How it was read, in one line, and what else the user should know."""
+        count, table = len(self.classes), self.layout.table
+        classes = f"{count or 'no'} class{'es' * (count != 1)}{f' from {table}' if table else ''}"
+        return [f"read as: {classes}, {'' if self.given else 'no '}given split", *self.layout.notes]
 
     def entries(self) -> Iterator[Entry]:
         """All pictures."""
@@ -79,7 +95,8 @@ class Source:
 
 def is_picture(name: str) -> bool:
     """By its suffix; pictures out of a binary file have none."""
-    return not refusal(name)
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (asked a million times; a Path costs more than the rest)
+    return suffix in ("", ".") or suffix in EXTENSIONS
 
 
 def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Callable[[int], list[Part]]:
@@ -91,99 +108,176 @@ def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Call
     return parts
 
 
-def open_source(path: Path, labels: Path | None = None, known: tuple[str, ...] | None = None) -> Source:
+def open_source(path: Path, labels: Path | None = None, known: Layout | None = None) -> Source:
     """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a store.
 
-    Sub-folders directly under it are the classes (a few pictures beside them have none, many mean that there are no classes);
-    `labels` (CSV with the columns `file` and `label`, and `group` for what must not be split) says them instead, and so does a
-    `labels.csv` inside a folder. `known` are the classes where they were found before: tars would have to be read through for them.
-    DataError where nothing of the kind is there.
+    Classes and splits are read as `layout.py` says. `labels` (CSV with the columns `file` and `label`, and `group` for what must not be
+    split) says the classes instead. `known` is the layout where it was found before: tars would have to be read through for it.
+    DataError where nothing of the kind is there or it cannot be read, InputError for labels of files that have no names.
     """
+    try:
+        if not path.exists():
+            raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
+        table = (str(labels), labels.read_bytes()) if labels else None
+        return _folder(path, table, known) if path.is_dir() else _file(path, table, known)
+    except OSError as error:
+        place = error.filename or path
+        raise DataError(
+            f"{place} cannot be read: {error.strerror or error}. Check the path and its permissions."
+        ) from error
+
+
+Table = tuple[str, bytes]
+"""The name and the bytes of a CSV of labels."""
+
+
+def _folder(path: Path, labels: Table | None, known: Layout | None) -> Source:
     from ganforge.data import formats
 
-    if not path.exists():
-        raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
-    if path.is_dir():
-        if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
-            return formats.from_store(path)
-        if any(path.glob("*-images-idx3-ubyte*")):
-            return _idx(path)
-        if any(path.glob("data_batch_*.bin")):
-            return _cifar10(path)
-        names = _walk(path)
-        kinds = {PurePosixPath(name).suffix.lower() for name in names}
-        if not kinds & EXTENSIONS and (kinds & {".tar", ".parquet"}):
-            suffix = ".tar" if ".tar" in kinds else ".parquet"
-            found = [path / name for name in names if name.lower().endswith(suffix)]
-            return (
-                formats.from_tars(path.name, found, known)
-                if suffix == ".tar"
-                else formats.from_parquet(path.name, found)
-            )
-        if labels is None and (path / "labels.csv").is_file():
-            labels = path / "labels.csv"
-        return _files(path, names, labels)
-    if path.suffix == ".tar":
-        return formats.from_tars(path.stem, [path], known)
-    if path.suffix == ".parquet":
-        return formats.from_parquet(path.stem, [path])
+    if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
+        return _unnamed(formats.from_store(path), labels)
+    there = [file.name for file in path.iterdir()]
+    if any("-images-idx3-ubyte" in name for name in there):
+        return _unnamed(_idx(path), labels)
+    if any(name.startswith("data_batch_") and name.endswith(".bin") for name in there):
+        return _unnamed(_cifar10(path), labels)
+    names, closed, raw = _walk(path)
+    kinds = {PurePosixPath(name).suffix.lower() for name in names}
+    if not kinds & EXTENSIONS:
+        tars, tables = (
+            {name: path / raw.get(name, name) for name in names if name.lower().endswith(suffix)}
+            for suffix in (".tar", ".parquet")
+        )
+        if tars:
+            return formats.from_tars(path.name, tars, labels, known)
+        if tables:
+            return _unnamed(formats.from_parquet(path.name, tables), labels)
+
+    def place(name: str) -> Path:
+        return path / raw.get(name, name)
+
+    def read(name: str) -> bytes:
+        if name in closed:
+            raise Skip(closed[name])
+        return read_file(place(name))
+
+    return of_files(path, names, read, labels, place)
+
+
+def _file(path: Path, labels: Table | None, known: Layout | None) -> Source:
+    from ganforge.data import formats
+
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head[257:262] == b"ustar" or (path.suffix.lower() == ".tar" and not _packed(head)):
+        return formats.from_tars(path.stem, {"": path}, labels, known)
+    if head[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
+        return _unnamed(formats.from_parquet(path.stem, {path.name: path}), labels)
     if zipfile.is_zipfile(path):
         return _zip(path, labels)
+    if head[:4] == b"PK\3\4":
+        raise DataError(f"{path} is a zip whose end is missing: it was cut short. Copy or fetch it again.")
+    if kind := _packed(head):
+        raise DataError(f"{path} is packed with {kind}, which is not read. Unpack it into a folder first.")
     raise DataError(
         f"{path} is neither a folder nor a zip, a tar or a Parquet file. Put the pictures into one of them."
     )
 
 
-def _files(path: Path, names: list[str], labels: Path | None) -> Source:
-    """A folder's files, as paths relative to it."""
-    table, groups = _read_labels(labels) if labels else (_metadata(path), {})
-    classes, label_of, split_of, note = _structure(names, table)
+def _packed(head: bytes) -> str:
+    return next((kind for magic, kind in PACKED.items() if head.startswith(magic)), "")
+
+
+def _unnamed(source: Source, labels: Table | None) -> Source:
+    if labels:
+        raise InputError(f"{source.name} brings its own labels, so {labels[0]} is not used. Leave out --labels.")
+    return source
+
+
+def of_files(
+    path: Path, names: Sequence[str], read: Callable[[str], bytes], labels: Table | None,
+    place: Callable[[str], Path] | None = None,
+) -> Source:  # fmt: skip
+    """Files of one folder or archive, by their relative names; `place` is where each lies, if it is a file of its own."""
+    tables: dict[str, Callable[[], bytes]] = {}
+    files = []
+    for name in names:
+        base = name.rsplit("/", 1)[-1]
+        if base in TABLES:
+            tables[name] = partial(_table, path, read, name)
+        if base not in SIDE_FILES:
+            files.append(name)
+    pictures = [name for name in files if name[-1:] != "/" and PurePosixPath(name).suffix.lower() in EXTENSIONS]
+    layout = arranged(pictures, str(path), tables, labels)
 
     def between(start: int, stop: int) -> Iterator[Entry]:
-        for name in names[start:stop]:
-            file = path / name
-            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-            yield Entry(shown, lambda file=file: read_file(file), label_of(name), split_of(name), file)  # type: ignore[misc]
+        for name in files[start:stop]:
+            yield Entry(
+                name, partial(read, name), layout.label(name), layout.split(name), place(name) if place else None
+            )
 
-    return Source(path.name, classes, in_parts(len(names), between), groups, note)
+    name = path.resolve().name if path.is_dir() else path.stem
+    return Source(name, in_parts(len(files), between), layout, layout.split_at is not None)
 
 
-def _metadata(path: Path) -> dict[str, str] | None:
-    """Labels of a Hugging Face image folder: `file_name` and `label` in a metadata file of the folder or of its splits."""
-    table: dict[str, str] = {}
-    for folder in (path, *(path / split for split in SPLITS)):
-        prefix = "" if folder == path else f"{folder.name}/"
+def _table(path: Path, read: Callable[[str], bytes], name: str) -> bytes:
+    try:
+        return read(name)
+    except Skip as skip:
+        raise DataError(f"{name} in {path} {skip}.") from None
+
+
+def _walk(root: Path) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """Relative names of all files, sorted, a folder's own before those of its folders; folders that are not entered, as `name/`, with
+    the reason; and the raw names of those that are no UTF-8.
+
+    Links to folders are followed where these lie inside the source, but not inside one another, so no loop can be entered.
+    """
+    names: list[str] = []
+    closed: dict[str, str] = {}
+    raw: dict[str, str] = {}
+    top = root.resolve()
+    waiting = [("", False)]
+    while waiting:
+        prefix, linked = waiting.pop()
         try:
-            if (folder / "metadata.jsonl").is_file():
-                lines = (folder / "metadata.jsonl").read_text("utf-8").splitlines()
-                rows = [json.loads(line) for line in lines if line.strip()]
-            elif (folder / "metadata.csv").is_file():
-                with (folder / "metadata.csv").open(newline="", encoding="utf-8-sig") as file:
-                    rows = list(csv.DictReader(file))
+            with os.scandir(root / prefix) as found:
+                items = sorted((item for item in found if not item.name.startswith(".")), key=lambda item: item.name)
+        except OSError as error:
+            if not prefix:
+                raise
+            closed[prefix] = f"cannot be listed: {error.strerror}"
+            names.append(prefix)
+            continue
+        folders = []
+        for item in items:
+            name = prefix + item.name
+            if item.is_dir(follow_symlinks=False):
+                folders.append((name + "/", linked))
+            elif item.is_symlink() and os.path.isdir(item.path):  # noqa: PTH112 (of a DirEntry)
+                if why := "inside a linked folder" if linked else _leads_out(item.path, top):
+                    closed[name + "/"] = f"a link to a folder {why}"
+                    names.append(name + "/")
+                else:
+                    folders.append((name + "/", True))
             else:
-                continue
-            for row in rows:
-                if row.get("file_name") and row.get("label") is not None:
-                    table[prefix + str(row["file_name"])] = str(row["label"])
-        except (OSError, ValueError, AttributeError, csv.Error) as error:
-            raise DataError(f"The metadata file in {folder} cannot be read: {error}.") from error
-    return table or None
+                names.append(name)
+        waiting += reversed(folders)
+    for n, name in enumerate(names):
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        if shown != name:
+            names[n], raw[shown] = shown, name
+            if name in closed:
+                closed[shown] = closed[name]
+    return names, closed, raw
 
 
-def _walk(root: Path) -> list[str]:
-    """Relative names of all files, sorted; links to folders are not followed, so a loop cannot be entered, but are named."""
-    names = []
-    for folder, folders, files in os.walk(root, onerror=_cannot_list):
-        files += [f for f in folders if (Path(folder) / f).is_symlink()]
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        relative = Path(folder).relative_to(root).as_posix()
-        prefix = "" if relative == "." else relative + "/"
-        names += [prefix + f for f in sorted(files) if not f.startswith(".") and f not in SIDE_FILES]
-    return names
-
-
-def _cannot_list(error: OSError) -> None:
-    raise DataError(f"{error.filename} cannot be listed: {error.strerror}. Check its permissions.") from error
+def _leads_out(link: str, top: Path) -> str:
+    """Why a link to a folder is not followed; nothing where it is."""
+    target, here = Path(link).resolve(), Path(link).parent.resolve()
+    if not target.is_relative_to(top):
+        return "outside of the source"
+    return "that it lies in" if here.is_relative_to(target) else ""
 
 
 def read_file(path: Path) -> bytes:
@@ -191,7 +285,7 @@ def read_file(path: Path) -> bytes:
     try:
         info = path.stat()  # before opening: a pipe would keep us waiting
         if not stat.S_ISREG(info.st_mode):
-            raise Skip("a link to a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file")
+            raise Skip("not a regular file")
         if info.st_size > MAX_FILE_BYTES:
             raise Skip(f"file of {info.st_size >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
         with path.open("rb", buffering=0) as file:
@@ -200,78 +294,21 @@ def read_file(path: Path) -> bytes:
         raise Skip(f"cannot be read: {error.strerror or error}") from error
 
 
-def _structure(
-    names: list[str], table: dict[str, str] | None
-) -> tuple[tuple[str, ...], Callable[[str], str | None], Callable[[str], str | None], str]:
-    """Classes, how a name tells its label and its split, and what is to be said of pictures without a folder."""
-    tops = {name.split("/", 1)[0] for name in names if "/" in name}
-    has_splits = len(tops) > 1 and tops <= SPLITS.keys()
-
-    def split_of(name: str) -> str | None:
-        return SPLITS[name.split("/", 1)[0]] if has_splits and "/" in name else None
-
-    def label_of(name: str) -> str | None:
-        if table is not None:
-            return table.get(name) or table.get(name.rsplit("/", 1)[-1])
-        folders = name.split("/")[:-1][1 if has_splits else 0 :]
-        return folders[0] if folders else None
-
-    pictures = [(name, label_of(name)) for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
-    classes = tuple(sorted({label for _, label in pictures if label is not None}, key=_natural))
-    if table is not None:
-        return classes, label_of, split_of, ""
-    if len(classes) < 2:
-        return (), lambda name: None, split_of, ""
-    astray = [name for name, label in pictures if label is None]
-    if not astray:
-        return classes, label_of, split_of, ""
-    some = ", ".join(map(repr, astray[:3])) + (", …" if len(astray) > 3 else "")
-    shown = f"{len(astray):,} of {len(pictures):,} pictures ({some})"
-    if len(astray) * ASTRAY <= len(pictures):
-        return classes, label_of, split_of, f"left out: {shown}, in no folder of a class"
-    note = f"no classes, since {shown} lie beside the folders; move them, or name the classes with --labels"
-    return (), lambda name: None, split_of, note
-
-
-def _natural(word: str) -> tuple[int, str]:
-    """2 before 10."""
-    return (int(word), "") if word.isdecimal() else (1 << 62, word)
-
-
-def _read_labels(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """File -> label, and file -> group."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV of labels: {error}.") from error
-    if not rows or not {"file", "label"} <= rows[0].keys():
-        found = ", ".join(rows[0]) if rows else "none"
-        raise DataError(f"{path} needs the columns file and label; it has {found}.")
-    named = [(row["file"].replace("\\", "/"), row) for row in rows if row["file"]]
-    groups = {name: row["group"] for name, row in named if row.get("group")}
-    return {name: row["label"] for name, row in named if row["label"]}, groups
-
-
-def _zip(path: Path, labels: Path | None) -> Source:
+def _zip(path: Path, labels: Table | None) -> Source:
     try:
         archive = zipfile.ZipFile(path)
-        infos = {i.filename: i for i in archive.infolist() if not i.is_dir() and _plain_name(i.filename)}
+        infos = {i.filename: i for i in archive.infolist() if not i.is_dir() and plain_name(i.filename)}
     except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be opened as a zip: {error}.") from error
     if len(infos) > MAX_ZIP_ENTRIES:
         raise DataError(f"{path} holds {len(infos):,} files; the limit is {MAX_ZIP_ENTRIES:,}. Unpack it to a folder.")
-    names = sorted(infos)
-    common = names[0].split("/")[0] + "/" if names and "/" in names[0] else ""
-    tops = {name.split("/")[1] for name in names if name.count("/") > 1}
-    strip = len(common) if common and tops and all(n.startswith(common) for n in names) else 0  # one folder around all
-    table, groups = _read_labels(labels) if labels else (None, {})
-    if table is None and (listed := infos.get(names[0][:strip] + "dataset.json") if names else None):
-        table = _stylegan_labels(archive, listed)
-    names = [name for name in names if name.rsplit("/", 1)[-1] not in SIDE_FILES]
-    classes, label_of, split_of, note = _structure([name[strip:] for name in names], table)
+    if not any("/" in name for name in infos):  # some of Windows' tools write the wrong slash
+        infos = {name.replace("\\", "/"): info for name, info in infos.items()}
+    around = _around(infos)
+    files = {name[around:]: infos[name] for name in sorted(infos)}
 
-    def read(info: zipfile.ZipInfo) -> bytes:
+    def read(name: str) -> bytes:
+        info = files[name]
         if info.flag_bits & 1:
             raise Skip("encrypted inside the zip")
         if info.file_size > MAX_FILE_BYTES or info.file_size > MAX_ZIP_RATIO * max(info.compress_size, 1 << 12):
@@ -285,27 +322,17 @@ def _zip(path: Path, labels: Path | None) -> Source:
             raise Skip("longer than the zip says")
         return data
 
-    def between(start: int, stop: int) -> Iterator[Entry]:
-        for name in names[start:stop]:
-            inner = name[strip:]
-            yield Entry(inner, lambda name=name: read(infos[name]), label_of(inner), split_of(inner))  # type: ignore[misc]
-
-    return Source(path.stem, classes, in_parts(len(names), between), groups, note)
+    return of_files(path, list(files), read, labels)
 
 
-def _stylegan_labels(archive: zipfile.ZipFile, listed: zipfile.ZipInfo) -> dict[str, str] | None:
-    """`dataset.json` of StyleGAN's tools: {"labels": [[file, number], ...]} or null."""
-    try:
-        if listed.file_size > MAX_FILE_BYTES:
-            raise ValueError(f"it has {listed.file_size:,} bytes")
-        found = json.loads(archive.read(listed))
-        rows = found.get("labels") if isinstance(found, dict) else None
-        return {str(name): str(label) for name, label in rows} if rows else None
-    except Exception as error:  # what a damaged member raises depends on its method
-        raise DataError(f"dataset.json in {archive.filename} cannot be read: {error}.") from error
+def _around(names: Collection[str]) -> int:
+    """The length of the one folder around all that an archive holds, which is no part of its names."""
+    first = next(iter(names), "")
+    around = first.split("/")[0] + "/"
+    return len(around) if "/" in first and all(name.startswith(around) for name in names) else 0
 
 
-def _plain_name(name: str) -> bool:
+def plain_name(name: str) -> bool:
     """No hidden files and none of what a Mac adds. Nothing is written under these names, so they need no more."""
     return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
@@ -326,15 +353,17 @@ def _idx(path: Path) -> Source:
                 raise DataError(f"{files[0]} and its labels do not fit: {images.shape} and {labels.shape}.")
             sets.append((prefix, split, images, labels))
     ends = np.cumsum([len(images) for _, _, images, _ in sets])
+    given = len(sets) > 1
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         for row in range(start, stop):
             which = int(np.searchsorted(ends, row, side="right"))
             prefix, split, images, labels = sets[which]
             n = row - int(ends[which]) + len(images)
-            yield Entry(f"{prefix}/{n:05d}", lambda image=images[n]: image[..., None], classes[labels[n]], split)  # type: ignore[misc]
+            side = split if given else None
+            yield Entry(f"{prefix}/{n:05d}", lambda image=images[n]: image[..., None], classes[labels[n]], side)  # type: ignore[misc]
 
-    return Source(path.name, classes, in_parts(int(ends[-1]), between))
+    return Source(path.resolve().name, in_parts(int(ends[-1]), between), Layout(classes), given)
 
 
 def read_idx(path: Path) -> Pixels:
@@ -368,6 +397,7 @@ def _cifar10(path: Path) -> Source:
             raise DataError(f"{file} has labels over 9. Collect it again.")
         sets.append((file, records))
     ends = np.cumsum([len(records) for _, records in sets])
+    given = len({file.name == "test_batch.bin" for file, _ in sets}) > 1
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         for row in range(start, stop):
@@ -375,7 +405,7 @@ def _cifar10(path: Path) -> Source:
             file, records = sets[which]
             n = row - int(ends[which]) + len(records)
             image = records[n, 1:].reshape(3, 32, 32).transpose(1, 2, 0)
-            split = "heldout" if file.name == "test_batch.bin" else "train"
+            split = None if not given else "heldout" if file.name == "test_batch.bin" else "train"
             yield Entry(f"{file.stem}/{n:05d}", lambda image=image: image, CIFAR10[records[n, 0]], split)  # type: ignore[misc]
 
-    return Source(path.name, CIFAR10, in_parts(int(ends[-1]), between))
+    return Source(path.resolve().name, in_parts(int(ends[-1]), between), Layout(CIFAR10), given)

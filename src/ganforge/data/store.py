@@ -16,6 +16,9 @@ import contextlib
 import copy
 import hashlib
 import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +27,30 @@ import numpy.typing as npt
 
 from ganforge.data.remote import Cache, is_address
 from ganforge.data.split import HELDOUT, TRAIN
+from ganforge.data.stamps import Stamps
 from ganforge.errors import StoreError
 from ganforge.images import Pixels, spec_from
 
 SCHEMA = 2
 HEADER = 4096
+LARGE = 1 << 30
+"""Bytes from which on checking takes so long that it is said."""
 TRIES = 16  # to fetch a shard before another process, for whom it has to make room, removes it again
 
 
 class Store:
     """A finished store, read memory-mapped: a folder, or an address such as s3://bucket/name, whose shards are fetched into a
-    bounded cache when they are needed. StoreError where it is missing, cut short or edited."""
+    bounded cache when they are needed. StoreError where it is missing, cut short or edited.
+
+    Opening compares everything but the shards with the manifest; a shard is compared when it is first read, unless its stamp says
+    that it was before. `check` does all of them at once.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.cache = Cache(str(path)) if is_address(path) else None
         self.path = self.cache.folder if self.cache else Path(path)
+        self.stamps = self.cache.stamps if self.cache else Stamps(self.path)
+        self.compared: set[int] = set()
         self.address = str(path) if self.cache else str(self.path.resolve())
         self.name = self.address.rstrip("/").rsplit("/", 1)[-1] if self.cache else self.path.name
         if self.cache:
@@ -94,7 +106,7 @@ class Store:
         if self.cache:
             self.cache.get(name, self.files[name]["sha256"])
         found: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
-        self._compare(name, file_sha256(self.path / name))
+        self.stamps.compare(name, self.files[name]["sha256"], again=True)
         return found
 
     def _map(self, number: int) -> npt.NDArray[np.uint8]:
@@ -107,9 +119,19 @@ class Store:
                 raise ValueError(f"{name} has another header")
         return np.memmap(path, np.uint8, "r", HEADER, shape)
 
-    def _compare(self, name: str, found: str) -> None:
-        if found != self.files[name]["sha256"]:
-            raise ValueError(f"{name} has another SHA-256 than the manifest says")
+    def _compare(self, name: str, again: bool = False) -> None:
+        """StoreError where a file is not the one that the manifest names."""
+        facts = self.files[name]
+        try:
+            skip = HEADER if "rows" in facts else 0
+            if self.cache:
+                self.cache.get(name, facts["sha256"], skip, again=again)
+            else:
+                self.stamps.compare(name, facts["sha256"], skip, again)
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{self.address} is damaged: {error}. Copy it here again, or prepare it again from the originals."
+            ) from error
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -129,15 +151,35 @@ class Store:
         for number in numbers:
             self._shard(int(number))
 
-    def verify(self) -> None:
-        """Read everything once and compare its SHA-256; StoreError names the file that was changed."""
+    def check(self, say: Callable[[str], None] | None = None) -> None:
+        """Compare every file of a folder with its SHA-256, on all cores, unless its stamp says that this was done; StoreError names the
+        first that was changed. Shards of a remote store are compared as they come."""
+        if self.cache:
+            return
         try:
-            for name, facts in self.files.items():
-                if self.cache:
-                    self.cache.get(name, facts["sha256"], HEADER if "rows" in facts else 0)
-                self._compare(name, file_sha256(self.path / name, HEADER if "rows" in facts else 0))
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self.address} was edited: {error}. Prepare it again from the originals.") from error
+            sizes = {
+                name: (self.path / name).stat().st_size
+                for name, facts in self.files.items()
+                if not self.stamps.fit(name, facts["sha256"])
+            }
+        except OSError as error:
+            raise StoreError(f"{self.address} was cut short: {error}. Copy it here again.") from error
+        total, done = sum(sizes.values()), 0
+        say = say if say and total >= LARGE else lambda line: None
+        say(f"checking {total / 1e9:,.1f} GB of {self.path} against its SHA-256, once")
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            try:
+                for name, _ in zip(sizes, pool.map(self._compare, sizes), strict=True):
+                    before, done = done, done + sizes[name]
+                    if total > done and 10 * done // total > 10 * before // total:
+                        say(f"checked {done / total:.0%}")
+            finally:
+                pool.shutdown(cancel_futures=True)  # what was compared so far is remembered
+
+    def verify(self) -> None:
+        """Read everything once, whatever the stamps say; StoreError names the file that was changed."""
+        for name in self.files:
+            self._compare(name, again=True)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -148,9 +190,12 @@ class Store:
         return bool(self.spec.classes)
 
     def _shard(self, number: int) -> npt.NDArray[np.uint8]:
-        if not self.cache:
-            return self.maps[number]
         name = self.shards[number]
+        if not self.cache:
+            if number not in self.compared:
+                self._compare(name)
+                self.compared.add(number)
+            return self.maps[number]
         with self.cache.lock:
             for _ in range(TRIES):
                 if number in self.maps:
@@ -159,7 +204,12 @@ class Store:
                 dropped = self.cache.get(name, self.files[name]["sha256"], HEADER)
                 self.maps = {n: m for n, m in self.maps.items() if self.shards[n] not in dropped}
                 with contextlib.suppress(FileNotFoundError):  # another process needed its room at once
-                    self.maps[number] = self._map(number)
+                    try:
+                        self.maps[number] = self._map(number)
+                    except ValueError as error:
+                        raise StoreError(
+                            f"{self.address} is damaged: {error}. Remove {self.path / name} to have it fetched again."
+                        ) from error
         raise StoreError(
             f"{self.cache.folder} is too small for the processes that share it. Set GANFORGE_CACHE_BYTES to more than {self.cache.limit:,}."
         )
@@ -180,13 +230,6 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
     """A version 1.0 .npy header of exactly HEADER bytes, so that row i is one byte range."""
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape!r}, }}"
     return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode().ljust(HEADER - 11) + b"\n"
-
-
-def file_sha256(path: Path, skip: int = 0) -> str:
-    """SHA-256 of a file from byte `skip` on, in hexadecimal digits."""
-    with path.open("rb") as file:
-        file.seek(skip)
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def root_hash(manifest: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ size for all data sets.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch.nn.functional import interpolate
 
 from ganforge.device import autocast, keep_memory, place, resolve_precision
 from ganforge.errors import StoreError
+from ganforge.files import file_sha256, seal
 from ganforge.images import Pixels, to_float
 from ganforge.seeds import key, permuted
 
@@ -206,7 +206,7 @@ def save(extractor: Extractor, path: Path) -> Extractor:
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in extractor.network.state_dict().items()}, partial, facts)
-    partial.replace(path)
+    seal(partial, path)
     return load(path)
 
 
@@ -218,7 +218,7 @@ def load(path: Path) -> Extractor:
         tensors = load_file(path)
         network = Network(tensors["convolutions.0.weight"].shape[1], len(tensors["logits.bias"]))
         network.load_state_dict(tensors)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_sha256(path)
         place(network, torch.device("cpu"))
         return Extractor(network.eval(), float(facts["scale"]), facts["kind"], float(facts["accuracy"]), digest)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:

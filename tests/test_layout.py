@@ -1,0 +1,279 @@
+"""What names and tables of labels say: one rule for folders, zips and tars; what does not fit is named."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ganforge.cli import main
+from ganforge.data.layout import of_names
+from ganforge.data.sources import open_source
+from ganforge.errors import DataError, InputError
+from ganforge.prepare import prepare, prepare_shard
+
+
+def png(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def make(place: Path, names: list[str], kind: str = "folder") -> Path:
+    """Pictures of these names, in a folder, a zip or a tar; other files hold their own name."""
+    files = {name: png(zlib.crc32(name.encode())) if name.endswith(".png") else name.encode() for name in names}
+    if kind == "zip":
+        with zipfile.ZipFile(place.with_suffix(".zip"), "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return place.with_suffix(".zip")
+    if kind == "tar":
+        with tarfile.open(place.with_suffix(".tar"), "w") as tar:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return place.with_suffix(".tar")
+    for name, data in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    return place
+
+
+def several(*folders: str, count: int = 6) -> list[str]:
+    return [f"{folder}/{n}.png" for folder in folders for n in range(count)]
+
+
+LAYOUTS = {
+    "classes": (several("cat", "dog"), "2 classes, no given split"),
+    "wrapped": (several("set/cat", "set/dog"), "2 classes, no given split"),
+    "wrapped twice": ([*several("set/set/cat", "set/set/dog"), "set/README.txt"], "2 classes, no given split"),
+    "split": (several("train/cat", "train/dog", "test/cat", "test/dog"), "2 classes, given split"),
+    "wrapped split": (several("set/Train/cat", "set/Train/dog", "set/val/cat", "set/val/dog"), "2 classes, given split"),
+    "split below classes": (several("cat/train", "cat/test", "dog/train", "dog/test"), "2 classes, given split"),
+    "folders inside a split": (several("train/images/cat", "train/images/dog", "test/images/cat"), "2 classes, given split"),
+    "only train": (several("train/cat", "train/dog"), "2 classes, no given split"),
+    "no classes": (several("train", "test"), "no classes, given split"),
+    "own folders a side": (several("train/train_images", "test/test_images"), "no classes, given split"),
+    "flat in a folder": (several("set", count=12), "no classes, no given split"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_one_rule_for_folder_zip_and_tar(tmp_path, name, kind):
+    names, said = LAYOUTS[name]
+    made = prepare(make(tmp_path / "in", names, kind), tmp_path / "store", resolution=8)
+    assert made.notes[0] == f"read as: {said}"
+    rows = pq.read_table(tmp_path / "store" / "meta.parquet").to_pylist()
+    pictures = [row for row in rows if row["file"].endswith(".png")]
+    assert len(pictures) == sum(n.endswith(".png") for n in names)
+    labels = {row["label"] for row in pictures}
+    assert labels == ({"cat", "dog"} if said.startswith("2") else {None})
+    if "given split" in said and "no given" not in said:
+        for row in pictures:
+            assert row["split"] == ("train" if "train" in row["file"].lower() else "heldout")
+
+
+def test_the_line_is_said_by_prepare_audit_and_collect(tmp_path, capsys):
+    names, said = LAYOUTS["wrapped split"]
+    source = make(tmp_path / "in", names)
+    assert main(["prepare", str(source), "-o", str(tmp_path / "store"), "--resolution", "8"]) == 0
+    assert f"read as: {said}" in capsys.readouterr().out
+    assert main(["audit", str(source), "-o", str(tmp_path / "audit")]) == 0
+    assert f"read as: {said}" in capsys.readouterr().out
+    assert main(["collect", str(source), "-o", str(tmp_path / "collected")]) == 0
+    assert f"read as: {said}" in capsys.readouterr().out
+
+
+def test_what_is_not_taken_for_a_split_or_classes_is_said(tmp_path):
+    assert "lie beside the folders" in of_names([*several("cat", "dog"), "1.png", "2.png"]).notes[0]
+    few = of_names([*several("cat", "dog", count=20), "1.png"])
+    assert (few.classes, few.label("1.png")) == (("cat", "dog"), None)
+    assert "left out: 1 of 41" in few.notes[0]
+    mixed = of_names(several("train", "test", "extra"))
+    assert mixed.classes == ("extra", "test", "train") and "'extra' lies beside them" in mixed.notes[0]
+    assert "all of one side" in of_names(several("val/cat", "test/cat", "val/dog")).notes[0]
+
+
+def test_several_tars_in_folders_of_a_split(tmp_path):
+    for side in ("train", "test"):
+        (tmp_path / "in" / side).mkdir(parents=True)
+        for n in range(2):
+            make(
+                tmp_path / "in" / side / f"{n}",
+                [f"cat/{side}{n}.png", f"dog/{side}{n}.png", f"dog/{side}{n}b.png"],
+                "tar",
+            )
+    made = prepare(tmp_path / "in", tmp_path / "store", resolution=8)
+    assert made.notes[0] == "read as: 2 classes, given split"
+    assert (len(made.store.train), len(made.store.heldout)) == (6, 6)
+    files = pq.read_table(tmp_path / "store" / "meta.parquet")["file"].to_pylist()
+    assert len(set(files)) == 12 and "train/0.tar/cat/train0.png" in files
+
+
+def test_jobs_read_tars_of_folders_alike(tmp_path):
+    make(tmp_path / "in", several("set/train/cat", "set/train/dog", "set/test/cat", "set/test/dog"), "tar")
+    prepare_shard(tmp_path / "in.tar", tmp_path / "a", 0, 2, resolution=8)
+    joined = prepare(tmp_path / "in.tar", tmp_path / "a", resolution=8).store
+    assert joined.manifest == prepare(tmp_path / "in.tar", tmp_path / "b", resolution=8).store.manifest
+    assert joined.spec.classes == ("cat", "dog")
+
+
+def test_a_tar_names_what_it_does_not_use(tmp_path):
+    path = tmp_path / "in.tar"
+    with tarfile.open(path, "w") as tar:
+        for n in range(10):
+            info = tarfile.TarInfo(f"./cat/{n}.png")
+            info.size = len(png(n))
+            tar.addfile(info, io.BytesIO(png(n)))
+        link = tarfile.TarInfo("cat/link.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "cat/1.png"
+        tar.addfile(link)
+        text = tarfile.TarInfo(os.fsdecode(b"cat/caf\xe9.docx"))
+        tar.addfile(text)
+        tar.addfile(tarfile.TarInfo("cat/._1.png"))
+    made = prepare(path, tmp_path / "store", resolution=8)
+    assert dict(made.skipped) == {
+        "cat/link.png": "a link inside the tar", "cat/caf\\xe9.docx": "not a picture: .docx file",
+    }  # fmt: skip
+    assert len(made.store) == 10
+
+
+@pytest.mark.parametrize("cut", ["data", "header", "end"])
+def test_a_tar_that_is_cut_short_loses_nothing_in_silence(tmp_path, cut):
+    path = make(tmp_path / "in", several("cat", "dog", count=10), "tar")
+    data = bytearray(path.read_bytes())
+    with tarfile.open(path) as tar:
+        member = tar.getmembers()[15]
+    if cut == "data":
+        del data[member.offset_data + 100 :]
+    elif cut == "header":
+        data[member.offset + 10] ^= 0xFF
+    else:
+        del data[member.offset :]
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"cannot be read as a tar: .*Copy or fetch it again"):
+        prepare(path, tmp_path / "store")
+
+
+# --------------------------------------------------------------------------------------------------------------- labels
+
+
+def csv(place: Path, *rows: str, columns: str = "file,label") -> Path:
+    place.write_text("\n".join([columns, *rows]) + "\n")
+    return place
+
+
+def labels_of(store: Path) -> dict[str, str | None]:
+    table = pq.read_table(store / "meta.parquet").to_pylist()
+    return {row["file"]: row["label"] for row in table}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_whole_paths_come_before_base_names_and_leftovers_are_named(tmp_path, kind, capsys):
+    names = ["p1.png", "p2.png", "sub/p2.png", "sub/p3.png", "a/p4.png", "b/p4.png", *several("more")]
+    rows = ["p1.png,x", "p2.png,y", "p3.png,z", "p4.png,w", "gone.png,x", *(f"more/{n}.png,x" for n in range(6))]
+    table = csv(tmp_path / "l.csv", *rows)
+    source = make(tmp_path / "in", names, kind)
+    assert main(["prepare", str(source), "-o", str(tmp_path / "s"), "--labels", str(table)]) == 2
+    said = capsys.readouterr().out
+    found = labels_of(tmp_path / "s")
+    assert (found["p1.png"], found["p2.png"], found["sub/p3.png"]) == ("x", "y", "z")
+    assert found["sub/p2.png"] is None and found["a/p4.png"] is None
+    assert f"read as: 3 classes from {table}, no given split" in said
+    assert f"1 of 11 rows in {table} name no picture: 'gone.png'" in said
+    assert f"1 rows in {table} fit several pictures and are not used; write whole paths: 'p4.png'" in said
+    assert f"left out: 3 of 12 pictures without a label in {table}" in said
+
+
+@pytest.mark.parametrize("verb", ["prepare", "audit"])
+def test_labels_that_match_nothing_are_a_mistake(tmp_path, fails, verb):
+    source = make(tmp_path / "in", several("cat", "dog"))
+    table = csv(tmp_path / "l.csv", "x1.png,a", "x2.png,b")
+    said = fails(verb, source, "-o", tmp_path / "out", "--labels", table)
+    assert "No row of" in said and "its rows are like 'x1.png', 'x2.png', the pictures like 'cat/0.png'" in said
+    assert not (tmp_path / "out").exists()
+    csv(source / "labels.csv", "x1.png,a")
+    assert "No row of labels.csv" in fails(verb, source, "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize("verb", ["prepare", "audit"])
+def test_two_rows_that_contradict_each_other_are_a_mistake(tmp_path, fails, verb):
+    source = make(tmp_path / "in", several("a"))
+    table = csv(tmp_path / "l.csv", "a/1.png,cat", "a/2.png,dog", "2.png,cat")
+    assert "two rows for 'a/2.png' with the labels 'dog' and 'cat'" in fails(
+        verb, source, "-o", tmp_path / "o", "--labels", table
+    )
+    table = csv(tmp_path / "l.csv", *(f"a/{n}.png,cat," for n in range(6)), "a/2.png,cat,g", columns="file,label,group")
+    assert "with the groups" in fails(verb, source, "-o", tmp_path / "o", "--labels", table)
+
+
+def test_the_same_row_twice_is_one(tmp_path):
+    source = make(tmp_path / "in", several("a", "b"))
+    rows = [f"{name},{n % 2}" for n, name in enumerate(several("a", "b"))]
+    made = prepare(source, tmp_path / "s", resolution=8, labels=csv(tmp_path / "l.csv", *rows, *rows))
+    assert made.store.spec.classes == ("0", "1") and not made.skipped
+
+
+def test_groups_follow_their_rows_whether_by_path_or_by_name(tmp_path):
+    names = several("a", "b", count=20)
+    rows = [f"b/{n}.png,,film{n // 10}" for n in range(20)] + [f"only-{n}.png,,film0" for n in range(5)]
+    source = make(tmp_path / "in", [*names, *(f"c/only-{n}.png" for n in range(5))])
+    made = prepare(
+        source,
+        tmp_path / "s",
+        resolution=8,
+        heldout=0.4,
+        labels=csv(tmp_path / "l.csv", *rows, columns="file,label,group"),
+    )
+    assert made.store.spec.classes == ("a", "b", "c"), "without labels in the table, folders are the classes"
+    table = pq.read_table(tmp_path / "s" / "meta.parquet").to_pylist()
+    for film in (
+        {f"b/{n}.png" for n in range(10)} | {f"c/only-{n}.png" for n in range(5)},
+        {f"b/{n}.png" for n in range(10, 20)},
+    ):
+        assert len({row["group"] for row in table if row["file"] in film}) == 1
+        assert len({row["split"] for row in table if row["file"] in film}) == 1
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+@pytest.mark.parametrize("table", ["labels.csv", "metadata.csv", "metadata.jsonl", "dataset.json"])
+def test_tables_in_the_set_are_read_alike(tmp_path, kind, table):
+    names = several("set/pictures", count=12)
+    source = make(tmp_path / "in", [*names, "set/labels"])
+    (source / "set" / "labels").unlink()
+    rows = [(f"pictures/{n}.png", "odd" if n % 2 else "even") for n in range(12)]
+    text = {
+        "labels.csv": "file,label\n" + "\n".join(",".join(row) for row in rows),
+        "metadata.csv": "file_name,label\n" + "\n".join(",".join(row) for row in rows),
+        "metadata.jsonl": "\n".join(f'{{"file_name": "{name}", "label": "{label}"}}' for name, label in rows),
+        "dataset.json": '{"labels": [' + ", ".join(f'["{name}", "{label}"]' for name, label in rows) + "]}",
+    }[table]
+    (source / "set" / table).write_text(text)
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+            for path in sorted(source.rglob("*.*")):
+                archive.write(path, path.relative_to(source))
+        source = tmp_path / "in.zip"
+    elif kind == "tar":
+        with tarfile.open(tmp_path / "in.tar", "w") as tar:
+            tar.add(source / "set", "set")
+        source = tmp_path / "in.tar"
+    opened = open_source(source)
+    assert opened.notes == [f"read as: 2 classes from {table}, no given split"]
+    assert {entry.label for entry in opened.entries()} == {"odd", "even"}
+
+
+def test_labels_for_files_without_names_are_refused(tmp_path):
+    made = prepare(make(tmp_path / "in", several("cat", "dog")), tmp_path / "s", resolution=8)
+    with pytest.raises(InputError, match="brings its own labels"):
+        prepare(made.store.path, tmp_path / "t", labels=csv(tmp_path / "l.csv", "a,b"))

@@ -1,0 +1,212 @@
+"""Bad steps leave nothing behind and are counted; a run that cannot be helped ends with words that help."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganforge.cli import main
+from ganforge.data.store import Store
+from ganforge.errors import Diverged
+from ganforge.images import ImageSpec
+from ganforge.models.base import System
+from ganforge.models.gan import GAN
+from ganforge.run import Run
+from ganforge.stats import Log, Means, read
+from ganforge.testing import make_store
+from ganforge.train import Trainer, plan, train
+from ganforge.watch import EVERY, Watch
+
+SPEC = ImageSpec(8, 8, 1, ("a", "b"))
+NAN = float("nan")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    make_store(tmp_path / "store", SPEC, 120)
+    return tmp_path / "store"
+
+
+def settings(steps: int, report: int = 4) -> dict[str, dict[str, object]]:
+    loop = {"images": 16 * steps, "batch": 16, "report": 16 * report, "precision": "fp32"}
+    return {"model": {"width": 8, "latent": 8}, "train": loop}
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """The latents of these calls are not finite, so batch normalisation meets numbers that are not."""
+    original, count = GAN.noise, iter(range(10**9))
+
+    def noise(self, batch):
+        drawn = original(self, batch)
+        return drawn * NAN if next(count) in steps else drawn
+
+    monkeypatch.setattr(GAN, "noise", noise)
+
+
+def rows(run: Run) -> list[dict[str, float]]:
+    """As a strict reader finds them."""
+
+    def refuse(word: str) -> float:
+        raise AssertionError(f"{word} is no JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in (run.path / "stats.jsonl").read_text().splitlines()]
+
+
+def all_finite(run: Run) -> bool:
+    return all(t.isfinite().all() for t in run.load()[0].values() if t.is_floating_point())
+
+
+def test_one_bad_step_is_skipped(store, tmp_path, monkeypatch):
+    poison(monkeypatch, {5})
+    said: list[str] = []
+    made = train("gan", store, tmp_path / "r", overrides=settings(20), say=said.append)
+    tensors, state = made.load()
+    assert (state["rollbacks"], state["skipped"]) == (0, 1)
+    assert all_finite(made)
+    assert tensors["optimizer.generator.0.weight.step"].item() == 19  # one of twenty was left out
+    assert tensors["system.generator.1.num_batches_tracked"].item() == 19
+    assert [row["skipped"] for row in rows(made)] == [0, 1, 1, 1, 1]
+    assert "1 of 20 steps were left out" in said[-1]
+
+
+def test_bad_steps_in_a_row_roll_back_and_go_on(store, tmp_path, monkeypatch):
+    poison(monkeypatch, {5, 6, 7})
+    said: list[str] = []
+    made = train("gan", store, tmp_path / "r", overrides=settings(20), say=said.append)
+    state = made.load()[1]
+    assert (state["rollbacks"], state["lr_scale"], state["seen"], state["skipped"]) == (1, 0.5, 320, 3)
+    assert any("back to 64" in line for line in said)
+    assert all_finite(made)
+
+
+def test_three_in_a_row_are_noticed_long_before_the_report(store, tmp_path, monkeypatch):
+    poison(monkeypatch, {405, 406, 407})
+    said: list[str] = []
+    made = train("gan", store, tmp_path / "r", overrides=settings(1000, report=400), say=said.append)
+    assert any(f"at {16 * (400 + EVERY):,} images: back to 6,400" in line for line in said), said
+    assert made.load()[1]["seen"] == 16_000
+
+
+def test_bad_steps_again_and_again_are_too_many_though_never_three_in_a_row(store, tmp_path, monkeypatch):
+    poison(monkeypatch, set(range(4, 10**5, 4)))
+    with pytest.raises(Diverged):
+        train("gan", store, tmp_path / "r", overrides=settings(200))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_short_run_of_bad_steps_alone_is_no_success(store, tmp_path, monkeypatch, steps):
+    poison(monkeypatch, set(range(steps)))
+    with pytest.raises(Diverged, match="no checkpoint"):
+        train("gan", store, tmp_path / "r", overrides=settings(steps, report=steps))
+
+
+def test_numbers_that_stay_bad_stop_the_run_with_words_that_help(store, tmp_path, monkeypatch, capsys):
+    poison(monkeypatch, set(range(5, 10**4)))
+    words = ["train", "gan", str(store), "--out", str(tmp_path / "r"), "--images", "320", "--train.report", "64"]
+    tiny = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
+    assert main([*words, *tiny]) == 4
+    said = capsys.readouterr().err
+    assert "again after going back 2 times" in said
+    run = Run(tmp_path / "r")
+    assert run.load()[1]["seen"] == 64
+    assert all_finite(run)
+    assert all(value == value for row in rows(run) for value in row.values())
+    monkeypatch.undo()
+    advised = shlex.split(said.split("ganforge ")[-1])
+    assert main(advised) == 0
+    slower = Run(Path(advised[-1]))
+    assert slower.settings["model"]["lr"] == run.settings["model"]["lr"] / 4
+    assert slower.load()[1]["seen"] == 320
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan", "sagan", "fastgan", "stylegan2", "vqvae", "vae", "r3gan"])
+@pytest.mark.parametrize("where", ["images", "noise"])
+def test_a_bad_step_leaves_no_trace(tmp_path, monkeypatch, name, where):
+    store = make_store(tmp_path / "store", ImageSpec(16, 16, 1, ("a", "b")), 60)
+    run = Run(tmp_path / "r")
+    model = {"augment": "ada"} if name == "fastgan" else {}
+    run.begin(plan(name, store, run.path, "small", {"model": model, "train": {"batch": 8, "precision": "fp32"}}))
+    trainer = Trainer(run, store, "cpu")
+    for _ in range(2):
+        trainer.step()
+    before = {key: tensor.clone() for key, tensor in trainer._tensors().items()}
+    with monkeypatch.context() as patch:
+        if where == "images":
+            draw = trainer.stream.batch
+
+            def batch(seen, count):
+                made = draw(seen, count)
+                made.images.fill_(NAN)
+                return made
+
+            patch.setattr(trainer.stream, "batch", batch)
+        else:
+            draw_noise = System.noise
+            patch.setattr(System, "noise", lambda self, batch: draw_noise(self, batch) * NAN)
+        trainer.step()
+    after = trainer._tensors()
+    bad = int(trainer.watch.skipped)
+    if where == "images" or name not in ("vqvae", "vae"):  # these two draw no latents when they learn
+        assert bad >= 1
+    if bad == len(trainer.phases):
+        assert all(torch.equal(t, after[key]) for key, t in before.items() if not key.startswith("average."))
+    assert all(t.isfinite().all() for t in after.values() if t.is_floating_point())
+    trainer.step()
+    assert int(trainer.watch.skipped) == bad
+
+
+def test_strain():
+    watch = Watch(2, torch.device("cpu"))
+    good, bad = torch.ones(3), torch.tensor([1.0, NAN])
+    for numbers in (bad, bad, good, bad):
+        watch.judge(0, [numbers])
+        watch.judge(1, [good])
+    assert not watch.strained()
+    watch.judge(0, [torch.ones(2), bad])
+    watch.judge(0, [good])
+    assert watch.strained()
+    assert int(watch.skipped) == 4
+
+
+def test_means_leave_out_what_is_not_finite():
+    means = Means()
+    good, bad = torch.tensor(False), torch.tensor(True)
+    means.add("a", {"loss": torch.tensor(1.0), "hit": torch.tensor(NAN)}, good)
+    means.add("a", {"loss": torch.tensor(3.0), "hit": torch.tensor(NAN)}, good)
+    means.add("a", {"loss": torch.tensor(99.0), "hit": torch.tensor(1.0)}, bad)
+    assert means.result() == {"a/loss": 2.0}
+    assert means.result() == {}
+
+
+def test_unreadable_lines_cost_no_others(tmp_path):
+    file = tmp_path / "stats.jsonl"
+    file.write_bytes(
+        b'{"seen": 1, "seconds": 1.0}\n{"seen": 2, "both/loss": NaN, "seconds": 2.0}\n{"seen"\n\xff\xfe\n[3]\n{"a": 1}\n{"seen": 4}\n{"seen": 5}\n{"se'
+    )
+    assert read(tmp_path) == [{"seen": 1, "seconds": 1.0}, {"seen": 2, "seconds": 2.0}, {"seen": 4}, {"seen": 5}]
+    Log(tmp_path, 4).write({"seen": 6})
+    assert [row["seen"] for row in read(tmp_path)] == [1, 2, 4, 6]
+    assert file.read_text("utf-8").endswith('{"seen": 4}\n{"seen": 6}\n')
+
+
+def test_a_run_goes_on_past_unreadable_lines(store, tmp_path):
+    made = train("gan", store, tmp_path / "r", overrides=settings(20))
+    file = made.path / "stats.jsonl"
+    lines = file.read_bytes().splitlines()
+    file.write_bytes(b"\n".join([lines[0], b"\xff\xff", *lines[1:]]) + b"\n")
+    train("gan", store, tmp_path / "r", overrides=settings(24))
+    assert [row["seen"] for row in rows(made)] == [64, 128, 192, 256, 320, 384]
+
+
+def test_counts_and_buffers_survive_a_stop(store, tmp_path, monkeypatch):
+    """Two bad steps before a stop and one after it are three in a row."""
+    poison(monkeypatch, {6, 7, 8})
+    train("gan", Store(store), tmp_path / "r", overrides=settings(8))
+    said: list[str] = []
+    made = train("gan", Store(store), tmp_path / "r", overrides=settings(12), say=said.append)
+    assert any("back to 128" in line for line in said)
+    assert made.load()[1]["skipped"] == 3

@@ -1,0 +1,193 @@
+"""What is read is what was written: stores, their features and caches are compared with their SHA-256, once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganforge import files
+from ganforge.cli import main
+from ganforge.data import stamps
+from ganforge.data.store import Store
+from ganforge.errors import StoreError
+from ganforge.images import ImageSpec
+from ganforge.measure import extractor, measure
+from ganforge.run import Run
+from ganforge.testing import make_store
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A store of three shards."""
+    make_store(tmp_path / "s", ImageSpec(16, 16, 1), 60, shards=3)
+    _older(tmp_path / "s")
+    return tmp_path / "s"
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """The names of files whose SHA-256 is computed from now on."""
+    names: list[str] = []
+
+    def noted(path: Path, skip: int = 0) -> str:
+        names.append(path.name)
+        return files.file_sha256(path, skip)
+
+    monkeypatch.setattr(stamps, "file_sha256", noted)
+    return names
+
+
+def _older(folder: Path) -> None:
+    """As if written an hour ago: what changed this very moment may change again within the clock's grain."""
+    for path in folder.iterdir():
+        info = path.stat()
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns - 3600 * 10**9))
+
+
+def _flip(path: Path, offset: int = 4096 + 77) -> None:
+    """One bit, and the times as they were."""
+    info = path.stat()
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def _shards(names: list[str]) -> set[str]:
+    return {name for name in names if name.startswith("images-")}
+
+
+def test_a_flipped_bit_does_not_train(place, tmp_path, fails):
+    _flip(place / "images-00001.npy")
+    said = fails("train", "gan", place, "--images", 64, "--out", tmp_path / "run")
+    assert "images-00001.npy has another SHA-256" in said
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(StoreError, match="images-00001"):
+        Store(place).read(np.arange(60))
+
+
+def test_a_flipped_bit_is_found_after_a_check_too(place, tmp_path, fails):
+    words = ["train", "gan", place, "--size", "small", "--images", "64", "--out", tmp_path / "run"]
+    assert main([str(word) for word in words]) == 0
+    _flip(place / "images-00002.npy")
+    assert "images-00002.npy" in fails("train", tmp_path / "run", "--images", 128)
+    assert "images-00002.npy" in fails("measure", tmp_path / "run", "--samples", 40)
+    assert "images-00002.npy" in fails("show", place)
+
+
+@pytest.mark.parametrize("verb", ["prepare", "audit"])
+@pytest.mark.parametrize("name", ["images-00000.npy", "labels.npy", "splits.npy", "meta.parquet"])
+def test_a_damaged_store_is_no_source(place, tmp_path, fails, verb, name):
+    _flip(place / name, -1 if name != "meta.parquet" else 40)
+    assert f"{name} has another SHA-256" in fails(verb, place, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_next_start_reads_nothing(place, read):
+    Store(place).check()
+    assert _shards(read) == {f"images-0000{n}.npy" for n in range(3)}
+    read.clear()
+    store = Store(place)
+    store.check()
+    store.read(np.arange(60))
+    assert not _shards(read)
+    store.verify()
+    assert len(_shards(read)) == 3
+    read.clear()
+    shutil.copy(place / "images-00001.npy", place / "copy")
+    (place / "copy").replace(place / "images-00001.npy")
+    Store(place).check()
+    assert _shards(read) == {"images-00001.npy"}, "what was written anew is compared anew"
+
+
+def test_without_a_word_a_shard_is_compared_when_it_is_first_read(place, read):
+    store = Store(place)
+    for _ in range(3):
+        store.read(np.arange(30))
+    assert sorted(name for name in read if name.startswith("images-")) == ["images-00000.npy", "images-00001.npy"]
+
+
+def test_a_folder_that_cannot_be_written_and_damaged_stamps_are_no_hindrance(place, tmp_path, read, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "file"))
+    for _ in range(2):
+        read.clear()
+        Store(place).check()
+        assert len(_shards(read)) == 3
+    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "cache"))
+    Store(place).check()
+    (stamped,) = (tmp_path / "cache" / "checked").iterdir()
+    text = stamped.read_text()
+    stamped.write_bytes(b'\xff\n[1]\n{}\n["images-00000.npy", "x"]\n' + text.encode()[:-20])
+    read.clear()
+    Store(place).check()
+    assert 1 <= len(_shards(read)) < 3
+
+
+def test_a_large_store_says_that_it_is_checked(place, monkeypatch):
+    from ganforge.data import store
+
+    monkeypatch.setattr(store, "LARGE", 1000)
+    said: list[str] = []
+    Store(place).check(said.append)
+    assert "against its SHA-256, once" in said[0]
+    assert said[1:], "and how far it is"
+    said.clear()
+    Store(place).check(said.append)
+    assert not said
+
+
+def test_what_was_damaged_in_the_cache_is_fetched_again(place, tmp_path, monkeypatch, read):
+    pytest.importorskip("fsspec")
+    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "cache"))
+    wanted = Store(place).read(np.arange(60))
+    far = Store(place.as_uri())
+    assert np.array_equal(far.read(np.arange(60)), wanted)
+    read.clear()
+    assert np.array_equal(Store(place.as_uri()).read(np.arange(60)), wanted)
+    assert not _shards(read), "compared when they came"
+    for name in ("images-00001.npy", "labels.npy"):
+        _flip(far.path / name, -1)
+    assert np.array_equal(Store(place.as_uri()).read(np.arange(60)), wanted)
+    _flip(far.path / "images-00002.npy", 70)  # in its header
+    with pytest.raises(StoreError, match=r"another header. Remove .* fetched again"):
+        Store(place.as_uri()).read(np.arange(60))
+    _flip(place / "images-00000.npy")
+    (far.path / "images-00000.npy").unlink()
+    with pytest.raises(StoreError, match="images-00000"):
+        Store(place.as_uri()).read(np.arange(20))
+
+
+def test_features_and_extractor_are_compared_too(place, tmp_path):
+    words = ["train", "gan", place, "--size", "small", "--images", "64", "--out", tmp_path / "run"]
+    assert main([str(word) for word in words]) == 0
+    run, store = Run(tmp_path / "run"), Store(place)
+    whole = measure(run, store, 40)
+    kept = sorted((place / "features").glob("*.npy"))
+    assert len(kept) == 2
+    before = kept[0].read_bytes()
+    _flip(kept[0], -1)
+    _flip(kept[1], 3)
+    (kept[1].with_name(kept[1].name + ".sha256")).write_bytes(b"\xff")
+    again = measure(run, store, 40)
+    assert (again.distance, again.floor) == (whole.distance, whole.floor)
+    assert kept[0].read_bytes() == before
+    _flip(place / "features" / "extractor.safetensors", -1)
+    with pytest.raises(StoreError, match=r"extractor\.safetensors is damaged"):
+        extractor(store)
+
+
+def test_arrays_with_their_hash(tmp_path):
+    path = tmp_path / "a.npy"
+    assert files.read_array(path) is None
+    files.write_array(path, np.arange(5))
+    assert np.array_equal(files.read_array(path), np.arange(5))
+    assert {p.name for p in tmp_path.iterdir()} == {"a.npy", "a.npy.sha256"}
+    files.write_array(path, np.arange(6))
+    assert len(files.read_array(path)) == 6
+    (tmp_path / "a.npy.sha256").unlink()
+    assert files.read_array(path) is None
