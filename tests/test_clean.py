@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -139,11 +140,21 @@ def test_another_recipe_does_not_go_on_with_the_first(folder, tmp_path):
 
 
 def write_audit(place: Path, rows: list[tuple[str, str, list[str], int]]) -> Path:
-    """(file, verdict, codes, group), the best of a group first -> an audit's two tables."""
+    """(file, verdict, codes, group) of files in the folder `in` beside, the best of a group first -> an audit's two tables."""
     place.mkdir()
     files, verdicts, codes, groups = (list(column) for column in zip(*rows, strict=True))
     ranks = [groups[:n].count(group) if group >= 0 else -1 for n, group in enumerate(groups)]
-    pictures = {"file": files, "verdict": verdicts, "reasons": codes, "group": groups, "rank": ranks}
+    hashes = [hashlib.sha256((place.parent / "in" / file).read_bytes()).digest() for file in files]
+    labels = pa.array([None] * len(files), pa.string())
+    pictures = {
+        "file": files,
+        "label": labels,
+        "sha256": hashes,
+        "verdict": verdicts,
+        "reasons": codes,
+        "group": groups,
+        "rank": ranks,
+    }
     pq.write_table(pa.table(pictures), place / "pictures.parquet")
     found = [
         (file, code, "convert" if code == "mode" else "warn", group)

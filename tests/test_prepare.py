@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -247,9 +248,10 @@ def test_folds_caps_and_groups_from_a_csv_reach_the_store(pictures, tmp_path):
 def test_an_audit_is_obeyed(pictures, tmp_path):
     names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
     verdicts = [
-        {"file": n, "verdict": "ok", "reasons": [], "group": 5 if i < 9 else -1, "rank": i if i < 9 else -1}
+        {"file": n, "verdict": "ok", "reasons": [], "group": 5 if i < 9 else -1, "rank": i if i < 9 else -1, "label": None,
+         "sha256": hashlib.sha256((pictures / n).read_bytes()).digest()}
         for i, n in enumerate(names)
-    ]
+    ]  # fmt: skip
     verdicts[20] |= {"verdict": "reject", "reasons": ["truncated"]}
     (tmp_path / "audit").mkdir()
     pq.write_table(pa.Table.from_pylist(verdicts), tmp_path / "audit" / "pictures.parquet")

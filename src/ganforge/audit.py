@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections import deque
@@ -24,7 +23,7 @@ from ganforge.audit_tables import FILES, STATS, Part, Pictures, summarise, write
 from ganforge.data import checks
 from ganforge.data.facts import Facts, code_of, look
 from ganforge.data.history import step
-from ganforge.data.sources import EXTENSIONS, Entry, Skip, Source, open_source
+from ganforge.data.sources import EXTENSIONS, Entry, Skip, Source, digest, open_source
 from ganforge.device import keep_memory
 from ganforge.errors import DataError, InputError
 
@@ -206,9 +205,8 @@ def _read(entry: Entry, row: int, part: Part) -> tuple[Facts, Tensor | None]:
         data = entry.read()
     except Skip as skip:
         return Facts(code=code_of(skip), detail=str(skip)), None
-    raw = data if isinstance(data, bytes) else np.ascontiguousarray(data).data
     part.bytes[row] = len(data) if isinstance(data, bytes) else data.size
-    part.sha256[row] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
+    part.sha256[row] = np.frombuffer(digest(data), np.uint8)
     return look(data, entry.name)
 
 

@@ -142,6 +142,8 @@ def clean(
     if out.resolve().is_relative_to(path.resolve()):
         raise InputError(f"{out} lies inside {path}. Choose a place beside it.")
     entries = list(open_source(path).entries())
+    if found:
+        found.check(path, (entry.name for entry in entries), entries)
     partial = _partial(out, what, path, entries, found)
     made = Cleaned(out, notes=found.unknown((*what.drop, *what.keep)) if found else [])
     try:
@@ -370,8 +372,7 @@ def _finish(source: Path, partial: Path, what: Recipe, made: Cleaned, rows: list
             _carry(source / name, partial / name, kept)
     with (partial / "dropped.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "reason"), *made.dropped])
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(source / history.NAME, partial / history.NAME)
+    history.carry(source, partial)
     digest = hashlib.sha256("".join(f"{r['sha256']}  {r['out']}\n" for r in rows if r["out"]).encode())
     history.record(
         partial, "clean", source=str(source.resolve()), drop=what.drop, keep=what.keep,

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from ganforge import __version__
 from ganforge.data import history, parts
 from ganforge.data.convert import Plan, convert_part
 from ganforge.data.decode import probe
@@ -95,7 +96,7 @@ def prepare(
     if engine not in ENGINES:
         raise InputError(f"There is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
     sides = _check_sides(heldout, stratify, folds, per_class, work.plan)
-    work.begin()
+    work.begin(range(work.plan.parts))
     try:
         (_on_ray if engine == "ray" else _here)(work, range(work.plan.parts), progress)
         return work.finish(sides)
@@ -129,9 +130,10 @@ def prepare_shard(
         "audit": None, "part_size": None,
     }  # fmt: skip
     work = _Work(source, out, **{**asked, **settings})
-    work.begin()
+    mine = range(index, work.plan.parts, count)
+    work.begin(mine)
     try:
-        _here(work, range(index, work.plan.parts, count), progress)
+        _here(work, mine, progress)
     except KeyboardInterrupt:
         raise work.stopped() from None
     return sum(finished(path) for path in work.paths), work.plan.parts
@@ -161,7 +163,7 @@ class _Work:
         spec, self.notes = _look(self.opened, resolution, channels, background)
         size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.parts(size)
-        found = Findings(Path(audit)) if audit else None
+        self.found = found = Findings(Path(audit)) if audit else None
         refused = found.rejected if found else {}
         self.groups = {name: group for name, group in found.group.items() if group >= 0} if found else {}
         named = self.opened.layout.groups
@@ -182,8 +184,12 @@ class _Work:
             return {}
         return found if isinstance(found, dict) and isinstance(found.get("spec"), dict) else {}
 
-    def begin(self) -> None:
-        """Make the folder, or go on with the one that is there if it was begun with the same plan."""
+    def begin(self, numbers: range) -> None:
+        """Make the folder, or go on with the one that is there if it was begun with the same plan. DataError where the audit is not
+        about the pictures of these parts."""
+        if self.found:
+            mine = (entry for number in numbers for entry in self.portions[number]())
+            self.found.check(Path(self.plan.source), (entry.name for entry in self.opened.entries()), mine)
         place, plan = self.folder / "plan.json", self.plan.to_plain()
         plain = json.loads(json.dumps(plan))
         if place.is_file():
@@ -207,21 +213,28 @@ class _Work:
         """Join the parts and look at what came out."""
         plan = self.plan
         recipe = {
-            "source": plan.source, "fit": plan.fit, "background": list(plan.background), "normalise": self.normalise,
+            "fit": plan.fit, "background": list(plan.background), "normalise": self.normalise,
             "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
-            "resize": RESIZE, "torch": torch.__version__,
+            "resize": RESIZE,
         }  # fmt: skip
         levels = {"none": "bytes", "image": "bytes"}.get(self.normalise, self.normalise)
         reasons = parts.join(
-            self.paths, self.out, plan.spec, recipe, sides, self.groups, _rights(Path(plan.source)), levels, FEWEST
+            self.paths,
+            self.out,
+            plan.spec,
+            recipe,
+            sides,
+            self.groups,
+            _rights(Path(plan.source)),
+            levels,
+            FEWEST,
+            {"ganforge": __version__, "torch": torch.__version__},
         )
         self.remove()
         store = Store(self.out)
-        before = history.read(Path(plan.source)) if Path(plan.source).is_dir() else []
-        with (self.out / history.NAME).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(step, ensure_ascii=False) + "\n" for step in before)
+        history.carry(Path(plan.source), self.out)
         history.record(
-            self.out, "prepare", **recipe, stored=len(store), for_training=len(store.train), held_out=len(store.heldout),
+            self.out, "prepare", source=Path(plan.source).name, **recipe, stored=len(store), for_training=len(store.train), held_out=len(store.heldout),
             dropped=reasons, root=store.root,
         )  # fmt: skip
         notes = self.notes
@@ -434,6 +447,11 @@ def _listing(portions: list[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
+def _public(address: str) -> str:
+    """An address, unless it is a place on somebody's disk."""
+    return "" if address.lower().startswith("file:") else address
+
+
 def _rights(source: Path) -> dict[str, tuple[str, str, str]]:
     """Source, licence and author of each file, where `provenance.csv` stands beside the pictures."""
     place = source / "provenance.csv"
@@ -443,7 +461,7 @@ def _rights(source: Path) -> dict[str, tuple[str, str, str]]:
         with place.open(newline="", encoding="utf-8-sig") as file:
             return {
                 row["file"]: (
-                    row.get("address") or row.get("source") or "",
+                    _public(row.get("address") or "") or row.get("source") or "",
                     row.get("licence") or "",
                     row.get("author") or "",
                 )

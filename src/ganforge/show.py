@@ -84,7 +84,7 @@ def _store(store: Store) -> list[str]:
         f"  pictures   {len(store):,}: {len(store.train):,} for training, {len(store.heldout):,} held out",
         f"  bytes      {len(store) * store.spec.pixels / 1e6:,.1f} MB in {len(store.shards)} shard(s)",
         f"  mean       {', '.join(f'{v:.1f}' for v in facts['mean'])}    deviation {', '.join(f'{v:.1f}' for v in facts['deviation'])}",
-        f"  made from  {facts['recipe'].get('source')}, fit {facts['recipe'].get('fit')}",
+        f"  recipe     {', '.join(f'{name} {value}' for name, value in facts['recipe'].items())}",
         f"  root hash  {store.root}, every file checked",
     ]
     if store.spec.classes:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ganforge.data.decode import decode, fit_channels
 from ganforge.data.parts import Meta, PartWriter, finished
-from ganforge.data.sources import Entry, Part, Skip, is_picture
+from ganforge.data.sources import Entry, Part, Skip, digest, is_picture
 from ganforge.data.transform import fit, stretch
 from ganforge.images import ImageSpec, Pixels, spec_from
 
@@ -127,12 +127,11 @@ def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
     if (why := plan.refused.get(meta.file)) is not None:
         raise Skip(f"refused by the audit: {why}")
     data = entry.read()
+    meta.sha256 = digest(data)
     if isinstance(data, bytes):
-        meta.sha256 = hashlib.sha256(data).digest()
         pixels, (meta.height, meta.width) = decode(data, spec.channels, plan.background, max(spec.height, spec.width))
         return pixels
     meta.height, meta.width = data.shape[:2]
-    meta.sha256 = hashlib.sha256(np.ascontiguousarray(data).data).digest()
     return fit_channels(data, spec.channels)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,33 @@ from ganforge.errors import DataError
 NAME = "history.jsonl"
 
 
+def carry(source: Path, to: Path) -> None:
+    """Begin the history of `to` with that of the folder `source`. OSError where it cannot be written."""
+    with (to / NAME).open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(_public(step), ensure_ascii=False) + "\n" for step in read(source))
+
+
+def _public(value: Any) -> Any:
+    """Places on somebody's disk by their last names alone: a history goes where the pictures go."""
+    if isinstance(value, dict):
+        return {name: _public(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_public(part) for part in value]
+    if isinstance(value, str) and re.match(r"/|file:|[A-Za-z]:[\\/]", value):
+        return re.split(r"[\\/]", value.rstrip("\\/"))[-1]
+    return value
+
+
 def step(verb: str, **facts: Any) -> dict[str, Any]:
     """One step: the verb, when (UTC), by which version, and facts: settings, counts, hashes."""
     return {"verb": verb, "at": datetime.now(UTC).isoformat(timespec="seconds"), "ganforge": __version__, **facts}
 
 
 def record(folder: Path, verb: str, **facts: Any) -> None:
-    """Add one step to the folder's history. DataError where it cannot be written."""
+    """Add one step to the folder's history, paths by their last names. DataError where it cannot be written."""
     try:
         with (folder / NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(step(verb, **facts), ensure_ascii=False) + "\n")
+            file.write(json.dumps(step(verb, **_public(facts)), ensure_ascii=False) + "\n")
     except OSError as error:
         raise DataError(f"{folder / NAME} cannot be written: {error.strerror or error}. Free some space.") from error
 

@@ -70,10 +70,10 @@ def of_names(names: Sequence[str]) -> Layout:
             depth += 1
             continue
         beside = [name for name, path in zip(names, folders, strict=True) if len(path) <= depth]
-        some = f"{len(beside):,} of {len(names):,} pictures ({_some(beside)})"
+        astray = f"{len(beside):,} of {len(names):,} pictures ({some(beside)})"
         if len(beside) * ASTRAY > len(names):
             notes.append(
-                f"no classes, since {some} lie beside the folders; move them, or name the classes with --labels"
+                f"no classes, since {astray} lie beside the folders; move them, or name the classes with --labels"
             )
             return Layout(split_at=split_at, notes=tuple(notes))
         sides = {SPLITS.get(top.lower()) for top in tops}
@@ -82,18 +82,18 @@ def of_names(names: Sequence[str]) -> Layout:
         if len(sides) == 2:
             split_at = depth
             if beside:
-                notes.append(f"{some} lie beside the folders of the split; they are for training")
+                notes.append(f"{astray} lie beside the folders of the split; they are for training")
         else:
-            notes.append(f"no given split, since the folders {_some(sorted(tops))} are all of one side")
+            notes.append(f"no given split, since the folders {some(sorted(tops))} are all of one side")
         depth += 1
     if {"train", "heldout"} <= sides:
         words = [top for top in sorted(tops) if top.lower() in SPLITS]
         others = [top for top in sorted(tops) if top.lower() not in SPLITS]
         notes.append(
-            f"the folders {_some(words)} are taken for classes, since {_some(others)} lies beside them; move it away for a split"
+            f"the folders {some(words)} are taken for classes, since {some(others)} lies beside them; move it away for a split"
         )
     if beside:
-        notes.append(f"left out: {some}, in no folder of a class")
+        notes.append(f"left out: {astray}, in no folder of a class")
     if split_at is None and _is_split(folders, depth + 1):
         split_at = depth + 1
     return Layout(tuple(sorted(tops, key=natural)), depth, split_at, notes=tuple(notes))
@@ -145,22 +145,33 @@ def arranged(
     return of_names(names)
 
 
-def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) -> Layout:
-    """A row means the picture of its whole path; else the one picture whose path ends with it."""
+def finder(names: Sequence[str]) -> Callable[[str], Sequence[str]]:
+    """Which of `names` the row of a table means: the one of its whole path, else those whose path ends with it."""
     known = set(names)
     ends: dict[str, list[str]] = {}
     for name in names:
         ends.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+
+    def meant(file: str) -> Sequence[str]:
+        if file in known:
+            return (file,)
+        file = file.replace("\\", "/").removeprefix("./")
+        return (
+            (file,) if file in known else [n for n in ends.get(file.rsplit("/", 1)[-1], ()) if n.endswith("/" + file)]
+        )
+
+    return meant
+
+
+def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) -> Layout:
+    meant = finder(names)
     said: dict[str, Row] = {}
     lost: list[str] = []
     several: list[str] = []
     for row in rows:
-        file = row[0] if row[0] in known else row[0].replace("\\", "/")
-        fitting = (
-            [file] if file in known else [n for n in ends.get(file.rsplit("/", 1)[-1], ()) if n.endswith("/" + file)]
-        )
+        fitting = meant(row[0])
         if len(fitting) != 1:
-            (several if fitting else lost).append(file)
+            (several if fitting else lost).append(row[0])
             continue
         before = said.setdefault(fitting[0], row)
         for what, one, other in (("labels", before[1], row[1]), ("groups", before[2], row[2])):
@@ -169,15 +180,15 @@ def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) ->
                     f"{table} has two rows for {fitting[0]!r} with the {what} {one!r} and {other!r}. Keep one of them."
                 )
     if not said:
-        why = f"{_some(several)} would fit several" if several else f"its rows are like {_some(lost)}"
+        why = f"{some(several)} would fit several" if several else f"its rows are like {some(lost)}"
         raise DataError(
             f"No row of {table} names one of the {len(names):,} pictures in {source}: {why}, the pictures like "
-            f"{_some(names) or 'none'}. Write their paths inside {source}."
+            f"{some(names) or 'none'}. Write their paths inside {source}."
         )
-    notes = [f"{len(lost):,} of {len(rows):,} rows in {table} name no picture: {_some(lost)}"] if lost else []
+    notes = [f"{len(lost):,} of {len(rows):,} rows in {table} name no picture: {some(lost)}"] if lost else []
     if several:
         notes.append(
-            f"{len(several):,} rows in {table} fit several pictures and are not used; write whole paths: {_some(several)}"
+            f"{len(several):,} rows in {table} fit several pictures and are not used; write whole paths: {some(several)}"
         )
     found = {name: row[1] for name, row in said.items() if row[1]}
     groups = {name: row[2] for name, row in said.items() if row[2]}
@@ -187,7 +198,7 @@ def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) ->
     without = [name for name in names if name not in found]
     if without:
         notes.append(
-            f"left out: {len(without):,} of {len(names):,} pictures without a label in {table}: {_some(without)}"
+            f"left out: {len(without):,} of {len(names):,} pictures without a label in {table}: {some(without)}"
         )
     classes = tuple(sorted(set(found.values()), key=natural))
     layout = of_names(names)
@@ -248,5 +259,6 @@ def _rows(found: Iterable[Mapping[str, Any]], column: str) -> list[Row]:
     ]
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first three, for a message."""
     return ", ".join(map(repr, names[:3])) + (", …" if len(names) > 3 else "")

@@ -172,10 +172,11 @@ def join(
     rights: Mapping[str, tuple[str, str, str]] | None = None,
     levels: str = "bytes",
     fewest: int = 0,
+    made: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Make the store `out` of finished parts, whose pictures it shares until they are removed; returns the counts of reasons for dropping.
 
-    `groups` and `rights` (source, licence, author) are by file. TooFew where fewer than `fewest` pictures are usable. Whatever goes
+    `groups` and `rights` (source, licence, author) are by file; `made` are versions, noted outside the root hash. TooFew where fewer than `fewest` pictures are usable. Whatever goes
     wrong, the parts stay as they are.
     """
     final = out.with_name(f".{out.name}.joining-{os.getpid()}")
@@ -189,7 +190,7 @@ def join(
         labels, splits, numbers = _decide(parts, spec, sides, groups or {})
         if (splits.sides != ASIDE).sum() < fewest:
             raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest))
-        reasons = _write_meta(parts, final / "meta.parquet", splits, numbers, rights or {})
+        reasons, content = _write_meta(parts, final / "meta.parquet", splits, numbers, rights or {})
         np.save(final / "labels.npy", labels)
         np.save(final / "splits.npy", splits.sides)
         names = ["labels.npy", "splits.npy", "meta.parquet"]
@@ -204,6 +205,7 @@ def join(
                 files[name] = {"rows": fact["rows"], "sha256": fact["sha256"]}
                 shards.append((part / "images.npy", final / name))
         files |= {name: {"sha256": file_sha256(final / name)} for name in names}
+        files["meta.parquet"]["content"] = content  # Parquet's bytes differ from one version of its writer to the next
         histogram = np.sum([fact["histogram"] for fact in facts], 0, dtype=np.int64).reshape(spec.channels, 256)
         mean, deviation = moments(histogram)
         manifest = {
@@ -218,6 +220,7 @@ def join(
             "mean": mean.tolist(),
             "deviation": deviation.tolist(),
             "recipe": dict(recipe),
+            "made": dict(made or {}),
             "files": files,
         }
         manifest["root"] = root_hash(manifest)
@@ -276,9 +279,10 @@ def _write_meta(
     splits: Splits,
     groups: npt.NDArray[np.int64],
     rights: Mapping[str, tuple[str, str, str]],
-) -> dict[str, int]:
-    """All rows of all parts with what was decided; returns how many were dropped for which reason."""
+) -> tuple[dict[str, int], str]:
+    """All rows of all parts with what was decided; returns how many were dropped for which reason, and a SHA-256 of the rows."""
     reasons: dict[str, int] = {}
+    digest = hashlib.sha256()
     start = 0
     nothing = ("", "", "")
     with pq.ParquetWriter(path, _META, compression="zstd") as out:
@@ -304,7 +308,9 @@ def _write_meta(
                     reason = why.split(":")[0]
                     reasons[reason] = reasons.get(reason, 0) + 1
                 out.write_table(pa.table(columns, schema=_META))
-    return reasons
+                for row in zip(*(columns[name] for name in _META.names), strict=True):
+                    digest.update(repr(row).encode())
+    return reasons, digest.hexdigest()
 
 
 def _tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:

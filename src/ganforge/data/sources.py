@@ -7,6 +7,7 @@ in `formats.py`.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import stat
 import zipfile
@@ -97,6 +98,11 @@ def is_picture(name: str) -> bool:
     """By its suffix; pictures out of a binary file have none."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (asked a million times; a Path costs more than the rest)
     return suffix in ("", ".") or suffix in EXTENSIONS
+
+
+def digest(data: bytes | Pixels) -> bytes:
+    """SHA-256 of a file's bytes or of a picture's pixels."""
+    return hashlib.sha256(data if isinstance(data, bytes) else np.ascontiguousarray(data).data).digest()
 
 
 def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Callable[[int], list[Part]]:

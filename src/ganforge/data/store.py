@@ -1,6 +1,6 @@
 """The store: one prepared data set, in open formats that numpy alone can read.
 
-    manifest.json       spec, recipe, counts, rows and SHA-256 of each file, one root hash; written last
+    manifest.json       spec, recipe, counts, rows and SHA-256 of each file, one root hash of these; on what it was made
     images-00000.npy    (rows, H, W, C) uint8, its header padded to 4,096 bytes; further shards beside it
     labels.npy          (N,) int64; -1 everywhere for an unlabelled set
     splits.npy          (N,) uint8: 0 train, 1 held out, 2 set aside
@@ -233,6 +233,11 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
 
 
 def root_hash(manifest: dict[str, Any]) -> str:
-    """One hash over everything that the manifest says, and so over every file."""
-    said = {name: value for name, value in manifest.items() if name != "root"}
+    """One hash over everything that the manifest says of the pictures, and so over every file, but not over `made`, which says on what
+    the store was made. Where a file has the hash of its content, that one stands for bytes that differ from one writer to the next."""
+    said = {name: value for name, value in manifest.items() if name not in ("root", "made")}
+    said["files"] = {
+        name: {n: v for n, v in facts.items() if n != "sha256" or "content" not in facts}
+        for name, facts in manifest["files"].items()
+    }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,144 @@
+"""An audit is used for the pictures that it looked at, by name and content; a store is known by its content alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ganforge.audit import audit
+from ganforge.cli import main
+from ganforge.data.store import Store, root_hash
+from ganforge.errors import DataError
+from ganforge.images import write_png
+from ganforge.prepare import prepare, prepare_shard
+from synthetic import natural
+
+
+def save(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, natural(seed, 32))
+
+
+@pytest.fixture
+def audited(tmp_path: Path) -> tuple[Path, Path]:
+    """Two classes of ten, one picture of them damaged, and their audit."""
+    root = tmp_path / "in"
+    for n in range(20):
+        save(root / ("cat" if n % 2 else "dog") / f"{n:02d}.png", n)
+    damaged = root / "dog" / "04.png"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    return root, audit(root, tmp_path / "audit").path
+
+
+@pytest.mark.parametrize("verb", ["prepare", "clean"])
+def test_new_changed_and_gone_are_named_and_nothing_is_made(audited, tmp_path, fails, verb):
+    root, found = audited
+    save(root / "cat" / "new.png", 50)
+    save(root / "cat" / "03.png", 51)
+    (root / "dog" / "08.png").unlink()
+    said = fails(verb, root, "-o", tmp_path / "out", "--audit", found)
+    assert "1 new: 'cat/new.png'; 1 changed: 'cat/03.png'; 1 gone: 'dog/08.png'" in said
+    assert f"ganforge audit {root} -o {found} --overwrite" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "audit"}
+
+
+@pytest.mark.parametrize("verb", ["prepare", "clean"])
+def test_a_repaired_file_is_not_dropped_in_silence(audited, tmp_path, fails, verb):
+    root, found = audited
+    save(root / "dog" / "04.png", 4)
+    assert "1 changed: 'dog/04.png'" in fails(verb, root, "-o", tmp_path / "out", "--audit", found)
+
+
+def test_an_audit_of_another_folder_is_refused(audited, tmp_path, fails):
+    _, found = audited
+    for n in range(12):
+        save(tmp_path / "other" / f"{n}.png", n)
+    said = fails("prepare", tmp_path / "other", "-o", tmp_path / "s", "--audit", found)
+    assert "it is about other files, such as 'cat/01.png'" in said
+
+
+def test_what_fits_is_obeyed_wherever_the_same_pictures_lie(audited, tmp_path):
+    root, found = audited
+    (root / "notes.txt").write_text("not a picture, so of no interest")
+    made = prepare(root, tmp_path / "a", resolution=16, audit=found)
+    assert len(made.store) == 19
+    assert ("dog/04.png", "refused by the audit: truncated") in made.skipped
+    shutil.copytree(root, tmp_path / "elsewhere")
+    assert prepare(tmp_path / "elsewhere", tmp_path / "b", resolution=16, audit=found).store.root == made.store.root
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in sorted(root.rglob("*.png")):
+            archive.write(path, path.relative_to(tmp_path))
+    assert len(prepare(tmp_path / "in.zip", tmp_path / "c", resolution=16, audit=found).store) == 19
+
+
+def test_jobs_compare_their_own_parts(audited, tmp_path):
+    root, found = audited
+    settings = {"resolution": 16, "audit": found, "part_size": 10}
+    save(root / "dog" / "18.png", 60)
+    assert prepare_shard(root, tmp_path / "s", 0, 2, **settings) == (1, 2)
+    with pytest.raises(DataError, match=r"1 changed: 'dog/18\.png'"):
+        prepare_shard(root, tmp_path / "s", 1, 2, **settings)
+    (root / "dog" / "18.png").unlink()
+    with pytest.raises(DataError, match=r"1 gone: 'dog/18\.png'"):
+        prepare_shard(root, tmp_path / "s", 0, 2, **settings)
+
+
+def test_a_verdict_about_another_label_does_not_hold(tmp_path):
+    root = tmp_path / "in"
+    for n in range(45):
+        save(root / ("cat" if n % 2 else "dog") / f"{n}.png", n)
+    save(root / "astray.png", 99)
+    found = audit(root, tmp_path / "audit").path
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    (tmp_path / "l.csv").write_text("file,label\n" + "".join(f"{name},{n % 3}\n" for n, name in enumerate(names)))
+    with pytest.raises(DataError, match=r"1 changed: 'astray\.png'"):
+        prepare(root, tmp_path / "s", audit=found, labels=tmp_path / "l.csv")
+    again = audit(root, tmp_path / "again", labels=tmp_path / "l.csv").path
+    assert len(Store(prepare(root, tmp_path / "s", audit=again, labels=tmp_path / "l.csv").store.path)) == 46
+
+
+# ------------------------------------------------------------------------------------------------------- the root hash
+
+
+def test_the_same_pictures_elsewhere_give_the_same_hash_and_no_place_is_told(tmp_path):
+    roots = set()
+    for place in ("here/private-name", "there/other"):
+        for n in range(12):
+            save(tmp_path / place / ("cat" if n % 2 else "dog") / f"{n}.png", n)
+        store = prepare(tmp_path / place, tmp_path / place.replace("/", "-"), resolution=16).store
+        assert str(tmp_path) not in (store.path / "manifest.json").read_text()
+        assert "private-name" not in (store.path / "manifest.json").read_text()
+        roots.add(store.root)
+    assert len(roots) == 1
+
+
+def test_no_private_path_comes_along_from_collecting_and_cleaning(tmp_path):
+    for n in range(12):
+        save(tmp_path / "mine" / ("cat" if n % 2 else "dog") / f"{n}.png", n)
+    assert main(["collect", str(tmp_path / "mine"), "-o", str(tmp_path / "set")]) == 0
+    words = ["clean", str(tmp_path / "set"), "-o", str(tmp_path / "cleaned"), "--filter", "median"]
+    assert main(words) == 0
+    store = prepare(tmp_path / "cleaned", tmp_path / "store", resolution=16).store
+    rows = pq.read_table(store.path / "meta.parquet").to_pylist()
+    assert {row["source"] for row in rows} == {"mine"}
+    steps = [json.loads(line)["verb"] for line in (store.path / "history.jsonl").read_text().splitlines()]
+    assert steps == ["collect", "clean", "prepare"]
+    for path in store.path.iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
+def test_the_root_hash_is_that_of_the_content_whatever_wrote_the_tables(tmp_path):
+    for n in range(12):
+        save(tmp_path / "in" / f"{n}.png", n)
+    store = prepare(tmp_path / "in", tmp_path / "store", resolution=16).store
+    manifest = json.loads(json.dumps(store.manifest))
+    manifest["made"]["torch"] = "another"
+    manifest["files"]["meta.parquet"]["sha256"] = "bytes of another writer"
+    assert root_hash(manifest) == store.root
+    manifest["files"]["meta.parquet"]["content"] = "other rows"
+    assert root_hash(manifest) != store.root
