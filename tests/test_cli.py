@@ -134,9 +134,12 @@ def test_a_run_without_a_checkpoint_and_a_damaged_one(run, fails):
     data = bytearray(tensors.read_bytes())
     data[-3] ^= 4
     tensors.write_bytes(data)
-    assert "was changed" in fails("sample", run)
+    assert "is damaged: the SHA-256" in fails("sample", run)
     for folder in Run(run).checkpoints():
         (folder / "manifest.json").unlink()
+    assert "manifest.json" in fails("sample", run)
+    assert "No checkpoint is left" in fails("train", run)
+    shutil.rmtree(run / "checkpoints")
     assert "no checkpoint yet" in fails("sample", run)
     (run / "run.toml").write_text("[run")
     assert "cannot be read as TOML" in fails("sample", run)
@@ -149,7 +152,7 @@ def test_a_run_resumed_with_something_else(run, store, tmp_path, fails):
     )
     assert "run.system = 'gan', not 'vae'" in fails("train", "vae", store, *words)
     make_store(tmp_path / "other", ImageSpec(8, 10, 1), 40)
-    assert "store_root" in fails("train", "gan", tmp_path / "other", *words, *TINY)
+    assert "is not the store that" in fails("train", "gan", tmp_path / "other", *words, *TINY)
     assert "has no" not in fails("measure", run, "--store", tmp_path / "other")
 
 
@@ -189,6 +192,11 @@ def test_a_run_made_before_a_setting_existed_goes_on(run, store, tmp_path):
     kept = [line for line in text.splitlines() if not line.startswith(("conditional", "balance", "augment", "fold"))]
     assert len(kept) < len(text.splitlines())
     (tmp_path / "old" / "run.toml").write_text("\n".join(kept))
+    for checkpoint in Run(tmp_path / "old").checkpoints():  # which such a version had no settings in
+        (checkpoint / "run.toml").unlink()
+        manifest = json.loads((checkpoint / "manifest.json").read_text())
+        del manifest["sha256"]["run.toml"]
+        (checkpoint / "manifest.json").write_text(json.dumps(manifest))
     assert main(["train", "gan", str(store), "--out", str(tmp_path / "old"), "--images", "128", *TINY]) == 0
     assert Run(tmp_path / "old").load()[1]["seen"] == 128
 
@@ -237,7 +245,7 @@ def test_a_killed_save_leaves_the_checkpoint_before(run, monkeypatch):
 
     monkeypatch.setattr("ganforge.run.save_file", full)
     with pytest.raises(Exception, match="No space left on device"):
-        Run(run).save(999, {"a": torch.zeros(1)}, {})
+        Run(run).save(999, {"a": torch.zeros(1)}, {}, {})
     assert Run(run).load()[1] == before
     assert not list((run / "checkpoints").glob(".*"))
 

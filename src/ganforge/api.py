@@ -64,7 +64,7 @@ class Run(_run.Run):
 
     def report(self, out: str | Path | None = None) -> Path:
         """Measure, and write an HTML page (`report.html` in the run)."""
-        return _report(self, [("trained", self.measure())], Path(out) if out else self.path / "report.html")
+        return _report(self, [("trained", self.measure())], Path(out) if out else self.file("report.html"))
 
 
 def train(

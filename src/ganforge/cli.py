@@ -126,6 +126,7 @@ def parser() -> argparse.ArgumentParser:
     train = verb("train", "train a system on a store, or go on where it was stopped")
     train.add_argument("system", help=f"one of {', '.join(models.names())}; or a run's folder, to go on with it")
     train.add_argument("store", nargs="?", help="a store's folder, or its address such as s3://bucket/name")
+    train.add_argument("--store", dest="moved", help="for a run whose store has moved: where it is now")
     train.add_argument("--out", type=Path, help="the run's folder (runs/SYSTEM-STORE)")
     train.add_argument("--size", default="medium", help="small, medium (default) or large")
     train.add_argument("--images", help="length in images shown (1,000,000)")
@@ -234,7 +235,7 @@ def _overrides(words: Sequence[str]) -> dict[str, dict[str, str]]:
         word, equals, value = rest.pop(0).partition("=")
         section, dot, name = word.removeprefix("--").partition(".")
         if not word.startswith("--") or not dot or section not in out:
-            known = ["--out", "--size", "--images", "--minutes", "--config", "--device", "--dry-run"]
+            known = ["--out", "--store", "--size", "--images", "--minutes", "--config", "--device", "--dry-run"]
             raise InputError(
                 f"train: {word} is not understood.{did_you_mean(word, known)} Any setting is --model.NAME or --train.NAME."
             )

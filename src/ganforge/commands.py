@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganforge import models
-from ganforge.errors import InputError, did_you_mean
+from ganforge.errors import InputError, RunError, did_you_mean
 
 if TYPE_CHECKING:
     from ganforge.run import Run
@@ -240,16 +240,24 @@ def show(asked: argparse.Namespace) -> None:
 def train(asked: argparse.Namespace) -> None:
     """A trained run, or its settings with --dry-run."""
     from ganforge import config
+    from ganforge.data.remote import is_address
     from ganforge.data.store import Store
     from ganforge.run import Run
     from ganforge.train import Settings, plan, train
 
-    if asked.store is None:
-        if asked.system in models.names():
-            raise InputError(f"train: {asked.system} on which store? ganforge train {asked.system} STORE")
+    if asked.moved is not None and asked.store is not None:
+        raise InputError(f"train: {asked.store} and --store {asked.moved} are two stores; say one of them.")
+    asked.store = asked.moved if asked.store is None else asked.store
+    if asked.system not in models.names() and (asked.store is None or (Path(asked.system) / "run.toml").is_file()):
         run = Run(Path(asked.system))
-        asked.system, asked.store = run.system_name, run.store
+        if asked.store is None and not is_address(run.store) and not Path(run.store).exists():
+            raise RunError(
+                f"{run.path} learned from {run.store}, which is not there. Name the store where it is now: ganforge train {run.path} --store STORE"
+            )
+        asked.system, asked.store = run.system_name, run.store if asked.store is None else asked.store
         asked.out, asked.config = asked.out or run.path, asked.config or run.path / "run.toml"
+    if asked.store is None:
+        raise InputError(f"train: {asked.system} on which store? ganforge train {asked.system} STORE")
     loaded = models.load(asked.system)
     for name in ("images", "minutes"):
         if getattr(asked, name) is not None:
@@ -400,4 +408,4 @@ def measure(asked: argparse.Namespace) -> None:
     if asked.report:
         from ganforge import report
 
-        print(f"Report: {report.write(run, [('trained', result)], run.path / 'report.html')}", file=sys.stderr)
+        print(f"Report: {report.write(run, [('trained', result)], run.file('report.html'))}", file=sys.stderr)

@@ -103,7 +103,7 @@ def measure(
             f"{run.path} makes {run.spec}; {store.address} holds {store.spec}. Measure it against its own store."
         )
     result = measure_system(system, store, samples, say, run.path / "nearest.png")
-    with (run.path / "measures.jsonl").open("a", encoding="utf-8") as file:
+    with run.file("measures.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(result)) + "\n")
     return result
 

@@ -1,19 +1,22 @@
 """A run: one folder with its settings, checkpoints, statistics and samples.
 
 run.toml                  all settings; also the input of the next run
-checkpoints/000128000/    tensors.safetensors, state.json, manifest.json with their SHA-256; written whole or not at all
+checkpoints/000128000/    tensors.safetensors, state.json, the run.toml of then, manifest.json with their SHA-256; written whole or
+                          not at all
 stats.jsonl               what was reported
 samples/000128000.png     the same seeds at every report
+.lock                     held by the process that trains
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +25,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganforge import config, models
+from ganforge import config, lock, models
 from ganforge.errors import InputError, RunError
 from ganforge.files import file_sha256
 from ganforge.images import ImageSpec, spec_from
 from ganforge.models.base import System
 
 KEEP = 2
+LOCK = ".lock"
+FREE = {  # settings that may change from checkpoint to checkpoint
+    ("run", "store"), ("run", "precision"), ("train", "precision"), ("train", "images"), ("train", "minutes"), ("train", "report"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,40 @@ class Run:
         return settings[name]  # type: ignore[no-any-return]
 
     def checkpoints(self) -> list[Path]:
-        """Complete checkpoints, the oldest first."""
-        folder = self.path / "checkpoints"
-        return sorted(p for p in folder.glob("*") if p.name.isdecimal() and (p / "manifest.json").is_file())
+        """The checkpoints, the oldest first. They were complete when they got their names; `load` finds out whether they still are."""
+        return sorted(p for p in (self.path / "checkpoints").glob("*") if p.name.isdecimal())
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the run for this process, which is about to write into it. RunError where another one does, or where a link stands in
+        it: what it leads to would be overwritten."""
+        stack = contextlib.ExitStack()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for folder, folders, files in os.walk(self.path):
+                for name in folders + files:
+                    self.file(Path(folder, name).relative_to(self.path))
+            stack.enter_context(lock.held(self.path / LOCK))
+        except BlockingIOError as error:
+            raise RunError(
+                f"{self.path} is being trained by another process. Wait for its end, stop it, or choose another place with --out."
+            ) from error
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        with stack:
+            yield
+
+    def file(self, name: str | Path) -> Path:
+        """Where a file of the run is to be written. RunError where a link stands there: what it leads to would be overwritten."""
+        path = self.path / name
+        if path.is_symlink():
+            raise RunError(
+                f"{path} is a link to {path.readlink()}, which would be overwritten. Remove the link; to keep a run elsewhere, link its whole folder."
+            )
+        return path
+
+    def _cannot_write(self, error: OSError) -> RunError:
+        return RunError(f"{self.path} cannot be written: {error.strerror or error}. Choose another place with --out.")
 
     def begin(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
         """Make the folder and write run.toml."""
@@ -85,12 +123,17 @@ class Run:
             partial.write_text(config.to_toml(settings), "utf-8")
             partial.replace(self.path / "run.toml")
         except OSError as error:
-            raise RunError(
-                f"{self.path} cannot be written: {error.strerror or error}. Choose another place with --out."
-            ) from error
+            raise self._cannot_write(error) from error
 
-    def save(self, seen: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint: into a folder of its own, each file synced, renamed when all is there; then drop old ones."""
+    def save(
+        self,
+        seen: int,
+        tensors: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        settings: Mapping[str, Mapping[str, Any]],
+    ) -> Path:
+        """Write a checkpoint, with the settings that led to it: into a folder of its own, each file synced, renamed when all is there;
+        then drop old ones."""
         final = self.path / "checkpoints" / f"{seen:09d}"
         partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
         try:
@@ -99,7 +142,8 @@ class Run:
             partial.mkdir(parents=True)
             save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial / "tensors.safetensors")
             (partial / "state.json").write_text(json.dumps(dict(state)), "utf-8")
-            files = {name: file_sha256(partial / name) for name in ("tensors.safetensors", "state.json")}
+            (partial / "run.toml").write_text(config.to_toml(settings), "utf-8")
+            files = {name: file_sha256(partial / name) for name in ("tensors.safetensors", "state.json", "run.toml")}
             (partial / "manifest.json").write_text(json.dumps({"seen": seen, "sha256": files}), "utf-8")
             for file in partial.iterdir():
                 _sync(file)
@@ -115,27 +159,62 @@ class Run:
             shutil.rmtree(old, ignore_errors=True)
         return final
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and state of the newest checkpoint. RunError where there is none, or where it was changed."""
+    def load(self, say: Callable[[str], None] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and state of the newest checkpoint; with `say`, of the newest that is whole, and what is wrong with newer ones is said.
+
+        RunError where there is none, where it was changed, or where run.toml was since.
+        """
         found = self.checkpoints()
         if not found:
             _ = self.settings  # says so if this is no run at all
             raise RunError(
                 f"{self.path} holds no checkpoint yet. Train it with: ganforge train {self.system_name} {self.store} --out {self.path}"
             )
-        folder = found[-1]
-        try:
-            manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-            for name in ("tensors.safetensors", "state.json"):
-                if file_sha256(folder / name) != manifest["sha256"][name]:
+        damaged: list[str] = []
+        for folder in reversed(found):
+            try:
+                tensors, state = self._read(folder)
+            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                damaged.append(f"{folder} is damaged: {error if str(error) else type(error).__name__}")
+                if say:
+                    continue
+                break
+            if damaged and say:
+                say(f"{'; '.join(damaged)}. Going on from the one before, of {int(folder.name):,} images.")
+            return tensors, state
+        if len(damaged) == len(found):
+            raise RunError(f"{'; '.join(damaged)}. No checkpoint is left: train again, into another folder with --out.")
+        raise RunError(
+            f"{damaged[0]}. To make it again from the one before: ganforge train {self.path}; to use that one as it is, remove {found[-1]}."
+        )
+
+    def _read(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and state of one checkpoint, whose files are compared with their SHA-256, and its settings with run.toml."""
+        hashes: dict[str, str] = json.loads((folder / "manifest.json").read_text("utf-8"))["sha256"]
+        for name in {"tensors.safetensors", "state.json", *hashes}:
+            if file_sha256(folder / name) != hashes[name]:
+                raise ValueError(f"the SHA-256 of its {name} is not the manifest's")
+        with safe_open(folder / "tensors.safetensors", framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        if "run.toml" in hashes:  # an earlier version kept none
+            self._compare(config.read_toml(folder / "run.toml"))
+        return tensors, json.loads((folder / "state.json").read_text("utf-8"))
+
+    def _compare(self, then: Mapping[str, Mapping[str, Any]]) -> None:
+        """RunError naming the first setting that run.toml says otherwise than it did `then`. One that came since has its default."""
+        loaded = models.load(self.system_name)
+        usual = {"model": {field.name: field.default for field in fields(loaded.config)}}
+        for section in then:
+            was, now, default = then[section], self._section(section), usual.get(section, {})
+            for name in {**was, **now}:
+                old = was.get(name, default.get(name, now.get(name)))
+                new = now.get(name, default.get(name))
+                same = list(old) == list(new) if isinstance(old, (list, tuple)) and new is not None else old == new
+                if (section, name) not in FREE and not same:
                     raise RunError(
-                        f"{folder / name} was changed: its SHA-256 is not the manifest's. Remove {folder} to go back to the one before."
+                        f"{self.path / 'run.toml'} says {section}.{name} = {new!r}, but its checkpoint was made with {old!r}. "
+                        "Write that there again, or train a new run with --config and --out."
                     )
-            with safe_open(folder / "tensors.safetensors", framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            return tensors, json.loads((folder / "state.json").read_text("utf-8"))
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise RunError(f"{folder} cannot be read: {error}. Remove it to go back to the one before.") from error
 
     def new_system(self) -> System:
         """The system as its settings describe it, with fresh weights."""

@@ -45,7 +45,8 @@ class Log:
         kept = [row for row in read(folder) if row["seen"] <= seen]
         text = "".join(json.dumps(row) + "\n" for row in kept).encode()
         try:
-            if not self.path.exists() or self.path.read_bytes() != text:
+            there = self.path.exists() and self.path.stat().st_nlink == 1  # a copy by hard links must not grow
+            if not there or self.path.read_bytes() != text:
                 partial = self.path.with_name(f".{self.path.name}.partial")
                 partial.write_bytes(text)
                 partial.replace(self.path)

@@ -11,7 +11,7 @@ from ganforge import config, device, models
 from ganforge.data import augment
 from ganforge.data.store import Store
 from ganforge.errors import InputError, RunError, did_you_mean
-from ganforge.run import Run, spec_section
+from ganforge.run import FREE, LOCK, Run, spec_section
 from ganforge.training import Settings, Trainer
 
 __all__ = ["Settings", "Trainer", "plan", "train"]
@@ -80,15 +80,17 @@ def train(
     store.check(say)
     run = Run(Path(out) if out else Path("runs") / f"{system}-{store.name}")
     settings = plan(system, store, run.path, size, overrides, base)
-    if (run.path / "run.toml").exists():
-        _same(run, settings)
-    else:
-        if run.path.exists() and any(run.path.iterdir()):
-            raise RunError(f"{run.path} holds something else than a run. Choose another place with --out.")
-        chosen = device.choose(device_name)
-        settings["train"]["precision"] = device.resolve_precision(settings["train"]["precision"], chosen)
-        run.begin(settings)
-    Trainer(run, store, device_name, say).train()
+    new = not (run.path / "run.toml").exists()
+    if new and run.path.is_dir() and any(p.name != LOCK for p in run.path.iterdir()):
+        raise RunError(f"{run.path} holds something else than a run. Choose another place with --out.")
+    with run.alone():
+        if not new:
+            _same(run, settings)
+        else:
+            chosen = device.choose(device_name)
+            settings["train"]["precision"] = device.resolve_precision(settings["train"]["precision"], chosen)
+            run.begin(settings)
+        Trainer(run, store, device_name, say).train()
     return run
 
 
@@ -105,10 +107,13 @@ def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
     for section, values in settings.items():
         for name, value in values.items():
             old = there.get(section, {}).get(name)
-            if (section, name) in (("train", "images"), ("train", "minutes"), ("train", "report"), ("run", "store")):
+            if (section, name) in FREE and ((section, name) != ("train", "precision") or value == "auto"):
                 continue
-            if (section, name) == ("train", "precision") and value == "auto":
-                continue
+            if (section, name) == ("run", "store_root") and old != value:
+                raise RunError(
+                    f"{settings['run']['store']} is not the store that {run.path} learned from: its root hash is {str(value)[:16]}…, not "
+                    f"{str(old)[:16]}…. Name the store where it is now with --store, or train into another folder with --out."
+                )
             if old != value:
                 raise RunError(
                     f"{run.path} was made with {section}.{name} = {old!r}, not {value!r}. "

@@ -83,7 +83,8 @@ class Trainer:
         device.keep_memory()
         self.run, self.store, self.say = run, store, say or (lambda line: None)
         self.device = device.choose(device_name)
-        self.settings = config.build(Settings, run.settings["train"], "train")
+        self.sections = run.settings
+        self.settings = config.build(Settings, self.sections["train"], "train")
         if run.spec != store.spec:
             raise RunError(
                 f"{run.path} was made for pictures of {run.spec}; {store.address} holds {store.spec}. Train into another folder with --out."
@@ -223,14 +224,15 @@ class Trainer:
             return
         steps = math.ceil(self.progress.seen / s.batch / (1 - s.cooldown)) if s.cooldown < 1 else 1
         self.settings = replace(s, images=steps * s.batch)
-        self.run.begin({**self.run.settings, "train": asdict(self.settings)})
+        self.sections["train"] = asdict(self.settings)
+        self.run.begin(self.sections)
 
     # ------------------------------------------------------------------------------------------- saving and restoring
 
     def save(self) -> None:
         """Write a checkpoint."""
         self.progress.skipped, self.progress.strain = int(self.watch.skipped), tuple(self.watch.strain.tolist())
-        self.run.save(self.progress.seen, self._tensors(), asdict(self.progress))
+        self.run.save(self.progress.seen, self._tensors(), asdict(self.progress), self.sections)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"system.{name}": value for name, value in self.system.state_dict().items()}
@@ -244,8 +246,8 @@ class Trainer:
         return tensors
 
     def restore(self) -> None:
-        """Go to the newest checkpoint."""
-        tensors, state = self.run.load()
+        """Go to the newest checkpoint that is whole."""
+        tensors, state = self.run.load(self.say)
         try:
             self.progress = Progress(**state)
             self._load(self.system, tensors, "system.")
@@ -294,7 +296,7 @@ class Trainer:
 
     def _diverged(self, skipped: int) -> str:
         """What happened, what is left, and the words that train again with lower rates."""
-        run, model = self.run, self.run.settings["model"]
+        run, model = self.run, self.sections["model"]
         kept = run.checkpoints()
         left = f"its last good checkpoint is of {int(kept[-1].name):,} images" if kept else "it has no checkpoint yet"
         lower = {"model.lr": f"{model['lr'] / 4:g}"} if model.get("lr") else {}

@@ -1,0 +1,200 @@
+"""Runs on disk: one process at a time, damaged checkpoints, moved stores, links, settings edited by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganforge import lock
+from ganforge.cli import main
+from ganforge.errors import RunError
+from ganforge.images import ImageSpec
+from ganforge.run import LOCK, Run
+from ganforge.testing import make_store
+from ganforge.train import train
+
+SPEC = ImageSpec(8, 8, 1, ("a", "b"))
+OVERRIDES = {
+    "model": {"width": 8, "latent": 8},
+    "train": {"images": 128, "batch": 16, "report": 64, "precision": "fp32"},
+}
+FILES = ("tensors.safetensors", "state.json", "manifest.json", "run.toml")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    make_store(tmp_path / "store", SPEC, 120)
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def run(store: Path, tmp_path: Path) -> Path:
+    return train("gan", store, tmp_path / "run", overrides=OVERRIDES).path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def equal(one: Path, two: Path) -> bool:
+    a, b = Run(one).load()[0], Run(two).load()[0]
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_a_second_process_is_refused_and_a_dead_one_leaves_no_lock(store, tmp_path, fails):
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "ganforge.cli",
+        "train",
+        "gan",
+        str(store),
+        "--out",
+        str(out),
+        "--images",
+        "10000000",
+    ]
+    command += ["--model.width", "8", "--model.latent", "8", "--train.batch", "16", "--train.report", "1600"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not Run(out).checkpoints() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert "is being trained by another process" in fails("train", out)
+        assert "is being trained by another process" in fails(*command[3:])
+    finally:
+        process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        process.wait(60)
+    seen = int(Run(out).checkpoints()[-1].name)
+    assert main(["train", str(out), "--images", str(seen + 1600)]) == 0
+    assert (out / LOCK).exists()
+
+
+def test_a_lock_is_free_again_after_its_block(tmp_path):
+    for _ in range(2):
+        with lock.held(tmp_path / "l"), pytest.raises(BlockingIOError), lock.held(tmp_path / "l"):
+            pass
+
+
+def test_errors_of_the_work_are_not_taken_for_the_locks(run):
+    with pytest.raises(BlockingIOError, match="mine"), Run(run).alone():
+        raise BlockingIOError("mine")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+def test_a_damaged_newest_checkpoint_is_followed_by_the_one_before(run, tmp_path, fails, capsys, name, how):
+    whole = tmp_path / "whole"
+    shutil.copytree(run, whole)
+    file = Run(run).checkpoints()[-1] / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 255
+    if how == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(data if how == "flip" else data[: len(data) // 2])
+    said = fails("sample", run)
+    assert f"{file.parent} is damaged" in said
+    assert f"ganforge train {run};" in said
+    capsys.readouterr()
+    assert main(["train", str(run)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "is damaged:" in line]
+    assert "Going on from the one before, of 64 images." in line
+    assert equal(run, whole)
+
+
+def test_no_whole_checkpoint_is_no_fresh_start(run, fails):
+    for folder in Run(run).checkpoints():
+        (folder / "state.json").write_text("{")
+    before = content(run)
+    assert "No checkpoint is left" in fails("train", run)
+    assert content(run) == before
+
+
+def test_a_store_that_moved(run, store, tmp_path, fails):
+    store.rename(tmp_path / "elsewhere")
+    assert f"ganforge train {run} --store STORE" in fails("train", run)
+    make_store(tmp_path / "other", SPEC, 120, seed=1)
+    assert "is not the store that" in fails("train", run, "--store", tmp_path / "other")
+    assert "no manifest.json" in fails("train", run, "--store", tmp_path / "nowhere")
+    assert "two stores" in fails("train", run, tmp_path / "other", "--store", tmp_path / "elsewhere")
+    assert main(["train", str(run), "--store", str(tmp_path / "elsewhere"), "--images", "192"]) == 0
+    assert Run(run).load()[1]["seen"] == 192
+    assert Run(run).store == str(tmp_path / "elsewhere")
+    assert main(["train", str(run), "--images", "256"]) == 0
+    assert main(["train", str(run), str(tmp_path / "elsewhere"), "--images", "320"]) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("name", ["stats.jsonl", "run.toml", "checkpoints", "samples", "samples/000000192.png", LOCK])
+def test_links_in_a_run_are_not_followed(run, tmp_path, fails, name):
+    outside = tmp_path / "outside"
+    if (run / name).exists():
+        (run / name).rename(outside)
+    else:
+        outside.write_text("precious")
+    (run / name).symlink_to(outside)
+    before = content(outside) if outside.is_dir() else outside.read_bytes()
+    assert f"{run / name} is a link to {outside}" in fails("train", run, "--images", "192")
+    assert (content(outside) if outside.is_dir() else outside.read_bytes()) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_what_is_made_of_a_run_follows_no_links_in_it(run, tmp_path, fails):
+    measure = ["measure", str(run), "--samples", "60"]
+    for name, words, refused in (
+        ("samples.png", ["sample", str(run)], False),  # replaced
+        ("nearest.png", measure, False),
+        ("measures.jsonl", measure, True),
+        ("report.html", [*measure, "--report"], True),
+    ):
+        outside = tmp_path / f"precious {name}"
+        outside.write_text("precious")
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(outside)
+        if refused:
+            assert f"{run / name} is a link" in fails(*words)
+            (run / name).unlink()
+        else:
+            assert main(words) == 0
+        assert outside.read_text() == "precious"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_run_may_be_a_link_and_a_copy_by_hard_links_stays(run, tmp_path):
+    shutil.copytree(run, tmp_path / "kept", copy_function=os.link)
+    before = content(tmp_path / "kept")
+    (tmp_path / "link").symlink_to(run)
+    assert main(["train", str(tmp_path / "link"), "--images", "192"]) == 0
+    assert content(tmp_path / "kept") == before
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "said"),
+    [
+        ("lr = 0.0002", "lr = 0.02", "model.lr = 0.02, but its checkpoint was made with 0.0002"),
+        ("seed = 0", "seed = 5", "train.seed = 5, but its checkpoint was made with 0"),
+        ("seed = 0", "", "train.seed = None, but its checkpoint was made with 0"),
+        ("batch = 16", "batch = 32", "train.batch = 32, but its checkpoint was made with 16"),
+    ],
+)
+def test_settings_edited_by_hand_are_named(run, fails, line, other, said):
+    text = (run / "run.toml").read_text()
+    assert line in text
+    (run / "run.toml").write_text(text.replace(f"\n{line}\n", f"\n{other}\n"))
+    if "None" not in said:  # what is missing there is written again when training goes on
+        assert said in fails("train", run, "--images", "192")
+    assert said in fails("sample", run)
+    with pytest.raises(RunError, match="Write that there again"):
+        Run(run).load()
+    (run / "run.toml").write_text(text)
+    assert main(["train", str(run), "--images", "192"]) == 0
