@@ -89,6 +89,9 @@ def defects() -> dict[str, tuple[str, bytes]]:
         "bright": ("fog.png", encoded(photo(13).point(lambda v: 195 + v * 0.2))),
         "low_contrast": ("flat.png", encoded(photo(14).point(lambda v: 100 + v * 0.15))),
         "border": ("framed.jpg", encoded(framed, "JPEG", quality=90)),
+        "upscaled": ("large.png", encoded(photo(18, 16, 16).resize((128, 128), Image.Resampling.NEAREST))),
+        "compressed": ("blocks.jpg", encoded(photo(19), "JPEG", quality=3)),
+        "grey_as_rgb": ("grey.png", encoded(photo(20).convert("L").convert("RGB"))),
         "wrong_suffix": ("really-png.jpg", encoded(photo(15))),
         "animated": ("moving.gif", encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])),
         "transparent": ("glass.png", encoded(glass)),
@@ -373,3 +376,75 @@ def test_of_near_duplicates_the_better_one_is_kept_by_audit_and_clean_alike(tmp_
     assert found["4-also.jpg"] == {"exact_duplicate"}
     clean(root, tmp_path / "clean", audit=made.path, drop=["near-duplicate"])
     assert {path.name for path in (tmp_path / "clean").glob("?-*")} == kept
+
+
+def bar(image: Image.Image, *box: int) -> Image.Image:
+    out = image.copy()
+    out.paste((0, 0, 0), box)
+    return out
+
+
+def flag(*stripes: str, emblem: str = "", upright: bool = False) -> Image.Image:
+    """Stripes of one width, and perhaps a disc, drawn without a jagged edge."""
+    image = Image.new("RGB", (512, 512))
+    draw = ImageDraw.Draw(image)
+    for n, colour in enumerate(stripes):
+        low, high = 512 * n // len(stripes), 512 * (n + 1) // len(stripes)
+        draw.rectangle((low, 0, high, 512) if upright else (0, low, 512, high), fill=colour)
+    if emblem:
+        draw.ellipse((190, 190, 322, 322), fill=emblem)
+    return image.resize((128, 128), Image.Resampling.LANCZOS)
+
+
+def pressed(image: Image.Image, quality: int) -> Image.Image:
+    """After a JPEG of that quality."""
+    return Image.open(io.BytesIO(encoded(image, "JPEG", quality=quality))).convert("RGB")
+
+
+FOUND = {
+    "half, left": ("border", lambda: bar(photo(800), 0, 0, 64, 128)),
+    "half, below": ("border", lambda: bar(photo(801), 0, 64, 128, 128)),
+    "half, on two sides": ("border", lambda: bar(bar(photo(802), 0, 0, 128, 32), 0, 96, 128, 128)),
+    "8-fold, nearest, JPEG": ("upscaled", lambda: pressed(photo(803, 16, 16).resize((128, 128), Image.Resampling.NEAREST), 90)),
+    "3-fold, nearest": ("upscaled", lambda: photo(804, 40, 40).resize((120, 120), Image.Resampling.NEAREST)),
+    "8-fold, bicubic": ("upscaled", lambda: photo(805, 64, 64).resize((512, 512), Image.Resampling.BICUBIC)),
+    "8-fold, bilinear": ("upscaled", lambda: photo(806, 64, 64).resize((512, 512), Image.Resampling.BILINEAR)),
+    "JPEG at 3, now a PNG": ("compressed", lambda: pressed(photo(807), 3)),
+    "grey with an alpha": ("grey_as_rgb", lambda: photo(808).convert("LA").convert("RGBA")),
+    "grey, JPEG": ("grey_as_rgb", lambda: pressed(photo(809).convert("L").convert("RGB"), 60)),
+    "tricolour": (None, lambda: flag("#ce1126", "#ffffff", "#009a44")),
+    "upright": (None, lambda: flag("#ce1126", "#fcd116", "#ce1126", upright=True)),
+    "with a disc": (None, lambda: flag("#75aadb", "#ffffff", "#75aadb", emblem="#fcd116")),
+    "stripes": (None, lambda: pressed(flag(*["#8d1b3d", "#ffffff"] * 6, "#8d1b3d"), 85)),
+    "a photograph": (None, lambda: photo(810, 512, 512)),
+    "grey": (None, lambda: photo(811).convert("L")),
+    "JPEG at 60": (None, lambda: pressed(photo(812), 60)),
+}  # fmt: skip
+
+
+def test_what_was_missed_is_found_and_flat_drawings_have_no_border(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    for name, (_, make) in FOUND.items():
+        make().save(root / f"{name}.png")
+    found = reasons(audit(root, tmp_path / "out").path)
+    about = {"border", "upscaled", "compressed", "grey_as_rgb"}
+    assert {name: found[f"{name}.png"] & about for name in FOUND} == {n: {c} - {None} for n, (c, _) in FOUND.items()}
+
+
+def test_new_checks_have_few_findings_in_photographs_and_drawings(tmp_path, real_data):
+    """Of 306 photographs and 360 drawings over white: no plain stripe of a drawing is a border, and nothing is blocks."""
+    with zipfile.ZipFile(real_data / "flowers" / "flowers128.zip") as archive:
+        for n, name in enumerate(sorted(name for name in archive.namelist() if name.endswith(".jpg"))[::12]):
+            (tmp_path / "flowers").mkdir(exist_ok=True)
+            (tmp_path / "flowers" / f"{n}.jpg").write_bytes(archive.read(name))
+    sheet = Image.open(real_data / "emoji" / "emoji_0.webp").convert("RGBA").crop((0, 0, 30 * 128, 12 * 128))
+    (tmp_path / "emoji").mkdir()
+    for n in range(360):
+        tile = sheet.crop((n % 30 * 128, n // 30 * 128, n % 30 * 128 + 128, n // 30 * 128 + 128))
+        Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile).convert("RGB").save(tmp_path / "emoji" / f"{n}.png")
+    flowers = audit(tmp_path / "flowers", tmp_path / "a").findings
+    assert flowers.get("upscaled", 0) == flowers.get("compressed", 0) == 0
+    assert flowers["border"] <= 8
+    drawings = audit(tmp_path / "emoji", tmp_path / "b").findings
+    assert drawings.get("border", 0) == drawings.get("upscaled", 0) == drawings.get("compressed", 0) == 0

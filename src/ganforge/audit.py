@@ -188,38 +188,35 @@ def _look_at(chunk: list[Entry], labelled: bool) -> Part:
         np.zeros(count, np.int64), np.zeros((count, 32), np.uint8), np.full((count, len(STATS)), np.nan, np.float32),
         np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros((count, 32, 32), np.uint8), [], np.zeros((64, 64, 3)),
     )  # fmt: skip
-    by_side: dict[int, list[tuple[int, Tensor]]] = {}
+    by_side: dict[int, list[tuple[int, Tensor, Tensor]]] = {}
     for row, entry in enumerate(chunk):
-        facts, thumbnail = _read(entry, row, part)
+        facts, thumbnail, window = _read(entry, row, part)
         part.facts.append(facts)
         part.findings += checks.of_file(row, facts, entry.name, labelled and entry.label is None)
-        if thumbnail is not None:
-            by_side.setdefault(thumbnail.shape[-1], []).append((row, thumbnail))
+        if thumbnail is not None and window is not None:
+            by_side.setdefault(thumbnail.shape[-1], []).append((row, thumbnail, window))
     for batch in by_side.values():
         _measure(batch, part)
     return part
 
 
-def _read(entry: Entry, row: int, part: Part) -> tuple[Facts, Tensor | None]:
+def _read(entry: Entry, row: int, part: Part) -> tuple[Facts, Tensor | None, Tensor | None]:
     try:
         data = entry.read()
     except Skip as skip:
-        return Facts(code=code_of(skip), detail=str(skip)), None
+        return Facts(code=code_of(skip), detail=str(skip)), None, None
     part.bytes[row] = len(data) if isinstance(data, bytes) else data.size
     part.sha256[row] = np.frombuffer(digest(data), np.uint8)
     return look(data, entry.name)
 
 
-def _measure(batch: list[tuple[int, Tensor]], part: Part) -> None:
+def _measure(batch: list[tuple[int, Tensor, Tensor]], part: Part) -> None:
     """Numbers and findings of thumbnails of one size; fills in their rows."""
-    rows = [row for row, _ in batch]
-    thumbnails = torch.stack([thumbnail for _, thumbnail in batch])
-    numbers = checks.measure(thumbnails)
+    rows = [row for row, _, _ in batch]
+    thumbnails = torch.stack([thumbnail for _, thumbnail, _ in batch])
+    numbers = checks.measure(thumbnails, torch.stack([window for _, _, window in batch]))
     part.stats[rows] = np.column_stack([*(getattr(numbers, name) for name in STATS[:7]), numbers.colour])
-    part.phash[rows], part.mirror[rows], part.grey[rows] = numbers.phash, numbers.mirror, numbers.grey
-    found = checks.of_pixels(rows, numbers)
-    part.findings += [
-        f for f in found if f.code != "border" or not part.facts[f.row].transparent
-    ]  # a cut-out has margins
+    part.phash[rows], part.mirror[rows], part.grey[rows] = numbers.phash, numbers.mirror, numbers.small
+    part.findings += checks.of_pixels(rows, numbers, [part.facts[row] for row in rows])
     total = thumbnails.sum(0, dtype=torch.int32).float()[None]
     part.total += interpolate(total, (64, 64), mode="area")[0].permute(1, 2, 0).numpy()

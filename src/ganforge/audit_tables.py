@@ -246,7 +246,7 @@ def summarise(pictures: Pictures, verdicts: list[str], settings: dict[str, Any])
         "diversity": _diversity(pictures, int(settings["seed"])),
         "limits": {
             name: getattr(checks, name)
-            for name in ("SMALL", "SMALLEST", "ASPECT", "UNIFORM", "DARK", "BRIGHT", "CONTRAST", "BLUR", "NOISE", "BORDER")
+            for name in ("SMALL", "SMALLEST", "ASPECT", "UNIFORM", "DARK", "BRIGHT", "CONTRAST", "BLUR", "NOISE", "SOFT", "QUALITY", "BLOCKS", "BORDER")
         } | {"ALIKE": duplicates.ALIKE, "RADIUS": duplicates.radius_for(int(usable.sum()))},
         "settings": settings,
     }  # fmt: skip

@@ -7,8 +7,10 @@ a code. Sizes are read from the header, before anything is allocated.
 from __future__ import annotations
 
 import io
+import math
 import threading
 import warnings
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -37,6 +39,7 @@ from ganforge.images import Pixels
 SIDE = 128
 """Statistics are taken at this size, about that at which pictures are trained on; smaller pictures keep a smaller power of two."""
 MAX_FRAMES = 1000
+_EDGE = 16  # levels; without a larger step nothing is said of sharpness
 SUFFIXES = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png"}, "WEBP": {".webp"}, "BMP": {".bmp"}, "GIF": {".gif"},
     "TIFF": {".tif", ".tiff"}, "PPM": {".ppm", ".pgm", ".pbm"}, "TGA": {".tga"},
@@ -44,6 +47,16 @@ SUFFIXES = {
 _FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000"]
 _REACH = 1 << 17
 Image.init()  # else Pillow knows only five formats until one of them fails
+_LUMA = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100,
+    103, 99,
+)  # fmt: skip
+"""Steps of quality 50 for luma, of the JPEG standard's annex K."""
+_TOTALS = [
+    -sum(min(max((step * (5000 // q if q < 50 else 200 - 2 * q) + 50) // 100, 1), 255) for step in _LUMA)
+    for q in range(1, 101)
+]
 _LARGE = 4_000_000
 _one_large_picture = threading.Lock()  # a 64-megapixel PNG takes 0.5 GB to decode: never two at once
 
@@ -61,21 +74,28 @@ class Facts:
     profile: bool = False
     """A colour profile other than sRGB, which training would ignore."""
     transparent: bool = False
+    quality: int = 0
+    """Of a JPEG, 1 to 100, by its own table of steps; 0 where there is none."""
+    sharpness: float = math.nan
+    """Of a picture whose thumbnail is half its size or less: that of its edges before it is made smaller (see `_sharpness`)."""
     code: str = ""
     detail: str = ""
 
 
-def look(data: bytes | Pixels, name: str) -> tuple[Facts, Tensor | None]:
-    """The facts of one file, and its thumbnail (3, s, s) uint8 over white, or None where it cannot be used.
+def look(data: bytes | Pixels, name: str) -> tuple[Facts, Tensor | None, Tensor | None]:
+    """The facts of one file, its thumbnail (3, s, s) uint8 over white, and a window (s, s) uint8 of its green pixels as they
+    are, whose corner lies on a multiple of 8; None and None where it cannot be used.
 
-    s is the largest power of two from 8 to SIDE that the shorter side has; proportions are not kept.
+    s is the largest power of two from 8 to SIDE that the shorter side has; a thumbnail's proportions are not kept.
     """
     facts = Facts()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pixels = _decode(data, facts) if isinstance(data, bytes) else _array(data, facts)
-            return facts, _thumbnail(pixels)
+            facts.sharpness = _sharpness(pixels)
+            thumbnail = _thumbnail(pixels)
+            return facts, thumbnail, _window(pixels, thumbnail)
     except Skip as skip:
         facts.code, facts.detail = code_of(skip), str(skip)
         if facts.detail.startswith("damaged"):
@@ -90,7 +110,7 @@ def look(data: bytes | Pixels, name: str) -> tuple[Facts, Tensor | None]:
         said = (str(error) or type(error).__name__).splitlines()[0]
         facts.code = "truncated" if _cut_short(bytes(data), said) else "damaged"
         facts.detail = said
-    return facts, None
+    return facts, None, None
 
 
 def code_of(skip: Skip) -> str:
@@ -118,7 +138,7 @@ def _decode(data: bytes, facts: Facts) -> Pixels:
     if not data:
         raise Skip("empty file")
     if data[:3] == b"\xff\xd8\xff":
-        facts.profile = _other_profile(data)
+        facts.profile, facts.quality = _other_profile(data), _quality(data)
         if not has_exif(data):
             facts.height, facts.width, colours, _ = simplejpeg.decode_jpeg_header(data)
             facts.format, facts.mode = "JPEG", {"Gray": "L", "RGB": "RGB", "YCbCr": "RGB"}.get(colours, "")
@@ -175,6 +195,47 @@ def _thumbnail(pixels: Pixels) -> Tensor:
     side = min(SIDE, max(8, 1 << (min(height, width).bit_length() - 1)))
     batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
     return resize(batch, side, side)[0].expand(3, side, side)
+
+
+def _window(pixels: Pixels, thumbnail: Tensor) -> Tensor:
+    """The middle of the picture; of one too small for a window its thumbnail."""
+    side = thumbnail.shape[-1]
+    top, left = ((length - side) // 16 * 8 for length in pixels.shape[:2])
+    if min(top, left) < 0:
+        return thumbnail[1]
+    window = pixels[top : top + side, left : left + side, pixels.shape[2] // 2]
+    return torch.from_numpy(np.require(window, requirements=["C", "W"]))
+
+
+def _sharpness(pixels: Pixels) -> float:
+    """Largest curvature over largest difference across 8 pixels, along some lines in both directions, each that of the upper
+    tenth of pieces of 8 pixels; NaN of a picture whose thumbnail tells as much, or without an edge."""
+    if min(pixels.shape[:2]) < 2 * SIDE:
+        return math.nan
+    green = pixels[..., pixels.shape[2] // 2]
+    every = max(1, min(green.shape) // 16)
+    curves, steps = [], []
+    for part in (green[every // 2 :: every], green[:, every // 2 :: every].T):
+        line = part.astype(np.int16)
+        step = np.abs(line[:, 8:] - line[:, :-8])
+        curve = np.abs(line[:, 3:-5] + line[:, 5:-3] - 2 * line[:, 4:-4])
+        whole = step.shape[1] // 8 * 8
+        steps.append(step[:, :whole].reshape(-1, 8).max(1))
+        curves.append(curve[:, :whole].reshape(-1, 8).max(1))
+    curve, step = (np.concatenate(some) for some in (curves, steps))
+    tenth = int(0.9 * (len(step) - 1))
+    largest = float(np.partition(step, tenth)[tenth])
+    return float(np.partition(curve, tenth)[tenth]) / largest if largest >= _EDGE else math.nan
+
+
+def _quality(jpeg: bytes) -> int:
+    """The quality at which libjpeg would write such a table for luma; 0 where it finds none."""
+    at = 2
+    while at + 69 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:
+        if jpeg[at + 1] == 0xDB and jpeg[at + 4] == 0:
+            return max(1, bisect_right(_TOTALS, -sum(jpeg[at + 5 : at + 69])))
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+    return 0
 
 
 def _frames(image: Image.Image) -> int:
