@@ -88,7 +88,12 @@ def half(image: Picture, rng: np.random.Generator) -> bytes:
     """A third to a half of it black, on one side."""
     out, side = Image.new("RGB", image.size), int(rng.integers(4))
     black = round(image.width * rng.uniform(0.33, 0.5))
-    box = (black * (side == 0), black * (side == 1), image.width - black * (side == 2), image.height - black * (side == 3))
+    box = (
+        black * (side == 0),
+        black * (side == 1),
+        image.width - black * (side == 2),
+        image.height - black * (side == 3),
+    )
     out.paste(image.crop(box), box[:2])
     return jpeg(out)
 
@@ -205,7 +210,9 @@ def over_white(out: Path) -> dict[str, int]:
     white.mkdir()
     for file in (out / "emoji").iterdir():
         tile = Image.open(file)
-        Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile).convert("RGB").save(white / file.name, compress_level=1)
+        Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile).convert("RGB").save(
+            white / file.name, compress_level=1
+        )
     return plain(white, out / "emoji-over-white-audit")
 
 

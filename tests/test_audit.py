@@ -442,7 +442,9 @@ def test_new_checks_have_few_findings_in_photographs_and_drawings(tmp_path, real
     (tmp_path / "emoji").mkdir()
     for n in range(360):
         tile = sheet.crop((n % 30 * 128, n // 30 * 128, n % 30 * 128 + 128, n // 30 * 128 + 128))
-        Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile).convert("RGB").save(tmp_path / "emoji" / f"{n}.png")
+        Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile).convert("RGB").save(
+            tmp_path / "emoji" / f"{n}.png"
+        )
     flowers = audit(tmp_path / "flowers", tmp_path / "a").findings
     assert flowers.get("upscaled", 0) == flowers.get("compressed", 0) == 0
     assert flowers["border"] <= 8

@@ -34,7 +34,9 @@ BRIGHT = 180.0  # the 1st percentile: nothing uses the lower two thirds of the r
 CONTRAST = 60.0  # levels between the 1st and the 99th percentile: a quarter of the range
 BLUR = 0.28  # a photograph of 128 px after a Gaussian blur of 2.5 px and JPEG stays below, 999 of 1,000 others above
 NOISE = 9.0  # standard deviation in levels, where the picture is calmest; of 3,670 photographs none is above
-SOFT = 0.25  # sharpness at its own size; of 19 photographs at four sizes the least is 0.35, 8-fold up-scaled 0.23 at most
+SOFT = (
+    0.25  # sharpness at its own size; of 19 photographs at four sizes the least is 0.35, 8-fold up-scaled 0.23 at most
+)
 QUALITY = 20  # of a JPEG, 1 to 100; below it the blocks show
 BLOCKS = 1.5  # steps across the grid of 8x8 over steps elsewhere, and at 7 of 10 of its lines larger than beside them
 GREY = 6  # levels between the channels, as JPEG may leave them
@@ -294,11 +296,10 @@ def _steps(windows: Pixels) -> tuple[Values, Values]:
     """Mean difference of neighbours, across and down, at each place of some lines: (N, s, s) -> (N, s - 1) twice."""
     across, down = windows[:, ::4], windows[:, :, ::4]
     left, right, above, below = across[:, :, :-1], across[:, :, 1:], down[:, :-1], down[:, 1:]
-    sums = (
+    return (
         (np.maximum(left, right) - np.minimum(left, right)).mean(1, dtype=np.float32),
         (np.maximum(above, below) - np.minimum(above, below)).mean(2, dtype=np.float32),
     )
-    return sums
 
 
 def _repeats(lines: tuple[Values, Values]) -> Values:
@@ -369,7 +370,12 @@ def of_pixels(rows: Sequence[int], numbers: Numbers, facts: Sequence[Facts]) -> 
         ("upscaled", repeated, numbers.repeats, "each pixel {0:.0f}x{0:.0f} times"),
         ("upscaled", ~uniform & ~repeated & (sharpness < SOFT), sharpness, "sharpness {:.3f} at its own size"),
         ("compressed", ~uniform & strong, quality, "JPEG quality {:.0f}"),
-        ("compressed", ~uniform & ~strong & ~repeated & (numbers.blocks > BLOCKS), numbers.blocks, "steps across blocks {:.1f} times the others"),
+        (
+            "compressed",
+            ~uniform & ~strong & ~repeated & (numbers.blocks > BLOCKS),
+            numbers.blocks,
+            "steps across blocks {:.1f} times the others",
+        ),
         ("border", ~uniform & opaque & (numbers.border > 0), numbers.border, "{:.0%} of the picture"),
         ("grey_as_rgb", ~uniform & colours & numbers.grey, numbers.brightness, ""),
     )
