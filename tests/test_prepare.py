@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from ganforge.cli import main
-from ganforge.data import formats
+from ganforge.data import exports
 from ganforge.data.split import ASIDE, HELDOUT, TRAIN, split
 from ganforge.data.store import Store
 from ganforge.data.stream import Stream
@@ -363,7 +363,7 @@ def test_balance_needs_labels(tmp_path):
 
 @pytest.mark.parametrize("kind", ["webdataset", "parquet", "folder"])
 def test_formats_there_and_back(pictures, tmp_path, kind, monkeypatch, capsys):
-    monkeypatch.setattr(formats, "ROWS_A_FILE", 40)
+    monkeypatch.setattr(exports, "ROWS_A_FILE", 40)
     store = prepare(pictures, tmp_path / "s", resolution=16, heldout=0.2, stratify=True).store
     assert main(["prepare", str(store.path), "-o", str(tmp_path / kind), "--format", kind]) == 0
     back = prepare(tmp_path / kind, tmp_path / "back").store

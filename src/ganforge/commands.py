@@ -177,11 +177,11 @@ def prepare(asked: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from ganforge.data import formats
+    from ganforge.data import exports
     from ganforge.prepare import prepare, prepare_shard
 
-    if asked.format not in formats.FORMATS:
-        raise InputError(f"prepare: there is no format {asked.format!r}.{did_you_mean(asked.format, formats.FORMATS)}")
+    if asked.format not in exports.FORMATS:
+        raise InputError(f"prepare: there is no format {asked.format!r}.{did_you_mean(asked.format, exports.FORMATS)}")
     names = ("resolution", "channels", "fit", "background", "normalise", "labels", "audit", "part_size")
     settings = {name: getattr(asked, name) for name in names}
     with Console(stderr=True).status("looking") as status:
@@ -211,7 +211,7 @@ def prepare(asked: argparse.Namespace) -> int:
         print(f"  {note}")
     store = made.store
     if asked.format != "store":
-        count = formats.write(store, asked.out, asked.format)
+        count = exports.write(store, asked.out, asked.format)
         shutil.rmtree(store.path)
         print(f"{asked.out}: {count:,} pictures of {store.spec} as {asked.format}")
         return 2 if made.unusable else 0

@@ -203,11 +203,11 @@ class Collection:
         source = asked.source
         for entry in pictures.entries():
             before = known.get(entry.name, {})
-            stated = before.get("licence") or source.licence or (facts.licence if facts else "")
+            stated = before.get("licence") or entry.origin.licence or source.licence or (facts.licence if facts else "")
             row = self._rights(
                 stated,
-                before.get("author") or source.author or (facts.author if facts else ""),
-                mine=not (before or facts),
+                before.get("author") or entry.origin.author or source.author or (facts.author if facts else ""),
+                mine=not (before or facts or any(entry.origin)),
             )
             suffix = Path(entry.name).suffix.lower()
             if suffix and suffix not in EXTENSIONS:

@@ -6,7 +6,6 @@ cluster (`engine`), the store is the same to the byte. What is finished is never
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -23,7 +22,7 @@ from typing import Any
 import torch
 
 from ganforge import __version__
-from ganforge.data import history, parts
+from ganforge.data import card, history, parts
 from ganforge.data.convert import Plan, convert_part
 from ganforge.data.decode import probe
 from ganforge.data.findings import Findings
@@ -219,17 +218,9 @@ class _Work:
         }  # fmt: skip
         levels = {"none": "bytes", "image": "bytes"}.get(self.normalise, self.normalise)
         reasons = parts.join(
-            self.paths,
-            self.out,
-            plan.spec,
-            recipe,
-            sides,
-            self.groups,
-            _rights(Path(plan.source)),
-            levels,
-            FEWEST,
+            self.paths, self.out, plan.spec, recipe, sides, self.groups, levels, FEWEST,
             {"ganforge": __version__, "torch": torch.__version__},
-        )
+        )  # fmt: skip
         self.remove()
         store = Store(self.out)
         history.carry(Path(plan.source), self.out)
@@ -237,6 +228,7 @@ class _Work:
             self.out, "prepare", source=Path(plan.source).name, **recipe, stored=len(store), for_training=len(store.train), held_out=len(store.heldout),
             dropped=reasons, root=store.root,
         )  # fmt: skip
+        card.write(self.out, card.card(store, self.out.name, history.read(self.out), card.STORE))
         notes = self.notes
         if plan.spec.classes:
             more = "…" if len(plan.spec.classes) > 12 else ""
@@ -445,28 +437,3 @@ def _listing(portions: list[Any]) -> str:
     for entry in portions[0]() if portions else ():
         digest.update(entry.name.encode() + b"\0")
     return digest.hexdigest()[:16]
-
-
-def _public(address: str) -> str:
-    """An address, unless it is a place on somebody's disk."""
-    return "" if address.lower().startswith("file:") else address
-
-
-def _rights(source: Path) -> dict[str, tuple[str, str, str]]:
-    """Source, licence and author of each file, where `provenance.csv` stands beside the pictures."""
-    place = source / "provenance.csv"
-    if not place.is_file():
-        return {}
-    try:
-        with place.open(newline="", encoding="utf-8-sig") as file:
-            return {
-                row["file"]: (
-                    _public(row.get("address") or "") or row.get("source") or "",
-                    row.get("licence") or "",
-                    row.get("author") or "",
-                )
-                for row in csv.DictReader(file)
-                if row.get("file")
-            }
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{place} cannot be read: {error}.") from error

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ganforge import config
-from ganforge.data import augment, history
+from ganforge.data import augment, card, history, meta
 from ganforge.data.store import Store
 from ganforge.errors import InputError
 from ganforge.images import enlarge, grid, spec_from, to_float, to_uint8, write_png
@@ -85,6 +85,7 @@ def _store(store: Store) -> list[str]:
         f"  bytes      {len(store) * store.spec.pixels / 1e6:,.1f} MB in {len(store.shards)} shard(s)",
         f"  mean       {', '.join(f'{v:.1f}' for v in facts['mean'])}    deviation {', '.join(f'{v:.1f}' for v in facts['deviation'])}",
         f"  recipe     {', '.join(f'{name} {value}' for name, value in facts['recipe'].items())}",
+        f"  licences   {card.licences(meta.counts(store))}",
         f"  root hash  {store.root}, every file checked",
     ]
     if store.spec.classes:

@@ -103,7 +103,7 @@ def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[M
     metas: list[Meta] = []
     run: list[tuple[Pixels, Meta]] = []
     for entry in chunk:
-        meta = Meta(entry.name, entry.label, entry.split)
+        meta = Meta(entry.name, entry.label, entry.split, origin=entry.origin)
         metas.append(meta)
         try:
             pixels = _decode(entry, meta, plan)

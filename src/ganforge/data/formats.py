@@ -1,13 +1,11 @@
-"""Other tools' ways to keep a data set: WebDataset tars, Hugging Face Parquet files, and a store as a source; and writing them."""
+"""Other tools' ways to keep a data set as a source: WebDataset tars, Hugging Face Parquet files; and a store. exports.py writes them."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ganforge.data.layout import SPLITS, TABLES, Layout, arranged, natural, of_names
+from ganforge.data.meta import Origins
+from ganforge.data.provenance import NOWHERE, ORIGINS, Origin, origin
 from ganforge.data.sources import (
     EXTENSIONS,
     MAX_FILE_BYTES,
@@ -31,34 +31,38 @@ from ganforge.data.sources import (
 )  # fmt: skip
 from ganforge.data.split import ASIDE, HELDOUT, TRAIN
 from ganforge.data.store import Store
-from ganforge.errors import DataError, InputError, did_you_mean
-from ganforge.images import Pixels, as_image
+from ganforge.errors import DataError
+from ganforge.images import Pixels
 
 MAX_SIDE_BYTES = 1 << 20
-ROWS_A_FILE = 10_000
-FORMATS = ("store", "webdataset", "parquet", "folder")
 
 
 # ------------------------------------------------------------------------------------------------------------ WebDataset
 
 
-def from_tars(name: str, tars: dict[str, Path], labels: Table | None = None, known: Layout | None = None) -> Source:
+def from_tars(
+    name: str, tars: dict[str, Path], labels: Table | None = None, known: Layout | None = None,
+    origins: Mapping[str, Origin] | None = None,
+) -> Source:  # fmt: skip
     """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member has one, tables
     and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
 
     `tars` are the files by their relative names, "" for one alone. Each is a part. Names of tars or their folders that begin with
-    train, test, val or valid say the split, where both sides are there.
+    train, test, val or valid say the split, where both sides are there. `origins` are of whole tars; what `.json` says of a picture is
+    its own.
     """
     split_of = _splits(tars)
     layout = known if known and not labels else _tar_layout(name, tars, labels)
 
     def part(tar: str) -> Iterator[Entry]:
-        for member, label in _samples(tars[tar]):
+        common = (origins or {}).get(tar, NOWHERE)
+        for member, label, own in _samples(tars[tar]):
             inner = _inner(tar, member.name)
             given = label if layout.label_at is None and not layout.table else layout.label(inner)
             side = split_of[tar] if split_of else layout.split(inner)
             shown = f"{tar}/{_shown(member.name)}" if tar else inner
-            yield Entry(shown, partial(_read_member, tars[tar], member), given if layout.classes else None, side)
+            read = partial(_read_member, tars[tar], member)
+            yield Entry(shown, read, given if layout.classes else None, side, None, own if any(own) else common)
 
     parts: list[Part] = [partial(part, tar) for tar in tars]
     return Source(name, lambda size: parts, layout, bool(split_of) or layout.split_at is not None)
@@ -70,7 +74,7 @@ def _tar_layout(name: str, tars: dict[str, Path], labels: Table | None) -> Layou
     words: set[str] = set()
     tables: dict[str, Callable[[], bytes]] = {}
     for tar, path in tars.items():
-        for member, label in _samples(path, tables, tar):
+        for member, label, _ in _samples(path, tables, tar):
             if PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
                 names.append(_inner(tar, member.name))
                 words |= {label} if label is not None else set()
@@ -91,12 +95,12 @@ def _shown(name: str) -> str:
 
 def _samples(
     path: Path, tables: dict[str, Callable[[], bytes]] | None = None, tar_name: str = ""
-) -> Iterator[tuple[tarfile.TarInfo, str | None]]:
-    """Each picture of a tar with its label; members of one key stand together, as the format demands. Where a key has no picture, what
+) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
+    """Each picture of a tar with its label and origin; members of one key stand together, as the format demands. Where a key has no picture, what
     it has instead. Tables of labels are put into `tables`, under their inner names."""
     try:
         with tarfile.open(path, "r:") as tar:
-            key, label = "", None
+            key, said = "", dict[str, Any]()
             pictures, others = list[tarfile.TarInfo](), list[tarfile.TarInfo]()
             for member in tar:
                 folder, base = os.path.split(member.name)
@@ -104,19 +108,19 @@ def _samples(
                     continue
                 stem, _, suffix = base.partition(".")
                 if f"{folder}/{stem}" != key:
-                    yield from ((picture, label) for picture in pictures or others)
-                    key, pictures, others, label = f"{folder}/{stem}", [], [], None
+                    yield from _described(pictures or others, said)
+                    key, pictures, others, said = f"{folder}/{stem}", [], [], {}
                 if base in TABLES:
                     if tables is not None:
                         tables[_inner(tar_name, member.name)] = partial(_read_member, path, member)
                 elif f".{suffix.rsplit('.', 1)[-1].lower()}" in EXTENSIONS:
                     pictures.append(member)
                 elif suffix in ("cls", "json") and member.size <= MAX_SIDE_BYTES:
-                    label = _label(suffix, tar.extractfile(member).read()) or label  # type: ignore[union-attr]
+                    said |= _record(suffix, tar.extractfile(member).read())  # type: ignore[union-attr]
                     others.append(member)
                 elif base not in SIDE_FILES:
                     others.append(member)
-            yield from ((picture, label) for picture in pictures or others)
+            yield from _described(pictures or others, said)
             with path.open("rb") as file:  # a damaged header ends the walk without a word, and so does a missing end
                 file.seek(tar.offset)
                 if file.read(512) != bytes(512):
@@ -125,16 +129,24 @@ def _samples(
         raise DataError(f"{path} cannot be read as a tar: {error}. Copy or fetch it again.") from error
 
 
-def _label(suffix: str, data: bytes) -> str | None:
+def _described(
+    members: list[tarfile.TarInfo], said: dict[str, Any]
+) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
+    label = said.get("label")
+    for member in members:
+        yield member, None if label is None else str(label), origin(said)
+
+
+def _record(suffix: str, data: bytes) -> dict[str, Any]:
+    """What `.cls` or `.json` says of the pictures of its key."""
     text = data.decode("utf-8", "replace").strip()
     if suffix == "cls":
-        return text or None
+        return {"label": text} if text else {}
     try:
         found = json.loads(text)
     except ValueError:
-        return None
-    label = found.get("label") if isinstance(found, dict) else None
-    return None if label is None else str(label)
+        return {}
+    return {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else {}
 
 
 def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
@@ -153,11 +165,12 @@ def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
 # --------------------------------------------------------------------------------------------------------------- Parquet
 
 
-def from_parquet(name: str, files: dict[str, Path]) -> Source:
+def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin] | None = None) -> Source:
     """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is one.
 
     `files` are by their relative names; each is a part. Names of classes come from the file's own metadata, else they are the numbers or
-    words themselves. The split is said by names of files or folders, as for tars.
+    words themselves. The split is said by names of files or folders, as for tars. `origins` are of whole files; columns such as
+    `licence` and `author` say them of each picture.
     """
     paths = list(files.values())
     try:
@@ -179,15 +192,20 @@ def from_parquet(name: str, files: dict[str, Path]) -> Source:
     split_of = _splits(files)
 
     def part(place: str) -> Iterator[Entry]:
+        common = (origins or {}).get(place, NOWHERE)
         with pq.ParquetFile(files[place]) as file:
             row = 0
-            for batch in file.iter_batches(64, columns=[image, *([label] if label else [])]):
-                pictures = batch.column(image).to_pylist()
-                words = batch.column(label).to_pylist() if label else [None] * len(pictures)
-                for picture, word in zip(pictures, words, strict=True):
+            said = [name for name in ORIGINS if name in file.schema_arrow.names]
+            for batch in file.iter_batches(64, columns=[image, *([label] if label else []), *said]):
+                for record in batch.to_pylist():
+                    picture, word = record[image], record[label] if label else None
+                    own = origin(record)
                     data = picture.get("bytes") if isinstance(picture, dict) else picture
                     text = None if word is None else names[word] if names and isinstance(word, int) else str(word)
-                    yield Entry(f"{place}/{row:07d}", partial(_given, data), text, split_of.get(place))
+                    side = split_of.get(place)
+                    yield Entry(
+                        f"{place}/{row:07d}", partial(_given, data), text, side, None, own if any(own) else common
+                    )
                     row += 1
 
     parts: list[Part] = [partial(part, place) for place in files]
@@ -239,16 +257,16 @@ def from_store(path: Path) -> Source:
     """A finished store as a source, under the names of the original files; its sides stand, what was set aside is left out."""
     store = Store(path)
     store.check()
-    table = pq.read_table(path / "meta.parquet", columns=["row", "file"])
-    names = dict(zip(table["row"].to_pylist(), table["file"].to_pylist(), strict=True))
+    origins = Origins(store)
     rows = np.flatnonzero(store.splits != ASIDE)
     words = {TRAIN: "train", HELDOUT: "heldout"}
 
     def between(start: int, stop: int) -> Iterator[Entry]:
-        for row in rows[start:stop].tolist():
+        some = rows[start:stop].tolist()
+        for row, (name, said) in zip(some, origins[some], strict=True):
             label = store.spec.classes[store.labels[row]] if store.labelled else None
             side = words[int(store.splits[row])]
-            yield Entry(names.get(row) or f"row-{row}", partial(_row, store, row), label, side)
+            yield Entry(name or f"row-{row}", partial(_row, store, row), label, side, None, said)
 
     given = bool(len(store.train) and len(store.heldout))
     return Source(path.resolve().name, in_parts(len(rows), between), Layout(store.spec.classes), given)
@@ -257,84 +275,3 @@ def from_store(path: Path) -> Source:
 def _row(store: Store, row: int) -> Pixels:
     picture: Pixels = store.read(np.array([row]))[0]
     return picture
-
-
-def write(store: Store, out: Path, kind: str) -> int:
-    """Write a store's pictures as `webdataset`, `parquet` or `folder`, PNG in each; returns how many. What was set aside stays out.
-
-    Made beside and renamed. InputError for another kind, DataError where it cannot be written.
-    """
-    if kind not in FORMATS[1:]:
-        raise InputError(f"There is no format {kind!r}.{did_you_mean(kind, FORMATS)}")
-    if out.exists():
-        raise DataError(f"{out} exists already. Choose another name, or remove it first.")
-    beside = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
-        beside.mkdir(parents=True)
-        for side, rows in (("train", store.train), ("test", store.heldout)):
-            files = max(1, -(-len(rows) // ROWS_A_FILE))
-            for number in range(files) if len(rows) else ():
-                some = rows[number * ROWS_A_FILE : (number + 1) * ROWS_A_FILE]
-                {"webdataset": _write_tar, "parquet": _write_parquet, "folder": _write_folder}[kind](
-                    store, some, beside, side, f"{side}-{number:05d}-of-{files:05d}"
-                )
-        beside.rename(out)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Free some space or choose another place."
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return len(store.train) + len(store.heldout)
-
-
-def _pictures(store: Store, rows: np.ndarray) -> Iterator[tuple[int, bytes, str | None]]:
-    """(row, PNG, class) of each."""
-    for start in range(0, len(rows), 64):
-        part = rows[start : start + 64]
-        for row, pixels in zip(part, store.read(part), strict=True):
-            file = io.BytesIO()
-            as_image(pixels).save(file, "PNG", compress_level=3)
-            yield int(row), file.getvalue(), store.spec.classes[store.labels[row]] if store.labelled else None
-
-
-def _write_tar(store: Store, rows: np.ndarray, out: Path, side: str, name: str) -> None:
-    with tarfile.open(out / f"{name}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-        for row, png, label in _pictures(store, rows):
-            members = [(f"{row:09d}.png", png)]
-            if label is not None:
-                members += [(f"{row:09d}.cls", label.encode())]
-            for member, data in members:
-                info = tarfile.TarInfo(member)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-
-
-def _write_parquet(store: Store, rows: np.ndarray, out: Path, side: str, name: str) -> None:
-    features: dict[str, Any] = {"image": {"_type": "Image"}}
-    fields = [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
-    if store.labelled:
-        features["label"] = {"names": list(store.spec.classes), "_type": "ClassLabel"}
-        fields += [("label", pa.int64())]
-    schema = pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
-    with pq.ParquetWriter(out / f"{name}.parquet", schema, compression="none") as file:
-        batch: list[dict[str, Any]] = []
-        for row, png, label in _pictures(store, rows):
-            number = {"label": store.spec.classes.index(label)} if label is not None else {}
-            batch.append({"image": {"bytes": png, "path": f"{row:09d}.png"}, **number})
-            if len(batch) == 1000:
-                file.write_table(pa.Table.from_pylist(batch, schema))
-                batch = []
-        if batch:
-            file.write_table(pa.Table.from_pylist(batch, schema))
-
-
-def _write_folder(store: Store, rows: np.ndarray, out: Path, side: str, name: str) -> None:
-    """train/CLASS/ROW.png; what a path cannot hold in a class's name becomes an underscore."""
-    for row, png, label in _pictures(store, rows):
-        safe = (
-            "".join(c if c.isalnum() or c in " -_.()" else "_" for c in label).strip(" .") if label is not None else ""
-        )
-        folder = out / side / safe
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{row:09d}.png").write_bytes(png)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ganforge.data.provenance import NOWHERE, Origin
 from ganforge.data.split import ASIDE, HELDOUT, TRAIN, Splits, split
 from ganforge.data.store import HEADER, SCHEMA, npy_header, root_hash
 from ganforge.errors import DataError
@@ -41,11 +42,10 @@ _PART = pa.schema(
         ("sha256", pa.binary()),  # of the original's bytes
         ("pixels_sha256", pa.binary()),  # of the stored pixels
         ("dropped", pa.string()),
+        *((name, pa.string()) for name in Origin._fields),
     ]
 )
-_META = pa.schema([*_PART, ("group", pa.int64()), ("fold", pa.int8()), ("source", pa.string()),
-                   ("licence", pa.string()), ("author", pa.string())])  # fmt: skip
-RIGHTS = ("source", "licence", "author")
+_META = pa.schema([*_PART, ("group", pa.int64()), ("fold", pa.int8())])
 
 
 @dataclass
@@ -60,6 +60,7 @@ class Meta:
     sha256: bytes = b""
     pixels_sha256: bytes = b""
     dropped: str | None = None
+    origin: Origin = NOWHERE
 
 
 class TooFew(DataError):
@@ -111,7 +112,9 @@ class PartWriter:
         rows = iter(range(self.rows, self.rows + len(pictures)))
         columns: dict[str, list[Any]] = {"row": [next(rows) if m.dropped is None else -1 for m in metas]}
         for name in _PART.names[1:]:
-            columns[name] = [getattr(m, name) for m in metas]
+            columns[name] = [
+                getattr(m.origin, name) or None if name in Origin._fields else getattr(m, name) for m in metas
+            ]
         self.pending.append(pa.table(columns, schema=_PART))
         if sum(map(len, self.pending)) >= ROW_GROUP:
             self._write_meta()
@@ -169,14 +172,13 @@ def join(
     recipe: Mapping[str, Any],
     sides: Sides,
     groups: Mapping[str, int] | None = None,
-    rights: Mapping[str, tuple[str, str, str]] | None = None,
     levels: str = "bytes",
     fewest: int = 0,
     made: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Make the store `out` of finished parts, whose pictures it shares until they are removed; returns the counts of reasons for dropping.
 
-    `groups` and `rights` (source, licence, author) are by file; `made` are versions, noted outside the root hash. TooFew where fewer than `fewest` pictures are usable. Whatever goes
+    `groups` are by file; `made` are versions, noted outside the root hash. TooFew where fewer than `fewest` pictures are usable. Whatever goes
     wrong, the parts stay as they are.
     """
     final = out.with_name(f".{out.name}.joining-{os.getpid()}")
@@ -190,7 +192,7 @@ def join(
         labels, splits, numbers = _decide(parts, spec, sides, groups or {})
         if (splits.sides != ASIDE).sum() < fewest:
             raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest))
-        reasons, content = _write_meta(parts, final / "meta.parquet", splits, numbers, rights or {})
+        reasons, content = _write_meta(parts, final / "meta.parquet", splits, numbers)
         np.save(final / "labels.npy", labels)
         np.save(final / "splits.npy", splits.sides)
         names = ["labels.npy", "splits.npy", "meta.parquet"]
@@ -278,13 +280,11 @@ def _write_meta(
     path: Path,
     splits: Splits,
     groups: npt.NDArray[np.int64],
-    rights: Mapping[str, tuple[str, str, str]],
 ) -> tuple[dict[str, int], str]:
     """All rows of all parts with what was decided; returns how many were dropped for which reason, and a SHA-256 of the rows."""
     reasons: dict[str, int] = {}
     digest = hashlib.sha256()
     start = 0
-    nothing = ("", "", "")
     with pq.ParquetWriter(path, _META, compression="zstd") as out:
         for part in parts:
             for table in _tables(part / "meta.parquet"):
@@ -301,9 +301,6 @@ def _write_meta(
                     splits.reasons.get(row) if row >= 0 else why
                     for row, why in zip(rows, columns["dropped"], strict=True)
                 ]
-                found = [rights.get(name, nothing) for name in columns["file"]]
-                for n, name in enumerate(RIGHTS):
-                    columns[name] = [facts[n] or None for facts in found]
                 for why in filter(None, columns["dropped"]):
                     reason = why.split(":")[0]
                     reasons[reason] = reasons.get(reason, 0) + 1

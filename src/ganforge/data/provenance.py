@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ganforge.errors import DataError
 
@@ -17,7 +20,72 @@ SKIPPED = "skipped.csv"
 SKIPPED_FIELDS = ("source", "address", "label", "reason")
 
 _MAX_CELL = 4096
+
+
+ORIGINS = ("original_file", "address", "source", "licence", "license", "author")
+"""Columns, or names in a record, that say where a picture came from."""
+
+
+class Origin(NamedTuple):
+    """Where a picture came from, as far as its source says; "" where it does not."""
+
+    original: str = ""
+    """The name of the file before it was exported."""
+    source: str = ""
+    licence: str = ""
+    author: str = ""
+
+
+NOWHERE = Origin()
+"""Of a picture whose source says nothing."""
+
+
+def public(address: str) -> str:
+    """A source as it may be shown to others: nothing of files on somebody's disk."""
+    return "" if address.lower().startswith("file:") else address
+
+
+def origin(row: Mapping[str, Any]) -> Origin:
+    """From one row of a table, a record of a tar or a Parquet file; what is no text is left out."""
+
+    def word(*names: str) -> str:
+        found = next((row[name] for name in names if isinstance(row.get(name), str) and row[name]), "")
+        return "".join(c if c.isprintable() else " " for c in found[:_MAX_CELL])
+
+    source = public(word("address")) or public(word("source"))
+    return Origin(word("original_file"), source, word("licence", "license"), word("author"))
+
+
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+TABLES = (NAME, "metadata.jsonl", "metadata.csv")
+"""What may lie in a set and say where its pictures come from, the first one first."""
+
+
+def origins(tables: Mapping[str, Callable[[], bytes]]) -> dict[str, Origin]:
+    """Of the pictures of a folder or an archive, by their names in it, from the tables in it, by theirs. DataError where one cannot be
+    read."""
+    found: dict[str, Origin] = {}
+    for kind, column in zip(TABLES, ("file", "file_name", "file_name"), strict=True):
+        for place, read in tables.items():
+            if place.rsplit("/", 1)[-1] == kind:
+                for row in _records(place, read()):
+                    name, said = row.get(column), origin(row)
+                    if isinstance(name, str) and name and any(said):
+                        found.setdefault(place[: -len(kind)] + name.removeprefix("./"), said)
+    return found
+
+
+def _records(place: str, data: bytes) -> list[dict[str, Any]]:
+    try:
+        text = data.decode("utf-8-sig")
+        if place.endswith(".csv"):
+            return list(csv.DictReader(io.StringIO(text, newline="")))
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [row for row in rows if isinstance(row, dict)]
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{place} cannot be read: {error}. Repair or remove it.") from error
 
 
 def cell(text: str) -> str:

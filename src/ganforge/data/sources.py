@@ -11,21 +11,23 @@ import hashlib
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ganforge.data import provenance
 from ganforge.data.layout import TABLES, Layout, arranged
+from ganforge.data.provenance import NOWHERE, Origin
 from ganforge.errors import DataError, InputError
 from ganforge.images import Pixels
 
 EXTENSIONS = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".tga",
 }  # fmt: skip
-SIDE_FILES = {"provenance.csv", "dropped.csv", "skipped.csv", "history.jsonl", *TABLES}
+SIDE_FILES = {"dropped.csv", "skipped.csv", "history.jsonl", "README.md", *provenance.TABLES, *TABLES}
 MAX_FILE_BYTES = 256 << 20
 MAX_IDX_BYTES = 1 << 30
 MAX_ZIP_ENTRIES = 2_000_000
@@ -55,6 +57,8 @@ class Entry:
     """`train` or `heldout` where the source itself says so."""
     path: Path | None = None
     """The file, where it is one of its own."""
+    origin: Origin = NOWHERE
+    """Where it came from, as far as the source says."""
 
 
 class Skip(Exception):
@@ -143,10 +147,15 @@ def _folder(path: Path, labels: Table | None, known: Layout | None) -> Source:
     if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
         return _unnamed(formats.from_store(path), labels)
     there = [file.name for file in path.iterdir()]
+    said = {provenance.NAME: partial(read_file, path / provenance.NAME)} if provenance.NAME in there else {}
+    try:
+        origins = provenance.origins(said)
+    except Skip as skip:
+        raise DataError(f"{path / provenance.NAME} {skip}.") from None
     if any("-images-idx3-ubyte" in name for name in there):
-        return _unnamed(_idx(path), labels)
+        return _unnamed(_idx(path, origins), labels)
     if any(name.startswith("data_batch_") and name.endswith(".bin") for name in there):
-        return _unnamed(_cifar10(path), labels)
+        return _unnamed(_cifar10(path, origins), labels)
     names, closed, raw = _walk(path)
     kinds = {PurePosixPath(name).suffix.lower() for name in names}
     if not kinds & EXTENSIONS:
@@ -155,9 +164,9 @@ def _folder(path: Path, labels: Table | None, known: Layout | None) -> Source:
             for suffix in (".tar", ".parquet")
         )
         if tars:
-            return formats.from_tars(path.name, tars, labels, known)
+            return formats.from_tars(path.name, tars, labels, known, origins)
         if tables:
-            return _unnamed(formats.from_parquet(path.name, tables), labels)
+            return _unnamed(formats.from_parquet(path.name, tables, origins), labels)
 
     def place(name: str) -> Path:
         return path / raw.get(name, name)
@@ -209,18 +218,20 @@ def of_files(
     files = []
     for name in names:
         base = name.rsplit("/", 1)[-1]
-        if base in TABLES:
+        if base in TABLES or base in provenance.TABLES:
             tables[name] = partial(_table, path, read, name)
         if base not in SIDE_FILES:
             files.append(name)
     pictures = [name for name in files if name[-1:] != "/" and PurePosixPath(name).suffix.lower() in EXTENSIONS]
     layout = arranged(pictures, str(path), tables, labels)
+    origins = provenance.origins(tables)
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         for name in files[start:stop]:
             yield Entry(
-                name, partial(read, name), layout.label(name), layout.split(name), place(name) if place else None
-            )
+                name, partial(read, name), layout.label(name), layout.split(name), place(name) if place else None,
+                origins.get(name, NOWHERE),
+            )  # fmt: skip
 
     name = path.resolve().name if path.is_dir() else path.stem
     return Source(name, in_parts(len(files), between), layout, layout.split_at is not None)
@@ -343,7 +354,7 @@ def plain_name(name: str) -> bool:
     return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
-def _idx(path: Path) -> Source:
+def _idx(path: Path, origins: Mapping[str, Origin]) -> Source:
     """LeCun's IDX files: `train-` and `t10k-` with images (magic 2051) and labels (magic 2049), gzipped or not."""
     fashion = "fashion" in path.name.lower()
     words = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -357,17 +368,19 @@ def _idx(path: Path) -> Source:
             labels = read_idx(files[0].with_name(files[0].name.replace("images-idx3", "labels-idx1")))
             if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) >= len(classes):
                 raise DataError(f"{files[0]} and its labels do not fit: {images.shape} and {labels.shape}.")
-            sets.append((prefix, split, images, labels))
-    ends = np.cumsum([len(images) for _, _, images, _ in sets])
+            sets.append((prefix, split, images, labels, origins.get(files[0].name, NOWHERE)))
+    ends = np.cumsum([len(images) for _, _, images, *_ in sets])
     given = len(sets) > 1
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         for row in range(start, stop):
             which = int(np.searchsorted(ends, row, side="right"))
-            prefix, split, images, labels = sets[which]
+            prefix, split, images, labels, origin = sets[which]
             n = row - int(ends[which]) + len(images)
             side = split if given else None
-            yield Entry(f"{prefix}/{n:05d}", lambda image=images[n]: image[..., None], classes[labels[n]], side)  # type: ignore[misc]
+            yield Entry(
+                f"{prefix}/{n:05d}", lambda image=images[n]: image[..., None], classes[labels[n]], side, None, origin,  # type: ignore[misc]
+            )  # fmt: skip
 
     return Source(path.resolve().name, in_parts(int(ends[-1]), between), Layout(classes), given)
 
@@ -388,7 +401,7 @@ def read_idx(path: Path) -> Pixels:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def _cifar10(path: Path) -> Source:
+def _cifar10(path: Path, origins: Mapping[str, Origin]) -> Source:
     """CIFAR-10's binary files: records of one label byte and 3x32x32 pixel bytes, channels first."""
 
     sets = []
@@ -412,6 +425,9 @@ def _cifar10(path: Path) -> Source:
             n = row - int(ends[which]) + len(records)
             image = records[n, 1:].reshape(3, 32, 32).transpose(1, 2, 0)
             split = None if not given else "heldout" if file.name == "test_batch.bin" else "train"
-            yield Entry(f"{file.stem}/{n:05d}", lambda image=image: image, CIFAR10[records[n, 0]], split)  # type: ignore[misc]
+            yield Entry(
+                f"{file.stem}/{n:05d}", lambda image=image: image, CIFAR10[records[n, 0]], split, None,  # type: ignore[misc]
+                origins.get(file.name, NOWHERE),
+            )  # fmt: skip
 
     return Source(path.resolve().name, in_parts(int(ends[-1]), between), Layout(CIFAR10), given)

@@ -181,6 +181,11 @@ class Store:
         for name in self.files:
             self._compare(name, again=True)
 
+    def compared_file(self, name: str) -> Path:
+        """The path of a file of the store, after it was compared with its SHA-256. StoreError where it is another."""
+        self._compare(name)
+        return self.path / name
+
     def __len__(self) -> int:
         return len(self.labels)
 
