@@ -19,6 +19,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,25 +152,25 @@ class Store:
         for number in numbers:
             self._shard(int(number))
 
-    def check(self, say: Callable[[str], None] | None = None) -> None:
-        """Compare every file of a folder with its SHA-256, on all cores, unless its stamp says that this was done; StoreError names the
-        first that was changed. Shards of a remote store are compared as they come."""
+    def check(self, say: Callable[[str], None] | None = None, again: bool = False) -> None:
+        """Compare every file of a folder with its SHA-256, on all cores, unless its stamp says that this was done, or `again`;
+        StoreError names the first that was changed. Shards of a remote store are compared as they come."""
         if self.cache:
             return
         try:
             sizes = {
                 name: (self.path / name).stat().st_size
                 for name, facts in self.files.items()
-                if not self.stamps.fit(name, facts["sha256"])
+                if again or not self.stamps.fit(name, facts["sha256"])
             }
         except OSError as error:
             raise StoreError(f"{self.address} was cut short: {error}. Copy it here again.") from error
         total, done = sum(sizes.values()), 0
         say = say if say and total >= LARGE else lambda line: None
-        say(f"checking {total / 1e9:,.1f} GB of {self.path} against its SHA-256, once")
+        say(f"checking {total / 1e9:,.1f} GB of {self.path} against its SHA-256{'' if again else ', once'}")
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             try:
-                for name, _ in zip(sizes, pool.map(self._compare, sizes), strict=True):
+                for name, _ in zip(sizes, pool.map(partial(self._compare, again=again), sizes), strict=True):
                     before, done = done, done + sizes[name]
                     if total > done and 10 * done // total > 10 * before // total:
                         say(f"checked {done / total:.0%}")
@@ -177,9 +178,11 @@ class Store:
                 pool.shutdown(cancel_futures=True)  # what was compared so far is remembered
 
     def verify(self) -> None:
-        """Read everything once, whatever the stamps say; StoreError names the file that was changed."""
-        for name in self.files:
-            self._compare(name, again=True)
+        """Read everything, whatever the stamps say; StoreError names the file that was changed."""
+        self.check(again=True)
+        if self.cache:
+            for name in self.files:  # one after the other, since the cache may not hold them all
+                self._compare(name, again=True)
 
     def compared_file(self, name: str) -> Path:
         """The path of a file of the store, after it was compared with its SHA-256. StoreError where it is another."""
