@@ -44,7 +44,7 @@ def one(name: str, place: str, minutes: float, size: str, samples: int, conditio
     folder = store.path.parent / ((f"composed-{file.stem}" if file.suffix else name) + "-conditional" * conditional)
     layers = file if file.suffix == ".toml" else None
     run: Run = train(
-        "composed" if layers else name, store, folder, size=size, base=layers,
+        "composed" if layers else name, store, folder, size=None if layers else size, base=layers,
         overrides={"train": {"minutes": minutes}, "model": {"conditional": True} if conditional else {}},
         say=lambda line: print(f"{name}: {line}", flush=True),
     )  # fmt: skip

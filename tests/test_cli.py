@@ -179,9 +179,14 @@ def test_a_run_goes_on_by_its_folder_alone(run, capsys, fails):
     assert Run(run).load()[1]["seen"] == 128
     assert Run(run).settings["model"]["width"] == 8
     assert "model.width = 8, not 16" in fails("train", run, "--model.width", "16")
-    assert main(["train", str(run), "--minutes", "0.001"]) == 0
-    assert main(["train", str(run), "--images", "192"]) == 0
-    assert Run(run).load()[1]["seen"] == 192
+    settings = (run / "run.toml").read_text()
+    assert "has seen 128 images" in fails("train", run, "--images", "64")
+    assert "would be less" in fails("train", run, "--minutes", "0.00001")
+    assert (run / "run.toml").read_text() == settings
+    assert main(["train", str(run), "--minutes", "0.01"]) == 0
+    seen = Run(run).load()[1]["seen"]
+    assert main(["train", str(run), "--images", str(seen + 64)]) == 0
+    assert Run(run).load()[1]["seen"] == seen + 64
     assert "gan on which store?" in fails("train", "gan")
     assert "is no run" in fails("train", run.parent / "nothing")
 

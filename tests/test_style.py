@@ -385,14 +385,14 @@ def test_words_for_walks_mixtures_and_projections(runs, tmp_path, fails):
         said = marks.read(out)
         assert said["generated"] and said["seeds"] == [1, 2] and said["run"] == run.name
         assert b"trainedAlgorithmicMedia" in out.read_bytes()
-        assert marks.read(out.with_suffix(".png"))["walk"] == [1, 2]
+        assert marks.read(tmp_path / "walk-strip.png")["walk"] == [1, 2]
     sheet = tmp_path / "mix.png"
     words = ["sample", str(run), "--mix", "10-12", "--seeds", "0-1", "--mix-layers", "0-1", "--truncation", "0.7"]
     assert main([*words, "--out", str(sheet)]) == 0
     assert marks.read(sheet)["layers"] == [0, 1]
     assert main(["sample", str(run), "--count", "1", "--truncation", "0.5", "--out", str(tmp_path / "one.png")]) == 0
     assert main(["project", str(run), str(tmp_path / "one.png"), "-o", str(tmp_path / "p.png"), "--steps", "3"]) == 0
-    assert (tmp_path / "p.safetensors").is_file()
+    assert (tmp_path / "p-point.safetensors").is_file()
 
     vae = runs / "vae"
     assert "no styles" in fails("sample", vae, "--truncation", "0.7")

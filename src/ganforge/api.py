@@ -37,30 +37,34 @@ class Run(_run.Run):
     def __init__(self, path: str | Path) -> None:
         super().__init__(Path(path))
 
-    def sample(self, seeds: Iterable[int] = range(16), labels: Labels = None, truncation: float = 1.0) -> Pixels:
+    def sample(
+        self, seeds: Iterable[int] = range(16), labels: Labels = None, truncation: float = 1.0, device: str = "auto"
+    ) -> Pixels:
         """One picture a seed: (N, H, W, C) uint8.
 
         Labels, numbers or names of classes: one for all, one a seed, or "all". A truncation below 1 takes systems with styles nearer
         to their mean.
         """
-        return _sample(self, list(seeds), labels, truncation)
+        return _sample(self, list(seeds), labels, truncation, device)
 
-    def walk(self, seeds: Iterable[int], frames: int = 24, truncation: float = 1.0) -> Pixels:
+    def walk(self, seeds: Iterable[int], frames: int = 24, truncation: float = 1.0, device: str = "auto") -> Pixels:
         """From seed to seed and back to the first: (seeds x frames, H, W, C) uint8. See `ganforge.walk`."""
-        return np.concatenate(list(_walk(self.build(), list(seeds), frames, truncation)))
+        return np.concatenate(list(_walk(self.build(device), list(seeds), frames, truncation)))
 
-    def project(self, image: str | Path, steps: int = STEPS) -> Projected:
+    def project(self, image: str | Path, steps: int = STEPS, device: str = "auto") -> Projected:
         """The point of the latent space that paints what is nearest to a picture file; see `ganforge.project`."""
-        system = self.build()
+        system = self.build(device)
         return _project(system, _read(Path(image), system.spec), steps)
 
-    def measure(self, store: Store | None = None, samples: int = SAMPLES) -> Measured:
+    def measure(self, store: Store | None = None, samples: int = SAMPLES, device: str = "auto") -> Measured:
         """Its numbers; see `ganforge.measure`."""
-        return _measure(self, store, samples)
+        return _measure(self, store, samples, device_name=device)
 
-    def restore(self, source: str | Path, out: str | Path, reference: str | Path | None = None) -> Restored:
+    def restore(
+        self, source: str | Path, out: str | Path, reference: str | Path | None = None, device: str = "auto"
+    ) -> Restored:
         """Clean or reconstruct the pictures of a folder, a zip or a file; see `ganforge.restore`."""
-        return _restore(self, source, out, reference=reference)
+        return _restore(self, source, out, reference=reference, device_name=device)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Measure, and write an HTML page (`report.html` in the run)."""
@@ -72,7 +76,7 @@ def train(
     store: str | Path | Store,
     out: str | Path | None = None,
     *,
-    size: str = "medium",
+    size: str | None = None,
     images: int | None = None,
     minutes: float | None = None,
     device: str = "auto",

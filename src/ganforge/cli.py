@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,24 @@ from ganforge.errors import GanforgeError, InputError, Stopped, did_you_mean
 
 DESCRIPTION = "From a pile of pictures to an image generator that you can trust."
 EPILOG = "Start with: ganforge demo. Every verb explains itself: ganforge prepare --help"
+
+# By verb: options of which one would have no effect beside the other, and options that mean something beside another alone.
+APART = {
+    "audit": [("--diff", name) for name in ("--out", "--labels", "--features", "--ocr", "--seed", "--overwrite")],
+    "clean": [
+        *(("--suggest", name) for name in ("--out", "--recipe", "--filter", "--audit", "--drop", "--keep", "--preview", "--dry-run")),
+        *(("--preview", name) for name in ("--out", "--audit", "--drop", "--keep", "--dry-run")),
+    ],
+    "prepare": [("--shard", "--format")],
+    "sample": [
+        ("--seeds", "--count"), ("--walk", "--mix"), ("--walk", "--each"), ("--mix", "--each"), ("--mix", "--labels"),
+    ],
+    "train": [("--images", "--minutes")],
+}  # fmt: skip
+NEEDS = {
+    "clean": {"--reference": "--preview", "--pictures": "--preview"},
+    "sample": {"--frames": "--walk", "--mix-layers": "--mix"},
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,9 +46,12 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(do=getattr(commands, name))
         return made
 
+    def device(verb: argparse.ArgumentParser) -> None:
+        verb.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps")
+
     demo = verb("demo", "the whole way in two minutes: collect, prepare, train, sample, measure, report")
-    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything (demo)")
-    demo.add_argument("--minutes", type=float, default=None, help="minutes of training (1.1)")
+    demo.add_argument("-o", "--out", type=Path, default=Path("demo"), help="folder for everything (demo)")
+    demo.add_argument("--minutes", type=_number, default=None, help="minutes of training (1.1)")
 
     verb("systems", "the generators that there are")
 
@@ -44,10 +66,10 @@ def parser() -> argparse.ArgumentParser:
     collect.add_argument("-o", "--out", type=Path, help="folder for the originals (data/NAME)")
     collect.add_argument("--from", dest="source", type=Path, help="a folder that has a public set's files already")
     collect.add_argument("--pictures", action="store_true", help="a public set alone as PNG files, too")
-    collect.add_argument("--cap", type=int, help="pictures of one source at most")
-    collect.add_argument("--cap-per-class", type=int, help="pictures of one class at most, over all sources")
-    collect.add_argument("--total", type=int, help="pictures in all, shared out among the sources")
-    collect.add_argument("--seed", type=int, help="decides which pictures a cap leaves out (0)")
+    collect.add_argument("--cap", type=_whole, help="pictures of one source at most")
+    collect.add_argument("--cap-per-class", type=_whole, help="pictures of one class at most, over all sources")
+    collect.add_argument("--total", type=_whole, help="pictures in all, shared out among the sources")
+    collect.add_argument("--seed", type=_whole, help="decides which pictures a cap leaves out (0)")
     collect.add_argument("--licence", help="licences that are allowed, such as cc0,cc-by (all)")
     collect.add_argument("--unknown-rights", help="apart (default: a folder beside), leave-out or mix")
     collect.add_argument(
@@ -70,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     clean.add_argument(
         "--reference", type=Path, help="clean pictures of the same names, for PSNR and SSIM in the preview"
     )
-    clean.add_argument("--pictures", type=int, default=6, help="pictures in the preview (6)")
+    clean.add_argument("--pictures", type=_whole, default=6, help="pictures in the preview (6)")
     clean.add_argument("--suggest", action="store_true", help="estimate the noise and print a recipe for it")
     clean.add_argument("--dry-run", action="store_true", help="print the complete recipe and stop")
 
@@ -84,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         help="name pictures unlike all others, an order to look in",
     )
     audit.add_argument("--ocr", action="store_true", help="mark pictures with text; needs Tesseract")
-    audit.add_argument("--seed", type=int, default=0, help="of the random sheet (0)")
+    audit.add_argument("--seed", type=_whole, default=0, help="of the random sheet (0)")
     audit.add_argument("--overwrite", action="store_true", help="replace an older audit")
     audit.add_argument("--diff", type=Path, nargs=2, metavar=("OLD", "NEW"), help="compare two audits instead")
 
@@ -92,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("source", type=Path, help="folder or zip; sub-folders are the classes")
     prepare.add_argument("-o", "--out", type=Path, help="the store to make (stores/NAME)")
     prepare.add_argument("--resolution", help="64, or 48x64 (height x width)")
-    prepare.add_argument("--channels", type=int, help="1 grey, 3 RGB, 4 RGBA (what the pictures are)")
+    prepare.add_argument("--channels", type=_whole, help="1 grey, 3 RGB, 4 RGBA (what the pictures are)")
     prepare.add_argument("--fit", default="crop", help="crop (default), smart, letterbox, pad or stretch")
     prepare.add_argument(
         "--background", default="white", help="colour under transparency and beside a letterbox (white)"
@@ -106,12 +128,12 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--audit", type=Path, help="an audit's folder: leave out what it rejects, keep duplicates together"
     )
-    prepare.add_argument("--heldout", type=float, default=0.1, help="share kept from training (0.1)")
+    prepare.add_argument("--heldout", type=_number, default=0.1, help="share kept from training (0.1)")
     prepare.add_argument("--stratify", action="store_true", help="hold out that share of every class")
-    prepare.add_argument("--folds", type=int, default=0, help="deal the training pictures into so many folds")
-    prepare.add_argument("--per-class", type=int, default=0, help="at most so many training pictures of a class")
+    prepare.add_argument("--folds", type=_whole, default=0, help="deal the training pictures into so many folds")
+    prepare.add_argument("--per-class", type=_whole, default=0, help="at most so many training pictures of a class")
     prepare.add_argument("--format", default="store", help="store (default), webdataset, parquet or folder")
-    prepare.add_argument("--part-size", type=int, help="pictures in a part (what fits into 256 MiB)")
+    prepare.add_argument("--part-size", type=_whole, help="pictures in a part (what fits into 256 MiB)")
     prepare.add_argument(
         "--shard", help="i/n: make every n-th part from i on; the same words without --shard join them"
     )
@@ -127,34 +149,36 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("system", help=f"one of {', '.join(models.names())}; or a run's folder, to go on with it")
     train.add_argument("store", nargs="?", help="a store's folder, or its address such as s3://bucket/name")
     train.add_argument("--store", dest="moved", help="for a run whose store has moved: where it is now")
-    train.add_argument("--out", type=Path, help="the run's folder (runs/SYSTEM-STORE)")
-    train.add_argument("--size", default="medium", help="small, medium (default) or large")
+    train.add_argument("-o", "--out", type=Path, help="the run's folder (runs/SYSTEM-STORE)")
+    train.add_argument("--size", help="small, medium (default) or large")
     train.add_argument("--images", help="length in images shown (1,000,000)")
     train.add_argument("--minutes", help="length in minutes instead")
     train.add_argument("--config", type=Path, help="a run.toml to take settings from")
-    train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    device(train)
     train.add_argument("--dry-run", action="store_true", help="print the complete settings and stop")
-    train.epilog = "Any setting: --model.NAME VALUE, --train.NAME VALUE; --dry-run shows them all. Ctrl-C saves; the same command goes on, and so does: ganforge train RUN."
+    train.epilog = "Any setting: --model.NAME VALUE, --train.NAME VALUE; ganforge train SYSTEM --help explains them all. Ctrl-C saves; the same command goes on, and so does: ganforge train RUN."
 
     sample = verb("sample", "make pictures with a run")
     sample.add_argument("run", type=Path)
     sample.add_argument("--seeds", help="such as 7 or 0-63 or 1,5,9 (0-63)")
-    sample.add_argument("--count", type=int, help="how many, from seed 0 on")
-    sample.add_argument("--labels", help="for runs that know classes: 3, or names such as cat,dog, or all")
+    sample.add_argument("--count", type=_whole, help="how many, from seed 0 on")
+    sample.add_argument(
+        "--labels", help="for runs that know classes: 3, or names such as cat,dog, or all; quotes hold a name's comma"
+    )
     sample.add_argument("--each", action="store_true", help="single files instead of one sheet")
     sample.add_argument(
-        "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
+        "-o", "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
     )
-
-    sample.add_argument("--truncation", type=float, default=1.0, help="0.7: nearer to the mean style; 1 as trained")
+    sample.add_argument("--truncation", type=_number, default=1.0, help="0.7: nearer to the mean style; 1 as trained")
     sample.add_argument(
         "--walk", action="store_true", help="a video from seed to seed, .webp, .gif or .mp4, and a strip of it"
     )
-    sample.add_argument("--frames", type=int, default=24, help="frames from one seed to the next (24, a second)")
+    sample.add_argument("--frames", type=_whole, default=24, help="frames from one seed to the next (24, a second)")
     sample.add_argument("--mix", metavar="SEEDS", help="a sheet of the seeds' pictures with the styles of these ones")
     sample.add_argument(
         "--mix-layers", metavar="LAYERS", help="which styles to take from them, such as 0-3 (the coarser half)"
     )
+    device(sample)
 
     restore = verb("restore", "clean or reconstruct pictures with a run: dae, vae, autoencoder, vqvae")
     restore.add_argument("run", type=Path)
@@ -163,37 +187,57 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, required=True, help="folder for the results, PNG under the same names"
     )
     restore.add_argument("--reference", type=Path, help="the same names without noise: prints PSNR and SSIM")
+    device(restore)
 
     project = verb("project", "find the point of a run's latent space that paints a given picture")
     project.add_argument("run", type=Path)
     project.add_argument("image", type=Path, help="any picture file; it is cut and scaled to fit")
     project.add_argument("-o", "--out", type=Path, help="PNG of target, start and result (RUN/projected-NAME.png)")
-    project.add_argument("--steps", type=int, default=300, help="steps of the search (300)")
+    project.add_argument("--steps", type=_whole, default=300, help="steps of the search (300)")
+    device(project)
 
     measure = verb("measure", "how good a run is, each number beside its floor")
     measure.add_argument("run", type=Path)
     measure.add_argument("--store", help="the store, where it has moved")
-    measure.add_argument("--samples", type=int, default=10_000, help="pictures to make (10,000)")
+    measure.add_argument("--samples", type=_whole, default=10_000, help="pictures to make (10,000)")
     measure.add_argument("--json", action="store_true", help="print as JSON")
     measure.add_argument("--report", action="store_true", help="write RUN/report.html as well")
+    device(measure)
     return top
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, but mistakes are ours: one sentence, with the nearest known word."""
+    """argparse, but words are never abbreviated and mistakes are ours: one sentence, with the nearest known word."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> Any:
         if message.startswith("argument VERB: invalid choice"):
             word = message.split("'")[1]
-            verbs = [
-                name
-                for action in self._actions
-                if isinstance(action, argparse._SubParsersAction)
-                for name in action.choices
-            ]
-            message = f"there is no verb {word!r}.{did_you_mean(word, verbs)}"
+            message = f"there is no verb {word!r}.{did_you_mean(word, _verbs(self))}"
         verb = self.prog.removeprefix("ganforge").strip()
-        raise InputError(f"{verb}: {message}" if verb else message)
+        raise InputError(f"{verb}: {message.removeprefix('argument ')}" if verb else message)
+
+
+def _verbs(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the verbs by name."""
+    found = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
+    return next(found)  # type: ignore[return-value]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -212,6 +256,15 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        said = str(error).splitlines() or ["none is left"]
+        print(f"ganforge: Not enough memory: {said[0]} Take smaller pictures, batches or networks.", file=sys.stderr)
+        return 1
+    except OSError as error:  # a disk that is full, a folder that may not be written or read
+        print(f"ganforge: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
+        return 1
 
 
 def _main(words: Sequence[str]) -> int:
@@ -219,32 +272,66 @@ def _main(words: Sequence[str]) -> int:
     if not words:
         top.print_help()
         return 0
+    verb = words[0]
+    overrides: dict[str, dict[str, str]] = {}
+    if chosen := _verbs(top).get(verb):
+        if verb == "train":
+            overrides, words = _overrides(words)
+            if {"-h", "--help"} & set(words) and (named := [word for word in words if word in models.names()]):
+                chosen.print_help()
+                print(commands.settings(named[0]))
+                return 0
+        _check(verb, words[1:], chosen)
     asked, rest = top.parse_known_args(words)
-    if asked.verb == "train":
-        asked.overrides = _overrides(rest)
-    elif rest:
-        raise InputError(f"{asked.verb}: {rest[0]} is not understood. See: ganforge {asked.verb} --help")
+    if rest:
+        raise InputError(f"{asked.verb}: {rest[0]!r} is one word too many. See: ganforge {asked.verb} --help")
+    asked.overrides = overrides
     return asked.do(asked) or 0
 
 
-def _overrides(words: Sequence[str]) -> dict[str, dict[str, str]]:
-    """--model.lr 1e-3 --train.batch=64 -> {"model": {"lr": "1e-3"}, "train": {"batch": "64"}}."""
+def _check(verb: str, words: Sequence[str], chosen: argparse.ArgumentParser) -> None:
+    """InputError for an option that the verb does not have, or that would have no effect."""
+    known = chosen._option_string_actions
+    given: set[str] = set()
+    for word in itertools.takewhile("--".__ne__, words):
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        if name in known:
+            option = known[name].option_strings[-1]
+            if option in given and not isinstance(known[name], argparse._AppendAction):
+                raise InputError(f"{verb}: {option} is said twice.")
+            given.add(option)
+        elif name.startswith("--"):
+            hint = did_you_mean(name, [option for option in known if option.startswith("--")])
+            more = " Any setting is --model.NAME or --train.NAME." if verb == "train" else ""
+            raise InputError(f"{verb}: there is no option {name}.{hint}{more}")
+    for one, other in APART.get(verb, []):
+        if {one, other} <= given:
+            raise InputError(f"{verb}: say either {one} or {other}; beside each other one has no effect.")
+    for name, other in NEEDS.get(verb, {}).items():
+        if name in given and other not in given:
+            raise InputError(f"{verb}: {name} has no effect without {other}.")
+
+
+def _overrides(words: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """--model.lr 1e-3 --train.batch=64 -> {"model": {"lr": "1e-3"}, "train": {"batch": "64"}}, and all other words."""
     out: dict[str, dict[str, str]] = {"model": {}, "train": {}}
-    rest = list(words)
+    others, rest = [], list(words)
     while rest:
-        word, equals, value = rest.pop(0).partition("=")
-        section, dot, name = word.removeprefix("--").partition(".")
-        if not word.startswith("--") or not dot or section not in out:
-            known = ["--out", "--store", "--size", "--images", "--minutes", "--config", "--device", "--dry-run"]
-            raise InputError(
-                f"train: {word} is not understood.{did_you_mean(word, known)} Any setting is --model.NAME or --train.NAME."
-            )
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        section, dot, name = name.removeprefix("--").partition(".")
+        if not (word.startswith("--") and dot and section in out):
+            others.append(word)
+            continue
         if not equals:
-            if not rest:
+            if not rest or rest[0].startswith("--"):
                 raise InputError(f"train: {word} needs a value.")
             value = rest.pop(0)
-        out[section][name.replace("-", "_")] = value
-    return out
+        name = name.replace("-", "_")
+        if name in out[section]:
+            raise InputError(f"train: --{section}.{name} is said twice.")
+        out[section][name] = value
+    return out, others
 
 
 if __name__ == "__main__":

@@ -23,16 +23,23 @@ def demo(asked: argparse.Namespace) -> None:
     """The whole way; numbers and the place of the report."""
     from ganforge.demo import MINUTES, demo
 
-    run, numbers, untrained, page = demo(asked.out, asked.minutes or MINUTES, _say)
+    minutes = MINUTES if asked.minutes is None else asked.minutes
+    run, numbers, untrained, page = demo(asked.out, minutes, _say)
     print(numbers)
     print(f"untrained          {untrained.distance:10.3f}    the same generator before training")
     print(f"\nReport: {page}\nMore pictures: ganforge sample {run.path} --count 100")
 
 
-def systems(asked: argparse.Namespace) -> None:
-    """One line a system."""
+def systems(asked: argparse.Namespace) -> int:
+    """One line a system. 2 where a file cannot be read."""
+    broken = 0
     for name in models.names():
-        print(models.describe(name))
+        try:
+            print(models.describe(name))
+        except InputError as error:
+            print(error)
+            broken = 2
+    return broken
 
 
 def layers(asked: argparse.Namespace) -> None:
@@ -239,7 +246,7 @@ def show(asked: argparse.Namespace) -> None:
 
 def train(asked: argparse.Namespace) -> None:
     """A trained run, or its settings with --dry-run."""
-    from ganforge import config
+    from ganforge import config, device
     from ganforge.data.remote import is_address
     from ganforge.data.store import Store
     from ganforge.run import Run
@@ -250,17 +257,25 @@ def train(asked: argparse.Namespace) -> None:
     asked.store = asked.moved if asked.store is None else asked.store
     if asked.system not in models.names() and (asked.store is None or (Path(asked.system) / "run.toml").is_file()):
         run = Run(Path(asked.system))
+        for name in ("size", "out", "config"):
+            if getattr(asked, name) is not None:
+                raise InputError(
+                    f"train: --{name} is for a new run; {run.path} has its settings and its place. A new run with the same "
+                    f"settings: ganforge train {run.system_name} {run.store} --config {run.path / 'run.toml'} --out OTHER"
+                )
         if asked.store is None and not is_address(run.store) and not Path(run.store).exists():
             raise RunError(
                 f"{run.path} learned from {run.store}, which is not there. Name the store where it is now: ganforge train {run.path} --store STORE"
             )
         asked.system, asked.store = run.system_name, run.store if asked.store is None else asked.store
-        asked.out, asked.config = asked.out or run.path, asked.config or run.path / "run.toml"
+        asked.out, asked.config = run.path, run.path / "run.toml"
     if asked.store is None:
         raise InputError(f"train: {asked.system} on which store? ganforge train {asked.system} STORE")
     loaded = models.load(asked.system)
     for name in ("images", "minutes"):
         if getattr(asked, name) is not None:
+            if name in asked.overrides["train"]:
+                raise InputError(f"train: --{name} and --train.{name} are the same; say one of them.")
             asked.overrides["train"][name] = getattr(asked, name)
     kinds = {"model": loaded.config, "train": Settings}
     overrides = {
@@ -269,7 +284,8 @@ def train(asked: argparse.Namespace) -> None:
     store = Store(asked.store)
     out = asked.out or Path("runs") / f"{asked.system}-{store.name}"
     if asked.dry_run:
-        print(config.to_toml(plan(asked.system, store, out, asked.size, overrides, asked.config)))
+        device.choose(asked.device)
+        print(config.to_toml(plan(asked.system, store, out, asked.size, overrides, asked.config), _notes(asked.system)))
         return
     run = train(
         asked.system,
@@ -284,14 +300,49 @@ def train(asked: argparse.Namespace) -> None:
     print(f"Next: ganforge measure {run.path}")
 
 
+def _described(system: str) -> dict[str, dict[str, tuple[str, str, str]]]:
+    """(default, range, meaning) by section and name."""
+    from ganforge import config
+    from ganforge.train import Settings
+
+    loaded = models.load(system)
+    model = config.describe(loaded.config, loaded.presets["medium"])
+    for name, (default, span, meaning) in model.items():
+        sizes = {size: preset[name] for size, preset in loaded.presets.items() if size != "medium" and name in preset}
+        others = ", ".join(f"{size} {value}" for size, value in sizes.items())
+        model[name] = (f"{default} ({others})" if others else default, span, meaning)
+    return {"model": model, "train": config.describe(Settings, loaded.train)}
+
+
+def _notes(system: str) -> dict[str, dict[str, str]]:
+    """What --dry-run says behind each setting."""
+    return {
+        section: {name: f"{meaning} [{span}; default {default}]" for name, (default, span, meaning) in rows.items()}
+        for section, rows in _described(system).items()
+    }
+
+
+def settings(system: str) -> str:
+    """Every setting of a system and of the loop: name, default, range, meaning."""
+    lines = []
+    for section, rows in _described(system).items():
+        what = f"settings of {system}" if section == "model" else f"settings of the training, as {system} has them"
+        lines.append(f"\n{what}: name, default, range, meaning")
+        widths = [max(len(row[n]) for row in rows.values()) for n in (0, 1)]
+        first = max(map(len, rows))
+        lines += [
+            f"  --{section}.{name:<{first}}  {default:<{widths[0]}}  {span:<{widths[1]}}  {meaning}"
+            for name, (default, span, meaning) in rows.items()
+        ]
+    return "\n".join(lines)
+
+
 def _seeds(asked: argparse.Namespace, usual: str) -> list[int]:
-    if asked.seeds and asked.count is not None:
-        raise InputError("sample: say either --seeds or --count.")
     if asked.count is not None:
         if not 1 <= asked.count <= 1_000_000:
             raise InputError(f"sample: --count is {asked.count}; it takes 1 to 1,000,000.")
         return list(range(asked.count))
-    return _numbers(asked.seeds or usual)
+    return _numbers(usual if asked.seeds is None else asked.seeds)
 
 
 def _numbers(text: str) -> list[int]:
@@ -303,17 +354,23 @@ def _numbers(text: str) -> list[int]:
             span = range(int(first), int(last if dash else first) + 1)
         except ValueError:
             raise InputError(f"sample: the seeds {part!r} are not understood; such as 7 or 0-63 or 1,5,9.") from None
-        if len(span) > 1_000_000:
-            raise InputError(f"sample: {part} is more than a million seeds.")
+        if not 1 <= len(span) <= 1_000_000:
+            raise InputError(
+                f"sample: {part} is {len(span):,} seeds; it takes the first and the last of 1 to 1,000,000."
+            )
         seeds += span
-    if not seeds:
-        raise InputError(f"sample: {text} holds no seed.")
     return seeds
 
 
-def _labels(text: str | None) -> str | list[str] | None:
-    """cat,dog -> ["cat", "dog"]; one label, or all, stays as it is."""
-    return [part.strip() for part in text.split(",")] if text and "," in text else text
+def _labels(text: str | None, run: Run) -> str | list[str] | None:
+    """cat,dog -> ["cat", "dog"], and "red, round",dog -> ["red, round", "dog"]; a class's whole name, or all, stays as it is."""
+    import csv
+
+    if text is None or text in (classes := run.spec.classes) or not text.strip():
+        return text
+    parts = next(csv.reader(text.splitlines(), skipinitialspace=True))
+    labels = [part if part in classes else part.strip() for part in parts]
+    return labels if len(labels) > 1 else labels[0]
 
 
 def sample(asked: argparse.Namespace) -> None:
@@ -322,13 +379,13 @@ def sample(asked: argparse.Namespace) -> None:
     from ganforge.sample import write
 
     run = Run(asked.run)
-    if asked.walk or asked.mix:
+    if asked.walk or asked.mix is not None:
         _between(asked, run)
         return
     out = asked.out or run.path / ("pictures" if asked.each else "samples.png")
-    labels = _labels(asked.labels)
+    labels = _labels(asked.labels, run)
     many = len(labels) if isinstance(labels, list) else 8 if labels == "all" else 64
-    written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels, asked.truncation)
+    written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels, asked.truncation, asked.device)
     print(written[0] if len(written) == 1 else f"{len(written):,} pictures in {out}")
 
 
@@ -342,7 +399,7 @@ def restore(asked: argparse.Namespace) -> int:
     run = Run(asked.run)
     with Console(stderr=True).status("restoring") as status:
         made = restore(
-            run, asked.source, asked.out, reference=asked.reference,
+            run, asked.source, asked.out, reference=asked.reference, device_name=asked.device,
             progress=lambda count: status.update(f"{count:,} files"),
         )  # fmt: skip
     for file, reason in made.skipped:
@@ -363,17 +420,18 @@ def _between(asked: argparse.Namespace, run: Run) -> None:
     seeds = _seeds(asked, "0-5")
     if asked.walk:
         out = asked.out or run.path / "walk.webp"
-        written = write_walk(run, seeds, out, asked.frames, asked.truncation, _labels(asked.labels))
+        labels = _labels(asked.labels, run)
+        written = write_walk(run, seeds, out, asked.frames, asked.truncation, labels, asked.device)
         print("\n".join(map(str, written)))
         return
     layers = None
-    if asked.mix_layers:
+    if asked.mix_layers is not None:
         first, dash, last = asked.mix_layers.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"sample: the layers {asked.mix_layers!r} are not understood; such as 2 or 0-3.")
         layers = range(int(first), int(last if dash else first) + 1)
     out = asked.out or run.path / "mix.png"
-    print(write_mix(run, seeds, _numbers(asked.mix), layers, out, asked.truncation))
+    print(write_mix(run, seeds, _numbers(asked.mix), layers, out, asked.truncation, asked.device))
 
 
 def project(asked: argparse.Namespace) -> None:
@@ -385,12 +443,11 @@ def project(asked: argparse.Namespace) -> None:
 
     out = asked.out or asked.run / f"projected-{asked.image.stem}.png"
     with Console(stderr=True).status("searching") as status:
-        found = write(
-            Run(asked.run), asked.image, out, asked.steps, lambda n, error: status.update(f"step {n}: {error:.4f}")
-        )
-    print(
-        f"{out}: differs by {found.error:.1f} of 255 (root mean square); the point is in {out.with_suffix('.safetensors')}"
-    )
+        found, point = write(
+            Run(asked.run), asked.image, out, asked.steps, lambda n, error: status.update(f"step {n}: {error:.4f}"),
+            asked.device,
+        )  # fmt: skip
+    print(f"{out}: differs by {found.error:.1f} of 255 (root mean square); the point is in {point}")
 
 
 def measure(asked: argparse.Namespace) -> None:
@@ -403,7 +460,8 @@ def measure(asked: argparse.Namespace) -> None:
     from ganforge.run import Run
 
     run = Run(asked.run)
-    result = measure(run, Store(asked.store) if asked.store else None, asked.samples, None if asked.json else _say)
+    store = None if asked.store is None else Store(asked.store)
+    result = measure(run, store, asked.samples, None if asked.json else _say, asked.device)
     print(json.dumps(asdict(result)) if asked.json else result)
     if asked.report:
         from ganforge import report

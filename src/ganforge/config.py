@@ -15,6 +15,13 @@ from typing import Any, TypeVar
 from ganforge.errors import InputError, did_you_mean
 
 T = TypeVar("T")
+KINDS = {
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    tuple: "list of texts, ; between them",
+}
 
 
 def setting(
@@ -62,6 +69,25 @@ def parse(cls: type, name: str, text: str, section: str) -> Any:
     return text
 
 
+def describe(cls: type, values: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
+    """What a user may set in `cls`: (default, range, meaning) by name; defaults are those in `values` before the field's own."""
+    hints = typing.get_type_hints(cls)
+    rows = {}
+    for f in dataclasses.fields(cls):
+        default, kind, choices = values.get(f.name, f.default), _plain(hints[f.name]), f.metadata["choices"]
+        span = _span(f.metadata["low"], f.metadata["high"])
+        said = KINDS[kind] if kind in (bool, str, tuple) else f"{KINDS[kind]} {span}".strip()
+        rows[f.name] = ("none" if default is None else _toml(default), " | ".join(choices) or said, f.metadata["help"])
+    return rows
+
+
+def _span(low: float | None, high: float | None) -> str:
+    """The limits in words; empty where there are none."""
+    if low is None and high is None:
+        return ""
+    return f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
+
+
 def _check(where: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if value is None and type(None) in typing.get_args(hint):
         return None
@@ -80,8 +106,7 @@ def _check(where: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if choices and value not in choices:
         raise InputError(f"{where} is {value!r}.{did_you_mean(value, choices)}")
     if (low is not None and value < low) or (high is not None and value > high):
-        span = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
-        raise InputError(f"{where} is {value}; it takes {span}.")
+        raise InputError(f"{where} is {value}; it takes {_span(low, high)}.")
     return value
 
 
@@ -99,12 +124,19 @@ def _whole(number: float) -> int:
     return int(number)
 
 
-def to_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    """Sections of plain values as TOML, in the order given. None is left out: it is the default wherever it may stand."""
+def to_toml(sections: Mapping[str, Mapping[str, Any]], notes: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """Sections of plain values as TOML, in the order given, with notes by section and name as comments behind them.
+
+    None is left out, it is the default wherever it may stand; where it has a note, its name is left as a comment.
+    """
     lines: list[str] = []
     for section, values in sections.items():
         lines += [f"[{section}]"]
-        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+        said = (notes or {}).get(section, {})
+        for name, value in values.items():
+            line = f"# {name} =" if value is None else f"{name} = {_toml(value)}"
+            if value is not None or name in said:
+                lines.append(f"{line:<32}  # {said[name]}" if name in said else line)
         lines += [""]
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from ganforge import marks
@@ -19,6 +19,8 @@ from ganforge.errors import DataError, InputError, did_you_mean
 
 Pixels = npt.NDArray[np.uint8]
 
+LARGEST = 1024
+"""Pixels that a side of a store's pictures has at most."""
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Kinds of picture files that can carry a mark."""
@@ -83,6 +85,13 @@ def spec_from(values: Mapping[str, Any]) -> ImageSpec:
     """An ImageSpec from the plain values of a TOML or JSON file. KeyError, TypeError or ValueError where they are none."""
     levels = tuple((float(low), float(high)) for low, high in values.get("levels", ()))
     spec = ImageSpec(values["height"], values["width"], values["channels"], tuple(values["classes"]), levels)
+    for name, side in (("height", spec.height), ("width", spec.width)):
+        if type(side) is not int or not 1 <= side <= LARGEST:
+            raise ValueError(f"{name} {side!r} is no whole number from 1 to {LARGEST:,}")
+    if type(spec.channels) is not int or spec.channels not in MODES:
+        raise ValueError(f"channels {spec.channels!r} is not 1, 3 or 4")
+    if not all(isinstance(name, str) for name in spec.classes):
+        raise ValueError("classes are no list of names")
     if levels and (len(levels) != spec.channels or any(low >= high for low, high in levels)):
         raise ValueError(f"levels {levels}")
     return spec
@@ -98,6 +107,20 @@ def grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:
         top, left = n // columns * (height + gap), n % columns * (width + gap)
         sheet[top : top + height, left : left + width] = picture
     return sheet
+
+
+def name_rows(sheet: Pixels, names: Sequence[str], gap: int = 2) -> Pixels:
+    """A sheet (H, W, C) of as many rows as names, from `grid`, with each row's name at its left: (H, W', C), black on white."""
+    step = (len(sheet) + gap) / len(names)
+    font = ImageFont.load_default(min(14, max(8, step - gap - 2)))
+    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    margin = Image.new("L", (math.ceil(max(map(font.getlength, short))) + 8, len(sheet)), "white")
+    for n, name in enumerate(short):
+        ImageDraw.Draw(margin).text((4, n * step + (step - gap) / 2), name, fill="black", font=font, anchor="lm")
+    grey = np.asarray(margin)[..., None]
+    alpha = np.full_like(grey, 255)
+    beside = [grey] if sheet.shape[-1] == 1 else [grey] * 3 + [alpha] * (sheet.shape[-1] - 3)
+    return np.concatenate([np.concatenate(beside, 2), sheet], 1)
 
 
 def enlarge(pixels: Pixels, short_side: int = 64) -> Pixels:

@@ -88,12 +88,13 @@ def measure(
     store: Store | None = None,
     samples: int = SAMPLES,
     say: Callable[[str], None] | None = None,
+    device_name: str = "auto",
 ) -> Measured:
     """Measure a run against its store's training pictures, and keep the result in the run's `measures.jsonl`.
 
     Also writes `nearest.png`: the samples nearest to a training picture, each beside that picture.
     """
-    system = run.build()
+    system = run.build(device_name)
     store = store or Store(run.store)
     store.check(say)
     if (fold := run.settings.get("train", {}).get("fold", -1)) >= 0:

@@ -34,9 +34,9 @@ from ganforge.data.store import Store
 from ganforge.data.transform import FITS
 from ganforge.device import keep_memory
 from ganforge.errors import DataError, GanforgeError, InputError, Stopped, StoreError, did_you_mean
-from ganforge.images import ImageSpec
+from ganforge.images import LARGEST, ImageSpec
 
-SMALLEST, LARGEST = 8, 1024
+SMALLEST = 8
 FEWEST = 8
 PROBED = 256
 PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17

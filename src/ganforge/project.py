@@ -133,22 +133,29 @@ def read(path: Path, spec: ImageSpec) -> Pixels:
 
 
 def write(
-    run: Run, image: Path, out: Path, steps: int = STEPS, progress: Callable[[int, float], None] | None = None
-) -> Projected:
-    """Project a file with a run. Writes a PNG at `out`: the target, the start and what was found; beside it the point as .safetensors."""
-    system = run.build()
+    run: Run,
+    image: Path,
+    out: Path,
+    steps: int = STEPS,
+    progress: Callable[[int, float], None] | None = None,
+    device_name: str = "auto",
+) -> tuple[Projected, Path]:
+    """Project a file with a run. Writes a picture at `out`, the target, the start and what was found; beside it the point, as
+    NAME-point.safetensors, whose path is returned too."""
+    system = run.build(device_name)
     check_suffix(out, system.spec.channels)
     target = read(image, system.spec)
     found = project(system, target, steps, progress)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        point = out.with_name(f"{out.stem}-point.safetensors")
         partial = out.with_name(f".{out.stem}.partial")
         save_file({name: value.cpu() for name, value in found.tensors.items()}, partial)
-        partial.replace(out.with_suffix(".safetensors"))
+        partial.replace(point)
     except OSError as error:
         raise DataError(
             f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
         ) from error
     sheet = grid(enlarge(np.stack([target, found.start, found.picture]), 224), 3)
     write_png(out, sheet, {**made_by(run, system), "projected": image.name})
-    return found
+    return found, point

@@ -59,6 +59,7 @@ def restore(
     out: str | Path,
     *,
     reference: str | Path | None = None,
+    device_name: str = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> Restored:
     """Restore the pictures of a folder, a zip or one file with `run`, and write them as PNG under their own names into `out`.
@@ -72,7 +73,7 @@ def restore(
     """
     run = run if isinstance(run, Run) else Run(Path(run))
     source, out = Path(source), Path(out)
-    system = run.build()
+    system = run.build(device_name)
     if not system.restores:
         raise InputError(
             f"{run.system_name} makes pictures and restores none. Train one that does, such as dae or vae."
@@ -152,14 +153,16 @@ def restored(system: System, pixels: Pixels) -> Pixels:
 def _whole(system: System, pixels: Pixels) -> Pixels:
     """(N, H, W, C) uint8 in the system's channels, any size -> the same shape."""
     pixels = np.require(pixels, requirements=["C", "W"])
+    device = next(system.parameters()).device
     if system.reach:
-        return to_uint8(tiled(system, to_float(torch.from_numpy(pixels), system.spec)), system.spec).numpy()
+        images = to_float(torch.from_numpy(pixels).to(device), system.spec)
+        return to_uint8(tiled(system, images), system.spec).cpu().numpy()
     height, width = pixels.shape[1:3]
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     small = resize(batch, system.spec.height, system.spec.width).permute(0, 2, 3, 1)
     with torch.no_grad():
-        made: Tensor = system.restore(to_float(small, system.spec))
-    back = to_uint8(made, system.spec).permute(0, 3, 1, 2).contiguous()
+        made: Tensor = system.restore(to_float(small.to(device), system.spec))
+    back = to_uint8(made, system.spec).cpu().permute(0, 3, 1, 2).contiguous()
     return resize(back, height, width).permute(0, 2, 3, 1).contiguous().numpy()
 
 

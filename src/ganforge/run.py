@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganforge import config, lock, models
+from ganforge import config, device, lock, models
 from ganforge.errors import InputError, RunError
 from ganforge.files import file_sha256
 from ganforge.images import ImageSpec, spec_from
@@ -58,12 +58,12 @@ class Run:
 
     @property
     def system_name(self) -> str:
-        return str(self._section("run")["system"])
+        return self._said("system")
 
     @property
     def store(self) -> str:
         """The folder or address of the store when the run began."""
-        return str(self._section("run")["store"])
+        return self._said("store")
 
     @property
     def spec(self) -> ImageSpec:
@@ -72,6 +72,15 @@ class Run:
             return spec_from(values)
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{self.path / 'run.toml'}: the section [spec] is damaged: {error}.") from error
+
+    def _said(self, name: str) -> str:
+        """A text of the section [run]."""
+        said = self._section("run").get(name)
+        if not isinstance(said, str):
+            raise RunError(
+                f"{self.path / 'run.toml'} does not say the {name} in its section [run]. Write it there again."
+            )
+        return said
 
     def _section(self, name: str) -> dict[str, Any]:
         settings = self.settings
@@ -219,10 +228,19 @@ class Run:
     def new_system(self) -> System:
         """The system as its settings describe it, with fresh weights."""
         loaded = models.load(self.system_name)
-        return loaded.system(config.build(loaded.config, self.settings.get("model", {}), "model"), self.spec)
+        settings: Any = config.build(loaded.config, self._section("model"), "model")
+        try:
+            return loaded.system(settings, self.spec)
+        except (RuntimeError, MemoryError, OverflowError) as error:
+            raise RunError(
+                f"{self.system_name} for pictures of {self.spec} cannot be built here, with {self.path / 'run.toml'}: "
+                f"{str(error).splitlines()[0]} Take smaller sizes, or a machine with more memory."
+            ) from error
 
-    def build(self) -> System:
-        """The trained system, its averaged weights in place, ready to sample from."""
+    def build(self, device_name: str = "cpu") -> System:
+        """The trained system, its averaged weights in place, ready to sample from, on the device named or, by `auto`, on a GPU where
+        there is one. RunError where the run holds no checkpoint that fits, InputError where the device cannot be used."""
+        chosen = device.repeatable(device_name)
         tensors, _ = self.load()
         system = self.new_system()
         weights = {k.removeprefix("system."): v for k, v in tensors.items() if k.startswith("system.")}
@@ -233,7 +251,7 @@ class Run:
             raise RunError(
                 f"{self.path}: the checkpoint does not fit run.toml: {str(error).splitlines()[-1].strip()}"
             ) from error
-        return system.eval().requires_grad_(False)
+        return system.to(chosen).eval().requires_grad_(False)
 
 
 def spec_section(spec: ImageSpec) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import DataError, InputError, did_you_mean
-from ganforge.images import ImageSpec, Pixels, check_suffix, grid, to_float, to_uint8, write_png
+from ganforge.images import ImageSpec, Pixels, check_suffix, grid, name_rows, to_float, to_uint8, write_png
 from ganforge.models.base import StyleSystem, System
 from ganforge.run import Run, weights_hash
 from ganforge.seeds import uniform
@@ -77,9 +77,11 @@ def examples(system: System, originals: Pixels) -> Pixels:
     return to_uint8(shown.flatten(0, 1), system.spec).cpu().numpy()
 
 
-def sample(run: Run, seeds: Sequence[int], labels: Labels = None, truncation: float = 1.0) -> Pixels:
+def sample(
+    run: Run, seeds: Sequence[int], labels: Labels = None, truncation: float = 1.0, device_name: str = "auto"
+) -> Pixels:
     """One picture for each seed: (N, H, W, C) uint8. RunError where the run has no checkpoint. For labels see `paired`."""
-    system = run.build()
+    system = run.build(device_name)
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
     return np.concatenate(list(pictures(system, *paired(run, system, check_seeds(seeds), labels), truncation)))
@@ -98,7 +100,7 @@ def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tu
         raise InputError(f"{run.path} makes no pictures by class: {why}. Leave the labels out.")
     if isinstance(labels, str) and labels == "all":
         return crossed(seeds, range(system.classes))
-    asked = [labels] if isinstance(labels, (str, int, np.integer)) else list(labels)
+    asked = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
     numbers = [_number(label, system.spec.classes) for label in asked]
     if len(numbers) == 1:
         return seeds, numbers * len(seeds)
@@ -118,7 +120,7 @@ def _number(label: str | int, classes: tuple[str, ...]) -> int:
             return classes.index(label)
         if not label.strip().isdecimal():
             raise InputError(f"There is no class {label!r}.{did_you_mean(label, classes)}")
-    if not 0 <= int(label) < len(classes):
+    if not isinstance(label, (str, int, np.integer)) or not 0 <= int(label) < len(classes):
         raise InputError(
             f"There is no class {label}; they are numbered from 0 to {len(classes) - 1}: {', '.join(classes[:20])}."
         )
@@ -133,7 +135,7 @@ def marked(spec: ImageSpec, labels: Sequence[int] | None) -> dict[str, Any]:
 def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
     """InputError unless every seed is a whole number from 0 to 2^32-1."""
     for seed in seeds:
-        if not 0 <= seed < 2**32:
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
             raise InputError(f"The seed {seed} is out of range; it takes whole numbers from 0 to {2**32 - 1}.")
     return seeds
 
@@ -156,13 +158,19 @@ def made_by(run: Run, system: System) -> dict[str, Any]:
 
 
 def write(
-    run: Run, seeds: Sequence[int], out: Path, as_grid: bool, labels: Labels = None, truncation: float = 1.0
+    run: Run,
+    seeds: Sequence[int],
+    out: Path,
+    as_grid: bool,
+    labels: Labels = None,
+    truncation: float = 1.0,
+    device_name: str = "auto",
 ) -> list[Path]:
     """Samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each says what made it.
 
-    With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class.
+    With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class, with its name.
     """
-    system = run.build()
+    system = run.build(device_name)
     check_generates(system)
     if as_grid:
         check_suffix(out, system.spec.channels)
@@ -179,6 +187,8 @@ def write(
         ) from error
     if as_grid:
         sheet = grid(np.concatenate(list(pictures(system, seeds, numbers, truncation))), columns)
+        if columns:
+            sheet = name_rows(sheet, system.spec.classes)
         write_png(out, sheet, {**said, "seeds": list(seeds), **marked(system.spec, numbers)})
         return [out]
     written = []

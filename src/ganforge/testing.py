@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ganforge import models
 from ganforge.data.parts import Meta, PartWriter, Sides, join
 from ganforge.data.store import Store
 from ganforge.images import ImageSpec, Pixels, to_float
@@ -65,8 +66,8 @@ def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any]
         """Each length goes on from the checkpoint of the one before."""
         for length in lengths:
             loop = {"images": length * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
-            overrides = {"model": model or {}, "train": loop}
-            made = train(name, store, folder / out, size="small", device_name="cpu", overrides=overrides)
+            overrides = {"model": {**models.load(name).presets["small"], **(model or {})}, "train": loop}
+            made = train(name, store, folder / out, device_name="cpu", overrides=overrides)
         return made
 
     whole = run_to("whole", (steps,))

@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ganforge import config, device, models
+from ganforge import config, device, models, stats
 from ganforge.data import augment
 from ganforge.data.store import Store
-from ganforge.errors import InputError, RunError, did_you_mean
+from ganforge.errors import GanforgeError, InputError, RunError, did_you_mean
 from ganforge.run import FREE, LOCK, Run, spec_section
 from ganforge.training import Settings, Trainer
 
@@ -23,24 +23,42 @@ def plan(
     system: str,
     store: Store,
     out: Path,
-    size: str = "medium",
+    size: str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     base: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The complete settings of a run, as the sections of run.toml: preset, then a TOML file `base`, then `overrides`."""
+    """The complete settings of a run, as the sections of run.toml: preset, then a TOML file `base`, then `overrides`.
+
+    InputError for a setting that there is not, a value out of range, and for what would have no effect: a `size` where it decides
+    nothing or `base` has decided, images beside minutes.
+    """
     loaded = models.load(system)
-    if size not in SIZES:
+    if size is not None and size not in SIZES:
         raise InputError(f"There is no size {size!r}.{did_you_mean(size, SIZES)}")
-    given = config.read_toml(base) if base else {}
+    given = _read_base(base, system) if base else {"model": {}, "train": {}}
+    decides = {name for preset in loaded.presets.values() for name in preset}
+    if size is not None and decides <= given["model"].keys():
+        why = f"{base} says {', '.join(sorted(decides))} already" if decides else f"{system} has one size"
+        raise InputError(f"--size {size} has no effect: {why}. Leave it out.")
     overrides = overrides or {}
     values: dict[str, dict[str, Any]] = {
-        "model": {**loaded.presets[size], **given.get("model", {}), **overrides.get("model", {})},
-        "train": {**loaded.train, **given.get("train", {}), **overrides.get("train", {})},
+        "model": {**loaded.presets[size or "medium"], **given["model"], **overrides.get("model", {})},
+        "train": {**loaded.train, **given["train"], **overrides.get("train", {})},
     }
-    if "images" in overrides.get("train", {}) and "minutes" not in overrides["train"]:
-        values["train"]["minutes"] = 0.0  # asked for by images, whatever `base` says
+    asked = overrides.get("train", {})
+    if asked.get("images") and asked.get("minutes"):
+        raise InputError("A run is as long as its images or as its minutes say. Give one of them.")
+    if asked.get("minutes") == 0 and "images" not in asked:
+        raise InputError("A run of 0 minutes learns nothing. Say more minutes, or images instead.")
+    if "images" in asked:
+        values["train"]["minutes"] = 0.0  # whatever `base` says
     settings = config.build(Settings, values["train"], "train")
     augment.parse(settings.augment)
+    if settings.minutes and settings.cooldown == 1:
+        raise InputError(
+            "train.cooldown is 1, which needs a length in images: with minutes the images are counted until the cooldown begins. "
+            "Say less, such as 0.9, or give --images."
+        )
     if settings.minutes:
         settings = replace(settings, images=0)
     elif not settings.images:
@@ -51,6 +69,10 @@ def plan(
             f"{system} makes pictures by class here, and {store.address} has no labels. Without labels do, as they come: {', '.join(models.without_labels())}."
         )
     loaded.system.check(model, store.spec)
+    if settings.batch < (least := loaded.system.least_batch(model, store.spec)):
+        raise InputError(
+            f"train.batch is {settings.batch}; {system} normalises over the batch, so it takes at least {least}."
+        )
     return {
         "run": {"system": system, "store": store.address, "store_root": store.root},
         "train": asdict(settings),
@@ -59,12 +81,25 @@ def plan(
     }
 
 
+def _read_base(path: Path, system: str) -> dict[str, dict[str, Any]]:
+    """The sections model and train of a run.toml. InputError where it has other ones, or is of another system."""
+    given = config.read_toml(path)
+    for section, values in given.items():
+        if section not in (known := ("run", "train", "model", "spec")):
+            raise InputError(f"{path} has a section {section}.{did_you_mean(section, known)}")
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: {section} is {values!r}; it takes a section, [{section}].")
+    if (of := given.get("run", {}).get("system", system)) != system:
+        raise InputError(f"{path} is of the system {of}, not of {system}. Train {of}, or take another file.")
+    return {"model": given.get("model", {}), "train": given.get("train", {})}
+
+
 def train(
     system: str,
     store: str | Path | Store,
     out: str | Path | None = None,
     *,
-    size: str = "medium",
+    size: str | None = None,
     device_name: str = "auto",
     base: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
@@ -90,7 +125,13 @@ def train(
             chosen = device.choose(device_name)
             settings["train"]["precision"] = device.resolve_precision(settings["train"]["precision"], chosen)
             run.begin(settings)
-        Trainer(run, store, device_name, say).train()
+        try:
+            trainer = Trainer(run, store, device_name, say)
+        except GanforgeError:
+            if new:  # it could not begin: with mended settings it is no other run
+                (run.path / "run.toml").unlink()
+            raise
+        trainer.train()
     return run
 
 
@@ -122,8 +163,21 @@ def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
     merged = {name: dict(values) for name, values in there.items()}
     new, old_minutes = settings["train"], there["train"]["minutes"]
     if new["minutes"] != old_minutes or (not new["minutes"] and new["images"] != there["train"]["images"]):
+        _check_length(run, new["images"], new["minutes"])
         merged["train"] |= {"minutes": new["minutes"], "images": new["images"]}
     merged["train"]["report"] = new["report"]
     merged["run"]["store"] = settings["run"]["store"]
     if merged != there:
         run.begin(merged)
+
+
+def _check_length(run: Run, images: int, minutes: float) -> None:
+    """RunError where the run is longer already: its settings would say what it is not."""
+    seen = int(kept[-1].name) if (kept := run.checkpoints()) else 0
+    seconds = max((row["seconds"] for row in stats.read(run.path)), default=0.0)
+    if images < seen if images else 60 * minutes < seconds:
+        asked = f"{images:,} images" if images else f"{minutes:g} minutes"
+        raise RunError(
+            f"{run.path} has seen {seen:,} images in {seconds / 60:.3g} minutes already; {asked} would be less. "
+            "Say more, or train a shorter run into another folder with --out."
+        )

@@ -119,12 +119,18 @@ def _portions(system: System, count: int, paint: Callable[[Tensor], Tensor]) -> 
 
 
 def write_walk(
-    run: Run, seeds: Sequence[int], out: Path, frames: int = 24, truncation: float = 1.0, labels: Labels = None
+    run: Run,
+    seeds: Sequence[int],
+    out: Path,
+    frames: int = 24,
+    truncation: float = 1.0,
+    labels: Labels = None,
+    device_name: str = "auto",
 ) -> list[Path]:
-    """A video at `out` (.webp, .gif or .mp4) and a strip beside it, one row for each leg. Returns both paths."""
+    """A video at `out` (.webp, .gif or .mp4) and a strip beside it, NAME-strip.png, one row for each leg. Returns both paths."""
     if out.suffix.lower() not in VIDEOS:
         raise InputError(f"{out} is no video that can be written.{did_you_mean(out.suffix, VIDEOS)}")
-    system = run.build()
+    system = run.build(device_name)
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     pictures = np.concatenate(list(walk(system, seeds, frames, truncation, numbers)))
     said = {
@@ -136,7 +142,7 @@ def write_walk(
     }
     _make_folder(out)
     write_video(out, pictures, said)
-    strip = out.with_suffix(".png")
+    strip = out.with_name(f"{out.stem}-strip.png")
     columns = np.linspace(0, frames, STRIP).round().astype(int)
     chosen = (np.arange(len(seeds))[:, None] * frames + columns).ravel() % len(pictures)
     write_png(strip, grid(enlarge(pictures[chosen], 56), STRIP), said)
@@ -246,12 +252,18 @@ def mix(
 
 
 def write_mix(
-    run: Run, rows: Sequence[int], columns: Sequence[int], layers: range | None, out: Path, truncation: float = 1.0
+    run: Run,
+    rows: Sequence[int],
+    columns: Sequence[int],
+    layers: range | None,
+    out: Path,
+    truncation: float = 1.0,
+    device_name: str = "auto",
 ) -> Path:
     """A sheet: above the columns' own pictures, at the left the rows', between them the mixtures. The default layers are the coarser half."""
     from ganforge.sample import pictures
 
-    system = run.build()
+    system = run.build(device_name)
     check_suffix(out, system.spec.channels)
     if layers is None:
         layers = range(max(1, system.layers // 2)) if isinstance(system, StyleSystem) else range(1)

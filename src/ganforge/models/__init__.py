@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,16 @@ def names() -> list[str]:
 
 
 def describe(name: str) -> str:
-    """The first line of a system's docstring, read without importing it."""
-    tree = ast.parse((_HERE / f"{name}.py").read_text("utf-8"))
-    return (ast.get_docstring(tree) or "").splitlines()[0]
+    """The first line of a system's docstring, read without importing it. InputError where the file is no Python."""
+    try:
+        tree = ast.parse((_HERE / f"{name}.py").read_text("utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(_broken(name, error)) from error
+    return (ast.get_docstring(tree) or f"{name}: its file says nothing about it").splitlines()[0]
+
+
+def _broken(name: str, error: BaseException) -> str:
+    return f"The system {name} cannot be used, {_HERE / name}.py: {type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,20 @@ class Loaded:
 
 
 def load(name: str) -> Loaded:
-    """Import a system's file. InputError for a name that there is not."""
+    """Import a system's file. InputError for a name that there is not, and for a file that cannot be imported or lacks a part."""
     if name not in names():
         raise InputError(f"There is no system {name!r}.{did_you_mean(name, names())}")
-    module = importlib.import_module(f"ganforge.models.{name}")
-    return Loaded(module.SYSTEM, module.Config, module.PRESETS, module.TRAIN)
+    try:
+        module = importlib.import_module(f"ganforge.models.{name}")
+        return Loaded(module.SYSTEM, module.Config, module.PRESETS, module.TRAIN)
+    except Exception as error:  # whatever a new file does when it is read
+        raise InputError(_broken(name, error)) from error
 
 
 def without_labels() -> list[str]:
     """The systems that an unlabelled store will do for."""
-    loaded = {name: load(name) for name in names()}
+    loaded = {}
+    for name in names():
+        with contextlib.suppress(InputError):  # a broken one helps nobody
+            loaded[name] = load(name)
     return [name for name, found in loaded.items() if not found.system.needs_labels(found.config())]

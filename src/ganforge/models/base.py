@@ -73,6 +73,11 @@ class System(nn.Module):
         """Whether it makes pictures by class and so takes a labelled store only: with its setting `conditional`, if there is one."""
         return bool(getattr(config, "conditional", False))
 
+    @classmethod
+    def least_batch(cls, config: Any, spec: ImageSpec) -> int:
+        """How few images a step may have: 2 where single numbers, not pictures, are normalised over the batch."""
+        return 1
+
     def phases(self) -> list[Phase]:
         """The phases in the order of one step."""
         raise NotImplementedError

@@ -137,6 +137,11 @@ class Composed(System):
         lines = (line for part in PARTS[config.kind] for line in getattr(config, part))
         return any(line.split()[:1] in (["embedding"], ["film"]) for line in lines)
 
+    @classmethod
+    def least_batch(cls, config: Config, spec: ImageSpec) -> int:
+        steps = (step for steps in plans(config, spec).values() for step in steps)
+        return 2 if any(step.layer == "batch_norm" for step in steps) else 1
+
     def adam(self) -> dict[str, Adam]:
         both = Adam(self.config.lr, self.config.beta1, 0.99)
         return {"maker": both, "discriminator": both} if self.config.kind == "gan" else {"maker": both}

@@ -69,6 +69,10 @@ class GAN(System):
         self.generator = Generator(config, spec.pixels, self.classes)
         self.discriminator = Discriminator(config, spec.pixels, self.classes)
 
+    @classmethod
+    def least_batch(cls, config: Config, spec: ImageSpec) -> int:
+        return 2
+
     def adam(self) -> dict[str, Adam]:
         both = Adam(self.config.lr, self.config.beta1, 0.999)
         return {"generator": both, "discriminator": both}
