@@ -67,7 +67,7 @@ class Run:
 
     @property
     def spec(self) -> ImageSpec:
-        values = self._section("spec")
+        values = self.section("spec")
         try:
             return spec_from(values)
         except (KeyError, TypeError, ValueError) as error:
@@ -75,14 +75,15 @@ class Run:
 
     def _said(self, name: str) -> str:
         """A text of the section [run]."""
-        said = self._section("run").get(name)
+        said = self.section("run").get(name)
         if not isinstance(said, str):
             raise RunError(
                 f"{self.path / 'run.toml'} does not say the {name} in its section [run]. Write it there again."
             )
         return said
 
-    def _section(self, name: str) -> dict[str, Any]:
+    def section(self, name: str) -> dict[str, Any]:
+        """The values of one section of run.toml. RunError where it is not there."""
         settings = self.settings
         if not isinstance(settings.get(name), dict):
             raise RunError(f"{self.path / 'run.toml'} lacks the section [{name}].")
@@ -228,7 +229,7 @@ class Run:
     def new_system(self) -> System:
         """The system as its settings describe it, with fresh weights."""
         loaded = models.load(self.system_name)
-        settings: Any = config.build(loaded.config, self._section("model"), "model")
+        settings: Any = config.build(loaded.config, self.section("model"), "model")
         try:
             return loaded.system(settings, self.spec)
         except (RuntimeError, MemoryError, OverflowError) as error:

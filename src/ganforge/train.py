@@ -143,7 +143,7 @@ def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
     there = run.settings
     loaded = models.load(run.system_name)
     for section, kind in (("train", Settings), ("model", loaded.config)):
-        there[section] = asdict(config.build(kind, there.get(section, {}), section))
+        there[section] = asdict(config.build(kind, run.section(section), section))
     there["spec"] = spec_section(run.spec)
     for section, values in settings.items():
         for name, value in values.items():
@@ -174,7 +174,7 @@ def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
 def _check_length(run: Run, images: int, minutes: float) -> None:
     """RunError where the run is longer already: its settings would say what it is not."""
     seen = int(kept[-1].name) if (kept := run.checkpoints()) else 0
-    seconds = max((row["seconds"] for row in stats.read(run.path)), default=0.0)
+    seconds = max((row.get("seconds", 0.0) for row in stats.read(run.path)), default=0.0)
     if images < seen if images else 60 * minutes < seconds:
         asked = f"{images:,} images" if images else f"{minutes:g} minutes"
         raise RunError(

@@ -84,7 +84,7 @@ class Trainer:
         self.run, self.store, self.say = run, store, say or (lambda line: None)
         self.device = device.choose(device_name)
         self.sections = run.settings
-        self.settings = config.build(Settings, self.sections["train"], "train")
+        self.settings = config.build(Settings, run.section("train"), "train")
         if run.spec != store.spec:
             raise RunError(
                 f"{run.path} was made for pictures of {run.spec}; {store.address} holds {store.spec}. Train into another folder with --out."

@@ -1,0 +1,309 @@
+"""Every word of the command line has an effect, or one sentence says why it has none."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganforge
+from ganforge import device, models
+from ganforge.cli import APART, NEEDS, _verbs, main, parser
+from ganforge.errors import InputError, RunError
+from ganforge.images import ImageSpec, name_rows
+from ganforge.models import names
+from ganforge.run import Run
+from ganforge.testing import make_store
+from ganforge.train import plan, train
+
+SPEC = ImageSpec(8, 8, 1, ("cat", "red, round", "3"))
+TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A store, a run that knows classes, and one that restores."""
+    folder = tmp_path_factory.mktemp("options")
+    make_store(folder / "store", SPEC, 60)
+    loop = {"images": 32, "batch": 16, "precision": "fp32"}
+    model = {"width": 8, "latent": 8, "conditional": True}
+    train("gan", folder / "store", folder / "run", device_name="cpu", overrides={"train": loop, "model": model})
+    model = {"width": 8, "latent": 8}
+    train("vae", folder / "store", folder / "vae", device_name="cpu", overrides={"train": loop, "model": model})
+    return folder
+
+
+def sample_words(option: str) -> list[str]:
+    """An option with a value, where it takes one."""
+    values = {"--seeds": "1", "--count": "2", "--mix": "1", "--mix-layers": "0", "--labels": "cat", "--frames": "2"}
+    return [option, *([values[option]] if option in values else [])]
+
+
+def test_every_verb_names_the_nearest_option(fails):
+    for verb, words in _verbs(parser()).items():
+        option = next(word for word in reversed(words._option_string_actions) if word.startswith("--"))
+        said = fails(verb, "x", option + "n", "3")
+        assert f"{verb}: there is no option {option}n." in said
+        assert option == "--help" or f"Did you mean {option}?" in said
+    assert "Did you mean --resolution?" in fails("prepare", "x", "--resolutionn", "64")
+    assert "no option --res" in fails("prepare", "x", "--res", "64")  # an abbreviation may mean another word tomorrow
+    assert "said twice" in fails("sample", "x", "--count", "1", "--count=2")
+    assert "said twice" in fails("train", "gan", "x", "--model.lr", "1", "--model.lr=2")
+    assert "one word too many" in fails("sample", "x", "y")
+    assert "'many' is no whole number" in fails("prepare", "x", "--folds", "many")
+    assert "'many' is no number" in fails("prepare", "x", "--heldout", "many")
+    assert "words:" not in fails("--verbose")
+    assert "-o/--out" in fails("train", "gan", "x", "-o")
+
+
+def test_settings_stand_anywhere_in_the_words(place, capsys):
+    assert main(["train", "--model.width", "16", "gan", "--train.seed=3", str(place / "store"), "--dry-run"]) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert (found["model"]["width"], found["train"]["seed"]) == (16, 3)
+
+
+def test_options_without_effect_are_refused(fails):
+    for verb, pairs in APART.items():
+        for one, other in pairs:
+            options = _verbs(parser())[verb]._option_string_actions
+            words = [
+                w for o in (one, other) for w in (o, *["3"] * (0 if options[o].nargs == 0 else options[o].nargs or 1))
+            ]
+            source = [] if verb == "audit" else ["x"]
+            assert f"say either {one} or {other}" in fails(verb, *source, *words)
+    for verb, pairs in NEEDS.items():
+        for one, other in pairs.items():
+            assert f"{one} has no effect without {other}" in fails(verb, "x", *sample_words(one))
+
+
+def test_a_size_that_decides_nothing_is_refused(place, tmp_path, fails, capsys):
+    store = place / "store"
+    assert "--size is for a new run" in fails("train", place / "run", "--size", "large")
+    assert "--out is for a new run" in fails("train", place / "run", "--out", tmp_path / "other")
+    config = ["--config", place / "run" / "run.toml"]
+    assert "says width already" in fails("train", "gan", store, *config, "--size", "large")
+    assert "composed has one size" in fails("train", "composed", store, "--size", "large")
+    (tmp_path / "part.toml").write_text("[train]\nbatch = 20\n")
+    words = ["train", "gan", str(store), "--config", str(tmp_path / "part.toml"), "--size", "large", "--dry-run"]
+    assert main(words) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert (found["model"]["width"], found["train"]["batch"]) == (512, 20)
+
+
+def test_a_config_that_is_of_something_else_is_refused(place, tmp_path, fails):
+    words = ["train", "dcgan", place / "store", "--config"]
+    assert "of the system gan, not of dcgan" in fails(*words, place / "run" / "run.toml")
+    (tmp_path / "a.toml").write_text("[trian]\nbatch = 20\n")
+    assert "Did you mean train?" in fails(*words, tmp_path / "a.toml")
+    (tmp_path / "a.toml").write_text("train = 3\n")
+    assert "it takes a section" in fails(*words, tmp_path / "a.toml")
+
+
+def test_the_length_is_said_once(place, fails):
+    store = place / "store"
+    assert "either --images or --minutes" in fails("train", "gan", store, "--images", "64", "--minutes", "1")
+    assert "Give one of them" in fails("train", "gan", store, "--images", "64", "--train.minutes", "1")
+    assert "are the same" in fails("train", "gan", store, "--images", "64", "--train.images", "32")
+    assert "0 minutes" in fails("train", "gan", store, "--minutes", "0")
+    assert "0 minutes" in fails("demo", "--out", place / "demo", "--minutes", "0")
+    assert "cooldown" in fails("train", "gan", store, "--minutes", "1", "--train.cooldown", "1")
+    with pytest.raises(InputError, match="Give one of them"):
+        ganforge.train("gan", store, place / "none", images=64, minutes=1)
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(place, tmp_path, fails):
+    words = ["train", "gan", place / "store", "--out", tmp_path / "run", "--images", "32", *TINY[:4]]
+    assert "at least 2" in fails(*words, "--train.batch", "1")
+    assert "no folds" in fails(*words, "--train.fold", "0")
+    assert main([*map(str, words), "--train.batch", "16"]) == 0
+
+
+@pytest.mark.parametrize("name", names())
+def test_help_and_dry_run_say_what_each_setting_means(name, place, capsys):
+    assert main(["train", name, "--help"]) == 0
+    said = capsys.readouterr().out
+    values = plan(name, ganforge.Store(place / "store"), Path("r"))
+    notes = main(["train", name, str(place / "store"), "--dry-run"]) or capsys.readouterr().out
+    for section in ("model", "train"):
+        written = notes.split(f"[{section}]")[1].split("\n[")[0].splitlines()
+        for setting in values[section]:
+            line = next(line for line in said.splitlines() if line.startswith(f"  --{section}.{setting} "))
+            meaning = line.split("  ")[-1].strip()
+            assert len(meaning) > 8
+            assert meaning in next(line for line in written if line.removeprefix("# ").startswith(f"{setting} ="))
+    read = tomllib.loads(notes)
+    assert {n: v for n, v in values["train"].items() if v is not None} == read["train"]
+    width = "256 (small 128, large 512)   whole number from 8 to 4096"
+    assert name != "gan" or width.split()[0] in said and "whole number from 8 to 4096" in said
+
+
+def test_top_help_is_instant():
+    started = time.process_time()
+    subprocess.run([sys.executable, "-m", "ganforge.cli", "--help"], check=True, capture_output=True)
+    code = "import sys; from ganforge.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.process_time() - started < 1
+
+
+def test_seeds_and_labels_that_are_none(place, fails):
+    run = ganforge.Run(place / "run")
+    for wrong in ([1.5], ["1"], [-1], [2**32]):
+        with pytest.raises(InputError, match="whole numbers from 0"):
+            run.sample(wrong)
+    for wrong in (1.0, [0.5], -1, 3):
+        with pytest.raises(InputError, match="There is no class"):
+            run.sample([1], wrong)
+    assert run.sample(np.arange(2)).shape == (2, 8, 8, 1)
+    for seeds in ("", "5-3", "1,9-8", "1-", "-1"):
+        assert "seeds" in fails("sample", place / "run", f"--seeds={seeds}")
+    assert "not understood" in fails("sample", place / "run", "--mix", "")
+
+
+def test_a_class_with_a_comma_can_be_asked_for(place, tmp_path, fails):
+    run = ganforge.Run(place / "run")
+    from ganforge import marks
+
+    for words, asked in (
+        ("red, round", ["red, round"]), ('"red, round",cat', ["red, round", "cat"]), ("cat,3", ["cat", "3"]), ('"cat"', ["cat"]),
+    ):  # fmt: skip
+        count = str(len(asked))
+        assert main(["sample", str(run.path), "--labels", words, "--count", count, "-o", str(tmp_path / "s.png")]) == 0
+        assert marks.read(tmp_path / "s.png")["labels"] == asked
+    assert "no class 'red'" in fails("sample", run.path, "--labels", "red,round")
+    assert "no class ''" in fails("sample", run.path, "--labels", "")
+
+
+def test_rows_of_classes_have_their_names():
+    for channels in (1, 3, 4):
+        sheet = np.zeros((3 * 58 - 2, 100, channels), np.uint8)
+        named = name_rows(sheet, ["cat", "a name that is far too long for a margin", "犬"])
+        assert (named.shape[0], named.shape[2]) == (len(sheet), channels)
+        assert np.array_equal(named[:, -100:], sheet)
+        assert 100 < named.shape[1] < 350
+        margin = named[:, :-100, 0]
+        for row in range(3):
+            assert margin[row * 58 : row * 58 + 56].min() < 64 < margin[row * 58 : row * 58 + 56].mean()
+
+
+def test_walks_and_projections_overwrite_nothing_beside_them(place, tmp_path):
+    (tmp_path / "w.png").write_text("mine")
+    (tmp_path / "p.safetensors").write_text("mine")
+    words = [
+        "sample",
+        str(place / "run"),
+        "--walk",
+        "--seeds",
+        "1,2",
+        "--frames",
+        "2",
+        "--out",
+        str(tmp_path / "w.gif"),
+    ]
+    assert main(words) == 0
+    assert main(["sample", str(place / "run"), "--count", "1", "-o", str(tmp_path / "one.png")]) == 0
+    assert (
+        main(["project", str(place / "run"), str(tmp_path / "one.png"), "-o", str(tmp_path / "p.png"), "--steps", "1"])
+        == 0
+    )
+    assert (tmp_path / "w-strip.png").is_file() and (tmp_path / "p-point.safetensors").is_file()
+    assert (tmp_path / "w.png").read_text() == (tmp_path / "p.safetensors").read_text() == "mine"
+
+
+def test_names_without_a_known_suffix(place, tmp_path, fails):
+    run = place / "run"
+    for name in ("name", "name.xyz", "name.tif"):
+        assert "has to end in .png" in fails("sample", run, "--out", tmp_path / name)
+        assert "has to end in .png" in fails("sample", run, "--mix", "1", "--out", tmp_path / name)
+        assert "has to end in .png" in fails("project", run, run / "samples" / "000000032.png", "-o", tmp_path / name)
+        assert "no video" in fails("sample", run, "--walk", "--out", tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_run_toml(place, tmp_path, fails):
+    run = tmp_path / "run"
+    shutil.copytree(place / "run", run)
+    text = (run / "run.toml").read_text()
+
+    def with_(old: str, new: str) -> Path:
+        assert old in text
+        (run / "run.toml").write_text(text.replace(old, new))
+        return run
+
+    assert "does not say the system" in fails("sample", with_('system = "gan"', ""))
+    assert "does not say the system" in fails("sample", with_('system = "gan"', "system = 3"))
+    assert "no system 'gam'" in fails("train", with_('system = "gan"', 'system = "gam"'))
+    assert "does not say the store" in fails("measure", with_("store = ", "stor = "))
+    for side in ("0", "-8", "8.0", "100000", "true", '"8"'):
+        assert "height" in fails("sample", with_("height = 8", f"height = {side}"))
+    assert "channels 2" in fails("sample", with_("channels = 1", "channels = 2"))
+    assert "model.width is 99999" in fails("sample", with_("width = 8\nlr", "width = 99999\nlr"))
+    assert "Did you mean train?" in fails("train", with_("[train]", "[trian]"))
+    start, end = text.index("[train]"), text.index("[model]")
+    assert "lacks the section [train]" in fails("train", with_(text[start:end], ""))
+    assert "lacks the section [model]" in fails("sample", with_("[model]", "[modell]"))
+
+
+def test_a_system_too_large_for_the_machine(tmp_path):
+    run = Run(tmp_path)
+    spec = {"height": 1024, "width": 1024, "channels": 4, "classes": []}
+    model = {"width": 4096}
+    run.begin({"run": {"system": "gan", "store": "s"}, "train": {}, "model": model, "spec": spec})
+    with pytest.raises(RunError, match="cannot be built here"):
+        run.new_system()
+
+
+def test_a_system_with_a_mistake_in_its_file(tmp_path, monkeypatch, capsys, fails):
+    shutil.copytree(Path(models.__file__).parent, tmp_path / "models")
+    (tmp_path / "models" / "broken.py").write_text('"""broken: a slip."""\n\ndef f(:\n')
+    (tmp_path / "models" / "empty.py").write_text("")
+    (tmp_path / "models" / "latin.py").write_bytes(b'"""\xe9"""')
+    monkeypatch.setattr(models, "_HERE", tmp_path / "models")
+    monkeypatch.setattr(models, "__path__", [str(tmp_path / "models")])
+    assert main(["systems"]) == 2
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == len(models.names())
+    assert next(line for line in said if "broken" in line).startswith("The system broken cannot be used")
+    assert "SyntaxError" in fails("train", "broken", tmp_path)
+    assert "SYSTEM" in fails("train", "empty", tmp_path)
+    assert "gan" in models.without_labels()
+
+
+def test_the_device_reaches_what_makes_pictures(place, tmp_path, fails, monkeypatch):
+    picture = place / "run" / "samples" / "000000032.png"
+    verbs = [
+        ["sample", place / "run", "--count", "1"],
+        ["sample", place / "run", "--walk", "--seeds", "1,2"],
+        ["project", place / "run", picture, "--steps", "1"],
+        ["restore", place / "vae", picture, "-o", tmp_path / "out"],
+        ["measure", place / "run", "--samples", "10"],
+        ["train", "gan", place / "store", "--dry-run"],
+    ]
+    for words in verbs:
+        assert "The device 'toaster' cannot be used here" in fails(*words, "--device", "toaster")
+        if not torch.cuda.is_available():
+            assert "Use auto, cpu" in fails(*words, "--device", "cuda")
+    assert not (tmp_path / "out").exists()
+    heard = []
+    monkeypatch.setattr(device, "choose", lambda name="auto": heard.append(name) or torch.device("cpu"))
+    for words in verbs[:4]:
+        assert main([*map(str, words), "--device", "cpu"]) == 0
+    assert main([*map(str, verbs[0])]) == 0
+    assert heard == ["cpu"] * 4 + ["auto"]
+
+
+def test_places_that_may_not_be_written(place, tmp_path, fails):
+    """Folders stand where files should go: it fails alike for everyone, root too."""
+    run = tmp_path / "run"
+    shutil.copytree(place / "run", run)
+    (run / "stats.jsonl").unlink()
+    (run / "stats.jsonl").mkdir()
+    assert "stats.jsonl" in fails("train", run, "--images", "64")
+    (run / "measures.jsonl").mkdir()
+    assert "measures.jsonl" in fails("measure", run, "--samples", "10")
