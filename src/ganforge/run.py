@@ -215,7 +215,7 @@ class Run:
         loaded = models.load(self.system_name)
         usual = {"model": {field.name: field.default for field in fields(loaded.config)}}
         for section in then:
-            was, now, default = then[section], self._section(section), usual.get(section, {})
+            was, now, default = then[section], self.section(section), usual.get(section, {})
             for name in {**was, **now}:
                 old = was.get(name, default.get(name, now.get(name)))
                 new = now.get(name, default.get(name))
