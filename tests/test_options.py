@@ -242,8 +242,8 @@ def test_a_damaged_run_toml(place, tmp_path, fails):
     assert "does not say the store" in fails("measure", with_("store = ", "stor = "))
     for side in ("0", "-8", "8.0", "100000", "true", '"8"'):
         assert "height" in fails("sample", with_("height = 8", f"height = {side}"))
-    assert "channels 2" in fails("sample", with_("channels = 1", "channels = 2"))
-    assert "model.width is 99999" in fails("sample", with_("width = 8\nlr", "width = 99999\nlr"))
+    assert "channels" in fails("sample", with_("channels = 1", "channels = 2"))
+    assert "model.width" in fails("sample", with_("width = 8\nlr", "width = 99999\nlr"))
     assert "Did you mean train?" in fails("train", with_("[train]", "[trian]"))
     start, end = text.index("[train]"), text.index("[model]")
     assert "lacks the section [train]" in fails("train", with_(text[start:end], ""))
