@@ -20,10 +20,12 @@ from torch.nn.functional import interpolate
 
 from ganforge import audit_page
 from ganforge.audit_tables import FILES, STATS, Part, Pictures, summarise, write_json, write_tables
-from ganforge.data import checks
+from ganforge.data import checks, survey
+from ganforge.data.depth import Levels
 from ganforge.data.facts import Facts, code_of, look
 from ganforge.data.history import step
-from ganforge.data.sources import EXTENSIONS, Entry, Skip, Source, digest, open_source
+from ganforge.data.kinds import EXTENSIONS
+from ganforge.data.sources import Entry, Skip, Source, digest, open_source
 from ganforge.device import keep_memory
 from ganforge.errors import DataError, InputError
 
@@ -69,7 +71,8 @@ def audit(
     say = progress or (lambda words: None)
     with _Folder(out, overwrite) as folder, (folder / "grey.bin").open("w+b") as grey:
         pictures = Pictures(grey)
-        for part in _looked(opened):
+        levels = survey.levels("auto", opened)[0]
+        for part in _looked(opened, levels):
             pictures.add(part)
             say(f"{len(pictures):,} files looked at")
         if not len(pictures):
@@ -80,7 +83,7 @@ def audit(
         if features:
             from ganforge.audit_features import outliers
 
-            outliers(pictures, opened, say)
+            outliers(pictures, opened, levels, say)
         if reader is not None:
             from ganforge.data.ocr import texts
 
@@ -160,7 +163,7 @@ class _Folder:
 # ------------------------------------------------------------------------------------------------------ one look at each
 
 
-def _looked(source: Source) -> Iterator[Part]:
+def _looked(source: Source, levels: Levels) -> Iterator[Part]:
     """Parts in the source's order, a bounded number of them under way at once, so that memory stays flat."""
     keep_memory()
     threads, before = os.cpu_count() or 1, torch.get_num_threads()
@@ -170,7 +173,7 @@ def _looked(source: Source) -> Iterator[Part]:
         waiting: deque[Future[Part]] = deque()
         try:
             while chunk := list(islice(entries, CHUNK)):
-                waiting.append(pool.submit(_look_at, chunk, bool(source.classes)))
+                waiting.append(pool.submit(_look_at, chunk, bool(source.classes), levels))
                 if len(waiting) > 4 * threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -181,7 +184,7 @@ def _looked(source: Source) -> Iterator[Part]:
                 future.cancel()
 
 
-def _look_at(chunk: list[Entry], labelled: bool) -> Part:
+def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:
     count = len(chunk)
     part = Part(
         [e.name for e in chunk], [e.label for e in chunk], [e.split for e in chunk], [],
@@ -190,7 +193,7 @@ def _look_at(chunk: list[Entry], labelled: bool) -> Part:
     )  # fmt: skip
     by_side: dict[int, list[tuple[int, Tensor, Tensor]]] = {}
     for row, entry in enumerate(chunk):
-        facts, thumbnail, window = _read(entry, row, part)
+        facts, thumbnail, window = _read(entry, row, part, levels)
         part.facts.append(facts)
         part.findings += checks.of_file(row, facts, entry.name, labelled and entry.label is None)
         if thumbnail is not None and window is not None:
@@ -200,14 +203,16 @@ def _look_at(chunk: list[Entry], labelled: bool) -> Part:
     return part
 
 
-def _read(entry: Entry, row: int, part: Part) -> tuple[Facts, Tensor | None, Tensor | None]:
+def _read(
+    entry: Entry, row: int, part: Part, levels: Levels
+) -> tuple[Facts, Tensor | None, Tensor | None]:
     try:
         data = entry.read()
     except Skip as skip:
         return Facts(code=code_of(skip), detail=str(skip)), None, None
     part.bytes[row] = len(data) if isinstance(data, bytes) else data.size
     part.sha256[row] = np.frombuffer(digest(data), np.uint8)
-    return look(data, entry.name)
+    return look(data, entry.name, levels)
 
 
 def _measure(batch: list[tuple[int, Tensor, Tensor]], part: Part) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from ganforge.audit_tables import Pictures
 from ganforge.data.checks import Finding
+from ganforge.data.depth import Levels
 from ganforge.data.facts import look
 from ganforge.data.sources import Entry, Skip, Source
 from ganforge.images import Pixels
@@ -34,12 +36,12 @@ FAR = 3.5
 FEWEST = 100
 
 
-def outliers(pictures: Pictures, source: Source, say: Callable[[str], None]) -> None:
+def outliers(pictures: Pictures, source: Source, levels: Levels, say: Callable[[str], None]) -> None:
     """Fill in `outlier`, the score of each picture, and add a finding for those above FAR, with the nearest named."""
     rows = np.flatnonzero(pictures.usable)
     if len(rows) < FEWEST:
         return
-    parts = [describe(torch.from_numpy(part)) for part in _thumbnails(source, pictures.usable, say)]
+    parts = [describe(torch.from_numpy(part)) for part in _thumbnails(source, pictures.usable, levels, say)]
     say("comparing features")
     features = _balanced(torch.cat(parts))
     distance, places = nearest(features, features, NEIGHBOURS, same=True)
@@ -86,20 +88,22 @@ def _balanced(described: Tensor) -> Tensor:
     return torch.cat([where, kind], 1)
 
 
-def _thumbnails(source: Source, usable: npt.NDArray[np.bool_], say: Callable[[str], None]) -> Iterator[Pixels]:
+def _thumbnails(
+    source: Source, usable: npt.NDArray[np.bool_], levels: Levels, say: Callable[[str], None]
+) -> Iterator[Pixels]:
     """(n, SIDE, SIDE, 3) uint8 portions of the usable pictures, in order."""
     wanted = (entry for row, entry in enumerate(source.entries()) if usable[row])
     done = 0
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         while some := list(islice(wanted, 256)):
-            yield np.stack(list(pool.map(_thumbnail, some)))
+            yield np.stack(list(pool.map(partial(_thumbnail, levels=levels), some)))
             done += len(some)
             say(f"{done:,} pictures read for features")
 
 
-def _thumbnail(entry: Entry) -> Pixels:
+def _thumbnail(entry: Entry, levels: Levels) -> Pixels:
     try:
-        found = look(entry.read(), entry.name)[1]
+        found = look(entry.read(), entry.name, levels)[1]
     except Skip:
         found = None
     if found is None:  # it has changed since it was looked at

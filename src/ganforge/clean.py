@@ -33,10 +33,12 @@ from typing import Any, TextIO
 import numpy as np
 
 from ganforge.config import read_toml, to_toml
-from ganforge.data import compare, filters, history, noise
+from ganforge.data import compare, filters, history, noise, survey
 from ganforge.data.decode import decode, probe
+from ganforge.data.depth import Levels
 from ganforge.data.findings import GROUPED, Findings
-from ganforge.data.sources import EXTENSIONS, Entry, Skip, is_picture, open_source
+from ganforge.data.kinds import EXTENSIONS, refusal
+from ganforge.data.sources import Entry, Skip, is_picture, open_source
 from ganforge.errors import DataError, GanforgeError, InputError, did_you_mean
 from ganforge.images import Pixels, as_image, write_png
 from ganforge.seeds import permuted
@@ -141,13 +143,16 @@ def clean(
         raise DataError(f"{out} exists already. Choose another name with -o, or remove it first.")
     if out.resolve().is_relative_to(path.resolve()):
         raise InputError(f"{out} lies inside {path}. Choose a place beside it.")
-    entries = list(open_source(path).entries())
+    opened = open_source(path)
+    entries = list(opened.entries())
     if found:
         found.check(path, (entry.name for entry in entries), entries)
     partial = _partial(out, what, path, entries, found)
     made = Cleaned(out, notes=found.unknown((*what.drop, *what.keep)) if found else [])
+    levels, note = survey.levels("auto", opened) if what.filters else (Levels(), "")
+    made.notes += [note] if note else []
     try:
-        done = _work(entries, what, found, partial, progress)
+        done = _work(entries, what, levels, found, partial, progress)
         made.changed = sum(row["changed"] for row in done if row["out"])
         made.copied = sum(not row["changed"] for row in done if row["out"])
         made.dropped = [(row["file"], row["reason"]) for row in done if not row["out"]]
@@ -197,7 +202,12 @@ def _partial(out: Path, what: Recipe, source: Path, entries: list[Entry], found:
 
 
 def _work(
-    entries: list[Entry], what: Recipe, found: Findings | None, partial: Path, progress: Callable[[int], None] | None
+    entries: list[Entry],
+    what: Recipe,
+    levels: Levels,
+    found: Findings | None,
+    partial: Path,
+    progress: Callable[[int], None] | None,
 ) -> list[dict[str, Any]]:
     """One row a file, in the source's order; rows that the journal of an earlier, stopped call has are not made again."""
     rows = _journal(partial / JOURNAL)
@@ -207,7 +217,7 @@ def _work(
         left_out = _left_out(found, what, entries) if found else {}
 
         def chunk(part: list[Entry]) -> list[dict[str, Any]]:
-            return [_one(e, what, partial, targets.get(e.name, ""), left_out.get(e.name)) for e in part]
+            return [_one(e, what, levels, partial, targets.get(e.name, ""), left_out.get(e.name)) for e in part]
 
         waiting: deque[Future[list[dict[str, Any]]]] = deque()
         todo = (entry for entry in entries if entry.name not in rows)
@@ -296,18 +306,19 @@ def _left_out(found: Findings, what: Recipe, entries: list[Entry]) -> dict[str, 
     return out
 
 
-def _one(entry: Entry, what: Recipe, partial: Path, target: str, left_out: str | None) -> dict[str, Any]:
+def _one(
+    entry: Entry, what: Recipe, levels: Levels, partial: Path, target: str, left_out: str | None
+) -> dict[str, Any]:
     """Read, filter and write one picture; whatever is wrong with it becomes its reason."""
-    row: dict[str, Any] = {"file": entry.name, "out": None, "changed": False, "reason": left_out, "unreadable": False}
-    if not is_picture(entry.name):
-        row["reason"] = f"not a picture: {PurePosixPath(entry.name).suffix} file"
+    row: dict[str, Any] = {"file": entry.name, "out": None, "changed": False, "reason": None, "unreadable": False}
+    row["reason"] = refusal(entry.name) or left_out
     if row["reason"]:
         return row
     try:
         data = entry.read()
         if not isinstance(data, bytes):
             raise Skip("inside a binary file, which prepare reads as it is")
-        row["changed"], written = _filtered(data, what.filters) if what.filters else (False, data)
+        row["changed"], written = _filtered(data, what.filters, levels) if what.filters else (False, data)
         row["out"] = target if row["changed"] else entry.name
         row["sha256"] = hashlib.sha256(written).hexdigest()
         _write(partial / row["out"], written)
@@ -326,10 +337,10 @@ def _write(path: Path, data: bytes) -> None:
         raise
 
 
-def _filtered(data: bytes, chain: tuple[filters.Filter, ...]) -> tuple[bool, bytes]:
+def _filtered(data: bytes, chain: tuple[filters.Filter, ...], levels: Levels) -> tuple[bool, bytes]:
     """Whether the filters changed the picture, and the new file: a PNG, or the very bytes. Raises Skip."""
     with _large if _is_large(data) else contextlib.nullcontext():
-        pixels = _read(data)
+        pixels = _read(data, levels)
         try:
             after = filters.apply(chain, pixels)
         except (GanforgeError, Skip):
@@ -347,21 +358,21 @@ def _filtered(data: bytes, chain: tuple[filters.Filter, ...]) -> tuple[bool, byt
 
 def _is_large(data: bytes) -> bool:
     try:
-        height, width, *_ = probe(data)
+        header = probe(data)
     except Skip:
         return False
-    return height * width > LARGE
+    return header.height * header.width > LARGE
 
 
-def _read(data: bytes | Pixels) -> Pixels:
+def _read(data: bytes | Pixels, levels: Levels | None = None) -> Pixels:
     """(H, W, C) uint8, upright, with as many channels as the picture has. Raises Skip."""
     if not isinstance(data, bytes):
         return data
     try:
-        _, _, coloured, transparent = probe(data)
+        channels = probe(data).channels
     except Skip:
-        coloured, transparent = True, False  # decode says what is wrong
-    return decode(data, 4 if transparent else 3 if coloured else 1, WHITE, FULL_SIZE)[0]
+        channels = 3  # decode says what is wrong
+    return decode(data, channels, WHITE, FULL_SIZE, levels)[0]
 
 
 def _finish(source: Path, partial: Path, what: Recipe, made: Cleaned, rows: list[dict[str, Any]]) -> None:
@@ -439,11 +450,13 @@ def preview(
 
 def _sample(path: Path, what: str, count: int) -> tuple[list[str], list[Pixels]]:
     """Up to `count` pictures that can be read, chosen by key. DataError where there is none."""
-    entries = [entry for entry in open_source(path).entries() if is_picture(entry.name)]
+    opened = open_source(path)
+    levels, _ = survey.levels("auto", opened)
+    entries = [entry for entry in opened.entries() if is_picture(entry.name)]
     names, pictures = [], []
     for n in permuted(0, what, max(len(entries), 1), np.arange(len(entries))):
         with contextlib.suppress(Skip):
-            pictures.append(_read(entries[n].read()))
+            pictures.append(_read(entries[n].read(), levels))
             names.append(entries[n].name)
         if len(names) == count:
             break

@@ -55,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
 
     verb("systems", "the generators that there are")
 
+    verb("doctor", "what this machine has: versions, device, extras, and which picture formats can be read")
+
     layers = verb("layers", "the layers that a network can be written with, for: ganforge train composed")
     layers.add_argument("name", nargs="?", help="one of them, with its settings and an example")
 
@@ -119,6 +121,10 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--background", default="white", help="colour under transparency and beside a letterbox (white)"
     )
+    prepare.add_argument(
+        "--levels", default="auto",
+        help="of pictures of more than 8 bits: auto (default, by all of them), full, or the values for black and white, 0,4095",
+    )  # fmt: skip
     prepare.add_argument("--labels", type=Path, help="CSV with the columns file and label, instead of sub-folders")
     prepare.add_argument(
         "--normalise",

@@ -42,6 +42,13 @@ def systems(asked: argparse.Namespace) -> int:
     return broken
 
 
+def doctor(asked: argparse.Namespace) -> None:
+    """Versions, device, extras, formats."""
+    from ganforge.doctor import lines
+
+    print("\n".join(lines()))
+
+
 def layers(asked: argparse.Namespace) -> None:
     """The cheat sheet, or one layer of it."""
     from ganforge.nn import catalogue
@@ -189,7 +196,7 @@ def prepare(asked: argparse.Namespace) -> int:
 
     if asked.format not in exports.FORMATS:
         raise InputError(f"prepare: there is no format {asked.format!r}.{did_you_mean(asked.format, exports.FORMATS)}")
-    names = ("resolution", "channels", "fit", "background", "normalise", "labels", "audit", "part_size")
+    names = ("resolution", "channels", "fit", "background", "normalise", "levels", "labels", "audit", "part_size")
     settings = {name: getattr(asked, name) for name in names}
     with Console(stderr=True).status("looking") as status:
         settings["progress"] = lambda count: status.update(f"{count:,} pictures")

@@ -16,8 +16,9 @@ from urllib.parse import quote
 from ganforge.data import history, provenance
 from ganforge.data.decode import identify, magic
 from ganforge.data.journal import Item, Journal
+from ganforge.data.kinds import refusal
 from ganforge.data.licences import OWN, is_among, spdx
-from ganforge.data.sources import EXTENSIONS, Skip, open_source
+from ganforge.data.sources import Skip, open_source
 from ganforge.data.sources import Source as Pictures
 from ganforge.errors import DataError, InputError, did_you_mean
 from ganforge.images import write_png
@@ -209,9 +210,7 @@ class Collection:
                 before.get("author") or entry.origin.author or source.author or (facts.author if facts else ""),
                 mine=not (before or facts or any(entry.origin)),
             )
-            suffix = Path(entry.name).suffix.lower()
-            if suffix and suffix not in EXTENSIONS:
-                row["problem"] = f"not a picture: {suffix} file"
+            row["problem"] = refusal(entry.name) or row["problem"]
             address = before.get("address") or base + quote(os.fsencode(entry.name), safe="/")
             yield row | {"address": address, "label": entry.label or source.label, "split": entry.split}
 

@@ -12,23 +12,23 @@ import logging
 import os
 import shutil
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ganforge import __version__
-from ganforge.data import card, history, parts
+from ganforge.data import card, history, parts, survey
 from ganforge.data.convert import Plan, convert_part
-from ganforge.data.decode import probe
+from ganforge.data.decode import Header, probe, span
+from ganforge.data.depth import Levels, Span
 from ganforge.data.findings import Findings
 from ganforge.data.layout import Layout
 from ganforge.data.parts import Sides, finished
-from ganforge.data.sources import Entry, Part, Skip, Source, is_picture, open_source
+from ganforge.data.sources import Part, Skip, Source, open_source
 from ganforge.data.split import CAPPED, EQUAL
 from ganforge.data.store import Store
 from ganforge.data.transform import FITS
@@ -38,7 +38,6 @@ from ganforge.images import LARGEST, ImageSpec
 
 SMALLEST = 8
 FEWEST = 8
-PROBED = 256
 PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17
 RESIZE = "torch bicubic, antialiased"
 NORMALISE = ("none", "unit", "range", "centre", "standard", "image")
@@ -68,6 +67,7 @@ def prepare(
     fit: str = "crop",
     background: str = "white",
     normalise: str = "none",
+    levels: str = "auto",
     labels: str | Path | None = None,
     audit: str | Path | None = None,
     heldout: float = 0.1,
@@ -83,6 +83,7 @@ def prepare(
     `resolution` is 64 or "48x64" (height x width); without it the pictures' own where they agree, else 32, 64 or 128
     after the median. `channels` is 1, 3 or 4; without it 1 where all are grey, else 3, transparency laid over
     `background`. `fit` is one of `transform.FITS`, `normalise` one of NORMALISE (docs/prepare.md says what they do).
+    `levels` says which values of pictures of more than eight bits become black and white: auto, full or "0,4095".
 
     A share `heldout` is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on the same
     side; where the source brings its own split, that one stands. `audit` names an audit's folder: what it rejects is left out, and
@@ -91,7 +92,7 @@ def prepare(
     `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again with the same
     arguments, it goes on. `progress` is told how many were looked at.
     """
-    work = _Work(source, out, resolution, channels, fit, background, normalise, labels, audit, part_size)
+    work = _Work(source, out, resolution, channels, fit, background, normalise, levels, labels, audit, part_size)
     if engine not in ENGINES:
         raise InputError(f"There is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
     sides = _check_sides(heldout, stratify, folds, per_class, work.plan)
@@ -125,8 +126,8 @@ def prepare_shard(
     if not 0 <= index < count:
         raise InputError(f"The shard {index}/{count} is not understood; with 16 jobs they are 0/16 to 15/16.")
     asked: dict[str, Any] = {
-        "resolution": None, "channels": None, "fit": "crop", "background": "white", "normalise": "none", "labels": None,
-        "audit": None, "part_size": None,
+        "resolution": None, "channels": None, "fit": "crop", "background": "white", "normalise": "none", "levels": "auto",
+        "labels": None, "audit": None, "part_size": None,
     }  # fmt: skip
     work = _Work(source, out, **{**asked, **settings})
     mine = range(index, work.plan.parts, count)
@@ -143,7 +144,8 @@ class _Work:
 
     def __init__(
         self, source: str | Path, out: str | Path | None, resolution: str | int | None, channels: int | None, fit: str,
-        background: str, normalise: str, labels: str | Path | None, audit: str | Path | None, part_size: int | None,
+        background: str, normalise: str, levels: str, labels: str | Path | None, audit: str | Path | None,
+        part_size: int | None,
     ) -> None:  # fmt: skip
         path = Path(source)
         table = Path(labels) if labels else None
@@ -159,7 +161,7 @@ class _Work:
         self.normalise = normalise
         begun = self._begun()
         self.opened = open_source(path, table, _known(begun))
-        spec, self.notes = _look(self.opened, resolution, channels, background)
+        spec, chosen, self.notes = _look(self.opened, resolution, channels, background, levels)
         size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.parts(size)
         self.found = found = Findings(Path(audit)) if audit else None
@@ -171,7 +173,8 @@ class _Work:
         layout = self.opened.layout.label_at, self.opened.layout.split_at, self.opened.layout.table
         self.plan = Plan(
             str(path.resolve()), str(table.resolve()) if table else None, spec, fit, _color(background),
-            normalise == "image", size, len(self.portions), _listing(self.portions), layout, refused,
+            normalise == "image", size, len(self.portions), _listing(self.portions), layout,
+            chosen, channels is None and spec.channels == 1, refused,
         )  # fmt: skip
         self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
 
@@ -213,6 +216,7 @@ class _Work:
         plan = self.plan
         recipe = {
             "fit": plan.fit, "background": list(plan.background), "normalise": self.normalise,
+            "levels": asdict(plan.levels),
             "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
             "resize": RESIZE,
         }  # fmt: skip
@@ -360,42 +364,47 @@ def _known(plan: dict[str, Any]) -> Layout | None:
 
 
 def _look(
-    source: Source, resolution: str | int | None, channels: int | None, background: str
-) -> tuple[ImageSpec, list[str]]:
-    """Look at the first few headers and decide what was not said."""
-    sizes: list[tuple[int, int]] = []
-    coloured = transparent = 0
-    for entry in _spread(source):
+    source: Source, resolution: str | int | None, channels: int | None, background: str, levels: str
+) -> tuple[ImageSpec, Levels, list[str]]:
+    """Look at the headers of some pictures and decide what was not said."""
+    headers: list[Header] = []
+    spans: list[Span | None] = []
+    for entry in survey.sample(source):
         try:
             data = entry.read()
             if isinstance(data, bytes):
-                height, width, colour, alpha = probe(data)
+                headers.append(probe(data))
+                spans.append(span(data))
             else:
-                height, width, colour, alpha = *data.shape[:2], data.shape[2] >= 3, data.shape[2] == 4
+                height, width, own = data.shape
+                headers.append(Header(height, width, own >= 3, own == 4, False))
         except Skip:
             continue
-        sizes.append((height, width))
-        coloured, transparent = coloured + colour, transparent + alpha
-    notes = source.notes
+    notes = list(source.notes)
+    looked = f"of {len(headers):,} pictures looked at"
+    coloured, transparent = sum(h.coloured for h in headers), sum(h.transparent for h in headers)
     if channels is None:
         channels = 3 if coloured else 1
-        if transparent:
+        if 0 < coloured < len(headers):
             notes.append(
-                f"{transparent} of {len(sizes)} pictures looked at have transparency, laid over {background}; --channels 4 keeps it"
+                f"{len(headers) - coloured:,} {looked} are grey, {coloured:,} in colour: all become RGB; --channels 1 greys them"
             )
+    elif channels == 1 and coloured:
+        notes.append(f"{coloured:,} {looked} are in colour, greyed by --channels 1")
+    if transparent and channels in (1, 3):
+        notes.append(f"{transparent:,} {looked} have transparency, laid over {background}; --channels 4 keeps it")
+    if profiles := sum(h.profile for h in headers):
+        notes.append(f"{profiles:,} {looked} have another colour profile than sRGB and are converted to sRGB")
     if channels not in (1, 3, 4):
         raise InputError(f"channels is {channels}; it takes 1 (grey), 3 (RGB) or 4 (RGBA).")
+    chosen, note = survey.levels(levels, source, spans)
+    notes += [note] if note else []
     if resolution is None:
-        height, width = _propose(sizes)
+        height, width = _propose([(h.height, h.width) for h in headers])
         notes.append(f"resolution {height}x{width}; --resolution sets it")
     else:
         height, width = parse_resolution(resolution)
-    return ImageSpec(height, width, channels, source.classes), notes
-
-
-def _spread(source: Source) -> Iterator[Entry]:
-    """Up to PROBED entries."""
-    return islice((entry for entry in source.entries() if is_picture(entry.name)), PROBED)
+    return ImageSpec(height, width, channels, source.classes), chosen, notes
 
 
 def _propose(sizes: list[tuple[int, int]]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganforge import marks
 from ganforge.data.decode import decode, fit_channels, probe
+from ganforge.data.kinds import refusal
 from ganforge.data.sources import Entry, Skip, is_picture, open_source, read_file
 from ganforge.data.transform import resize
 from ganforge.errors import DataError, InputError
@@ -193,15 +194,15 @@ def _entries(path: Path) -> Iterator[Entry]:
 
 def _read(entry: Entry) -> Pixels:
     """(H, W, C) uint8, upright, in the channels that the file has. Raises Skip."""
-    if not is_picture(entry.name):
-        raise Skip(f"not a picture: {PurePosixPath(entry.name).suffix} file")
+    if why := refusal(entry.name):
+        raise Skip(why)
     data = entry.read()
     if not isinstance(data, bytes):
         return np.ascontiguousarray(data)
     if not data:
         raise Skip("empty file")
-    _, _, coloured, transparent = probe(data)
-    return decode(data, 4 if transparent else 3 if coloured else 1, (255, 255, 255), _AS_IT_IS)[0]
+    header = probe(data)
+    return decode(data, header.channels, (255, 255, 255), _AS_IT_IS)[0]
 
 
 def _stem(name: str) -> str:

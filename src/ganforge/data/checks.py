@@ -15,14 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ganforge.data import hashes
-from ganforge.data.decode import DEEP
-from ganforge.data.facts import Facts, suits
+from ganforge.data import depth, hashes
+from ganforge.data.facts import Facts
+from ganforge.data.kinds import suits
 from ganforge.images import Pixels
 
 Values = npt.NDArray[np.float32]
 
-GREY_MODES = {"1", "L", "LA", "La", *DEEP}
+GREY_MODES = {"1", "L", "LA", "La", "L;16", *depth.GREY}
 SEVERITIES = ("ok", "convert", "warn", "reject")
 
 SMALLEST = 8  # the smallest side that `prepare` makes
@@ -54,7 +54,7 @@ class Code(NamedTuple):
 
 
 CODES = {
-    "unreadable": Code("reject", "the file cannot be read from disk or archive", "check permissions or fetch it again"),
+    "unreadable": Code("reject", "disk or archive refuses it, or its format is not read", "check permissions, or convert it"),
     "empty": Code("reject", "the file has no bytes", "fetch it again or delete it"),
     "not_a_picture": Code("reject", "no picture format that is known here", "delete it or move it elsewhere"),
     "too_large": Code("reject", "over the limits of pixels, bytes or unpacking", "scale it down, if it can be trusted"),
@@ -84,7 +84,7 @@ CODES = {
     "grey_as_rgb": Code("convert", "grey stored as three equal channels", "--channels 1 keeps one, where all are grey"),
     "mode": Code("convert", "palette, CMYK, 1 bit or more than 8 bits", "converted to 8-bit grey or RGB"),
     "exif_rotation": Code("convert", "turned by its EXIF orientation", "turned upright"),
-    "icc_profile": Code("convert", "a colour profile other than sRGB", "convert it to sRGB where colours matter"),
+    "icc_profile": Code("convert", "a colour profile other than sRGB", "converted to sRGB"),
 }  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def of_file(row: int, facts: Facts, name: str, unlabelled: bool) -> list[Finding
     if facts.orientation in range(2, 9):
         found.append(Finding(row, "exif_rotation", facts.orientation, f"orientation {facts.orientation}"))
     if facts.profile:
-        found.append(Finding(row, "icc_profile"))
+        found.append(Finding(row, "icc_profile", None, facts.profile))
     return found
 
 

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from ganforge.data.decode import decode, fit_channels
+from ganforge.data.depth import Levels
+from ganforge.data.kinds import refusal
 from ganforge.data.parts import Meta, PartWriter, finished
-from ganforge.data.sources import Entry, Part, Skip, digest, is_picture
+from ganforge.data.sources import Entry, Part, Skip, digest
 from ganforge.data.transform import fit, stretch
 from ganforge.images import ImageSpec, Pixels, spec_from
 
 CHUNK = 32
 RUN_BYTES = 4 << 20
+NEUTRAL = 8  # levels between the channels of a grey that a JPEG keeps in RGB
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Plan:
     """Hash of the first part's names: another source has another one."""
     layout: tuple[int | None, int | None, str]
     """`label_at`, `split_at` and `table` of the source's layout."""
+    levels: Levels
+    """Of pictures of more than eight bits."""
+    all_grey: bool
+    """One channel, since no picture that was looked at has colour: one that has is left out, not greyed."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """File -> why an audit refuses it."""
 
@@ -59,7 +66,8 @@ class Plan:
     def from_plain(values: Mapping[str, Any]) -> Plan:
         """The inverse of `to_plain`, also through JSON."""
         tuples = {name: tuple(values[name]) for name in ("background", "layout")}
-        return Plan(**{**values, **tuples, "spec": spec_from(values["spec"])})
+        plain = {"spec": spec_from(values["spec"]), "levels": Levels(**values["levels"])}
+        return Plan(**{**values, **tuples, **plain})
 
 
 def convert_part(
@@ -120,8 +128,8 @@ def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[M
 def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
     """One picture in the store's channels and its own size; fills in its row. Raises Skip."""
     spec = plan.spec
-    if not is_picture(entry.name):
-        raise Skip(f"not a picture: {Path(entry.name).suffix} file")
+    if unread := refusal(entry.name):
+        raise Skip(unread)
     if spec.classes and entry.label is None:
         raise Skip("no label")
     if (why := plan.refused.get(meta.file)) is not None:
@@ -129,10 +137,14 @@ def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
     data = entry.read()
     meta.sha256 = digest(data)
     if isinstance(data, bytes):
-        pixels, (meta.height, meta.width) = decode(data, spec.channels, plan.background, max(spec.height, spec.width))
-        return pixels
-    meta.height, meta.width = data.shape[:2]
-    return fit_channels(data, spec.channels)
+        channels, side = 0 if plan.all_grey else spec.channels, max(spec.height, spec.width)
+        pixels, (meta.height, meta.width) = decode(data, channels, plan.background, side, plan.levels)
+    else:
+        pixels = data
+        meta.height, meta.width = data.shape[:2]
+    if plan.all_grey and pixels.shape[2] == 3 and np.ptp(pixels, 2).max(initial=0) > NEUTRAL:
+        raise Skip("in colour, unlike the pictures looked at; say --channels 3, or 1 to grey it")
+    return fit_channels(pixels, spec.channels)
 
 
 def _fit(run: list[tuple[Pixels, Meta]], plan: Plan) -> list[Pixels]:

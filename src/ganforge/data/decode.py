@@ -7,12 +7,14 @@ import re
 import warnings
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from ganforge.data import depth, kinds, profiles
 from ganforge.data.sources import Skip
 from ganforge.images import MODES, Pixels
 
@@ -30,88 +32,177 @@ _PNG_TURNS = re.compile(
 )  # texts in which Pillow looks for an orientation or a profile
 _MANY = 4_000_000
 _PLAIN = {"Gray", "RGB", "YCbCr"}
-DEEP = {"I;16", "I;16B", "I;16L", "I", "F"}
-_MAGIC = {
-    "PNG": rb"\x89PNG\r\n\x1a\n", "JPEG": rb"\xff\xd8\xff", "GIF": rb"GIF8[79]a", "WEBP": rb"RIFF....WEBP", "BMP": rb"BM",
-    "TIFF": rb"II\*\0|MM\0\*", "PPM": rb"P[1-6]\s",
-}  # fmt: skip
-_SUFFIX = {"JPEG": "jpg", "TIFF": "tif"}
+JPEGS = {"JPEG", "MPO"}  # of several pictures in one file, the first
+_DEEP = {"PNG", "TIFF", "JPEG2000", "PPM"}
+UNKNOWN = "not an image that can be read"
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit, read from the header before anything is decoded, takes its place
+Image.init()  # else Pillow knows only five formats until one of them fails
+
+
+class Header(NamedTuple):
+    """What a file says of its picture before it is decoded; height and width are upright."""
+
+    height: int
+    width: int
+    coloured: bool
+    transparent: bool
+    profile: bool
+    """It has a colour profile other than sRGB."""
+
+    @property
+    def channels(self) -> int:
+        """1, 3 or 4: as many as it takes to lose nothing."""
+        return 4 if self.transparent else 3 if self.coloured else 1
 
 
 def decode(
-    data: bytes, channels: int, background: tuple[int, int, int], short_side: int
+    data: bytes,
+    channels: int,
+    background: tuple[int, int, int],
+    short_side: int,
+    levels: depth.Levels | None = None,
 ) -> tuple[Pixels, tuple[int, int]]:
-    """Decode one file to (H, W, channels) uint8, upright by its EXIF orientation, and its true (height, width).
+    """Decode one file to (H, W, channels) uint8 in sRGB, upright by its EXIF orientation, and its true (height, width).
 
-    Transparency is laid over `background` unless `channels` is 4. A JPEG may come back smaller than it is, down to
-    twice `short_side` (its decoder halves for almost nothing), never smaller than that. Raises Skip with the reason.
+    `channels` is 1, 3 or 4, or 0 for what the picture is: grey or RGB.
+    Transparency is laid over `background` unless `channels` is 4. A JPEG (its decoder halves for almost nothing) and a picture
+    with a profile may come back smaller than they are, down to twice `short_side`, never smaller than that. More than eight bits
+    become bytes by `levels`, without them as in a picture that stands alone. Raises Skip with the reason.
     """
     if not data:
         raise Skip("empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if data[:3] == b"\xff\xd8\xff" and not has_exif(data):
-                height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            if data[:3] == b"\xff\xd8\xff":
+                exif, profile = profiles.of_jpeg(data)
+                height, width, colours, _ = (0, 0, "", "") if exif else simplejpeg.decode_jpeg_header(data)
                 if colours in _PLAIN:  # no need of Pillow, whose opening costs as much as decoding a small picture
                     check_size(width, height)
                     mode = "L" if colours == "Gray" else "RGB"
-                    return decode_jpeg(data, mode, 1, channels, short_side), (height, width)
-            kinds = check_png(data) if data[:8] == PNG else set()
-            if (plain := plain_png(data, kinds)) is not None:
+                    return decode_jpeg(data, mode, 1, channels, short_side, profile), (height, width)
+            chunks = check_png(data) if data[:8] == PNG else set()
+            if (plain := plain_png(data, chunks)) is not None:
                 return fit_channels(plain, channels), (plain.shape[0], plain.shape[1])
-            with Image.open(io.BytesIO(data)) as file:
+            with open_image(data) as file:
                 image: Image.Image = file
                 width, height = image.size
                 check_size(width, height)
                 orientation = orientation_of(image)
-                if file.format == "JPEG" and image.mode in ("RGB", "L"):
-                    size = (width, height) if orientation >= 5 else (height, width)
-                    return decode_jpeg(data, image.mode, orientation, channels, short_side), size
-                image.load()
-                if orientation in TRANSPOSE:
-                    image = image.transpose(TRANSPOSE[orientation])
-                pixels = _convert(image, channels, background)
-                return pixels, (pixels.shape[0], pixels.shape[1])
+                size = (width, height) if orientation >= 5 else (height, width)
+                if image.format in JPEGS and image.mode in ("RGB", "L"):
+                    profile = image.info.get("icc_profile") or b""
+                    return decode_jpeg(data, image.mode, orientation, channels, short_side, profile), size
+                image = upright(in_bytes(image, data, short_side, levels), orientation)
+                return _convert(image, channels, background), size
     except Skip:
         raise
-    except UnidentifiedImageError:
-        raise Skip("not an image that can be read") from None
     except MemoryError:
         raise Skip("does not fit into memory") from None
     except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
         raise Skip(f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
 
 
-def probe(data: bytes) -> tuple[int, int, bool, bool]:
-    """(height, width, coloured, transparent) from the header alone, upright. Raises Skip."""
+def open_image(data: bytes) -> Image.Image:
+    """A file in one of the formats of `kinds`, opened by Pillow's decoder of that format and no other.
+
+    Raises Skip where it is in none of them, and whatever Pillow's decoder raises.
+    """
+    kind = kinds.of_content(data)
+    if kind and (why := kinds.not_read(kind)):
+        raise Skip(why)
+    if kind and kind.needs:
+        _with_heif()
+    if kind and kind.name == "ICO":
+        _check_ico(data)
+    try:
+        return Image.open(io.BytesIO(data), formats=[kind.name if kind else "TGA"])
+    except UnidentifiedImageError:
+        raise Skip(f"damaged: no {kind.title} that can be read, or a rare kind of it" if kind else UNKNOWN) from None
+
+
+def _with_heif() -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+
+
+def _check_ico(data: bytes) -> None:
+    """Raises Skip where an icon is too large: Pillow decodes when it opens these, whatever their directory says."""
+    for place in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
+        icon = data[(start := int.from_bytes(data[place + 12 : place + 16], "little")) : start + 24]
+        if icon[:8] == PNG:
+            check_size(int.from_bytes(icon[16:20]), int.from_bytes(icon[20:24]))
+        else:
+            check_size(int.from_bytes(icon[4:8], "little"), int.from_bytes(icon[8:12], "little") // 2)
+
+
+def in_bytes(image: Image.Image, data: bytes, short_side: int, levels: depth.Levels | None = None) -> Image.Image:
+    """The picture in one of Pillow's modes of eight bits or fewer, in sRGB. `image` is `data` opened; the rest as for `decode`."""
+    profile = image.info.get("icc_profile") or b""
+    found = depth.deep(image, data)
+    if found is None:
+        image.load()
+    else:
+        pair = levels.of(found) if levels else depth.proposed(found.span())
+        image = Image.fromarray(depth.to_bytes(found, pair))
+    return profiles.to_srgb(image, profile, short_side)
+
+
+def span(data: bytes) -> depth.Span | None:
+    """The values of a picture of more than eight bits, None for others, and for those that cannot be read."""
+    kind = kinds.of_content(data)
+    if kind is None or kind.name not in _DEEP or (kind.name == "PNG" and data[24:25] != b"\x10"):
+        return None  # the others need not be opened
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with open_image(data) as image:
+                check_size(*image.size)
+                found = depth.deep(image, data)
+                return found.span() if found else None
+    except Exception:  # whoever decodes it says what is wrong with it
+        return None
+
+
+def probe(data: bytes) -> Header:
+    """What the header alone says. Raises Skip."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with open_image(data) as image:
                 width, height = image.size
                 check_size(width, height)  # before the orientation, for which Pillow decodes a whole PNG
                 if orientation_of(image) >= 5:
                     width, height = height, width
-                transparent = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
-                grey = image.mode in ("1", "L", "LA", "La") or image.mode in DEEP
-                return height, width, not grey, transparent
+                transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+                grey = image.mode in ("1", "L", "LA", "La") or image.mode in depth.GREY
+                return Header(height, width, not grey, transparent, other_profile(image))
     except Skip:
         raise
     except Exception as error:
         raise Skip(str(error)) from None
 
 
+def other_profile(image: Image.Image) -> bool:
+    """Whether an opened picture has a colour profile other than sRGB that can be used."""
+    try:
+        return profiles.differs(image.info.get("icc_profile") or b"", image.mode)
+    except profiles.Unusable:
+        return False
+
+
 def magic(head: bytes) -> str:
-    """The format that a file's first bytes announce, such as "JPEG". Raises Skip where it is none of a picture."""
-    for name, pattern in _MAGIC.items():
-        if re.match(pattern, head, re.DOTALL):
-            return name
+    """The format that a file's first bytes announce, such as "JPEG". Raises Skip where it is none of a picture that is read."""
     if not head:
         raise Skip("empty file")
-    raise Skip("not a picture but a page" if head.lstrip()[:1] == b"<" else "not a picture of a known format")
+    kind = kinds.of_content(head)
+    if kind is None:
+        raise Skip("not a picture but a page" if head.lstrip()[:1] == b"<" else "not a picture of a known format")
+    if why := kinds.not_read(kind):
+        raise Skip(why)
+    return kind.name
 
 
 def identify(file: bytes | Path, suffix: str = "", most: int = MAX_PIXELS) -> str:
@@ -121,17 +212,21 @@ def identify(file: bytes | Path, suffix: str = "", most: int = MAX_PIXELS) -> st
     """
     try:
         with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as data:
-            name = "TGA" if suffix.lower() == ".tga" else magic(data.read(64))
+            head = data.read(kinds.HEAD)
+            kind = kinds.of_content(head, suffix)
+            name = kind.name if kind and kind.read and not kind.magic else magic(head)
+            if kinds.BY_NAME[name].needs:
+                _with_heif()
             data.seek(0)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with Image.open(data, formats=[name]) as image:
                     check_size(*image.size, most)
-        return _SUFFIX.get(name, name.lower())
+        return kinds.BY_NAME[name].suffixes[0].removeprefix(".")
     except Skip:
         raise
     except UnidentifiedImageError:
-        raise Skip("not an image that can be read") from None
+        raise Skip(UNKNOWN) from None
     except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
         raise Skip(f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
 
@@ -141,19 +236,6 @@ def check_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
     if width * height > most:
         pixels, limit = width * height / 1e6, most / 1e6
         raise Skip(f"{width}x{height} is {pixels:.0f} megapixels, over the limit of {limit:.0f}")
-
-
-def has_exif(jpeg: bytes) -> bool:
-    """Whether a JPEG has an EXIF block, by walking its segments; True where they make no sense."""
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
-        kind = jpeg[at + 1]
-        if kind == 0xDA:  # the scan begins
-            return False
-        if kind == 0xE1 and jpeg[at + 4 : at + 8] == b"Exif":
-            return True
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return True
 
 
 def check_png(data: bytes) -> set[bytes]:
@@ -196,50 +278,47 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-def decode_jpeg(data: bytes, mode: str, orientation: int, channels: int, short_side: int) -> Pixels:
+def decode_jpeg(
+    data: bytes, mode: str, orientation: int, channels: int, short_side: int, profile: bytes = b""
+) -> Pixels:
     """Strict and fast: a truncated or corrupted scan is an error here, where Pillow would fill it with grey."""
     wanted = 2 * short_side
     pixels: Pixels = simplejpeg.decode_jpeg(
         data,
-        "GRAY" if mode == "L" or channels == 1 else "RGB",
+        "GRAY" if mode == "L" or (channels == 1 and not profile) else "RGB",
         min_height=wanted,
         min_width=wanted,
         min_factor=1,
         strict=True,
     )
+    if profile:
+        pixels = profiles.pixels_to_srgb(pixels, profile)
     if orientation in TRANSPOSE:
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-        pixels = np.asarray(image.transpose(TRANSPOSE[orientation]))
+        pixels = np.asarray(upright(image, orientation))
         pixels = pixels.reshape(*pixels.shape[:2], -1)
     return fit_channels(pixels, channels)
 
 
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turned as its EXIF orientation says."""
+    return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
+
+
 def _convert(image: Image.Image, channels: int, background: tuple[int, int, int]) -> Pixels:
-    """Any of Pillow's modes -> L, RGB or RGBA; 16-bit grey keeps its upper eight bits."""
-    if image.mode in DEEP:
-        image = deep_grey(image)
+    """Any of Pillow's modes of up to eight bits -> L, RGB or RGBA."""
+    channels = channels or (1 if image.mode in ("1", "L", "LA", "La") else 3)
     if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "RGBA" and channels != 4:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
     pixels = np.asarray(image.convert(MODES[channels]))
-    return pixels.reshape(*pixels.shape[:2], channels)
-
-
-def deep_grey(image: Image.Image) -> Image.Image:
-    """More than eight bits of grey -> mode L: 0..65535 to 0..255, floats and negative numbers by their own range."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F" or values.min(initial=0) < 0:
-        low, high = values.min(), values.max()
-        values = (values - low) * (255 / max(high - low, 1e-12))
-    elif values.max(initial=0) > 255:
-        values = values / 257  # 0..65535 -> 0..255
-    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def fit_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Grey, RGB or RGBA (H, W, C) without transparency to care for -> (H, W, channels)."""
-    if pixels.shape[-1] == channels:
+    """Grey, RGB or RGBA (H, W, C) without transparency to care for -> (H, W, channels); 0 channels are those it has."""
+    if channels in (0, pixels.shape[-1]):
         return pixels
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     out = np.asarray(image.convert(MODES[channels]))

@@ -6,7 +6,6 @@ a code. Sizes are read from the header, before anything is allocated.
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 import warnings
@@ -17,36 +16,33 @@ from pathlib import PurePath
 import numpy as np
 import simplejpeg
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from ganforge.data import depth, kinds, profiles
 from ganforge.data.decode import (
-    DEEP,
+    JPEGS,
     PNG,
-    TRANSPOSE,
+    UNKNOWN,
     check_png,
     check_size,
     decode_jpeg,
-    deep_grey,
-    has_exif,
+    in_bytes,
+    open_image,
     orientation_of,
     plain_png,
+    upright,
 )
-from ganforge.data.sources import EXTENSIONS, Skip
+from ganforge.data.sources import Skip
 from ganforge.data.transform import resize
 from ganforge.images import Pixels
 
 SIDE = 128
 """Statistics are taken at this size, about that at which pictures are trained on; smaller pictures keep a smaller power of two."""
 MAX_FRAMES = 1000
+FAINT = 60
+"""Levels by which something has to differ from white to be seen on it."""
 _EDGE = 16  # levels; without a larger step nothing is said of sharpness
-SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png"}, "WEBP": {".webp"}, "BMP": {".bmp"}, "GIF": {".gif"},
-    "TIFF": {".tif", ".tiff"}, "PPM": {".ppm", ".pgm", ".pbm"}, "TGA": {".tga"},
-}  # fmt: skip
-_FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000"]
-_REACH = 1 << 17
-Image.init()  # else Pillow knows only five formats until one of them fails
 _LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
     18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100,
@@ -71,8 +67,8 @@ class Facts:
     width: int = 0
     frames: int = 1
     orientation: int = 1
-    profile: bool = False
-    """A colour profile other than sRGB, which training would ignore."""
+    profile: str = ""
+    """In words, where it has a colour profile other than sRGB."""
     transparent: bool = False
     quality: int = 0
     """Of a JPEG, 1 to 100, by its own table of steps; 0 where there is none."""
@@ -82,17 +78,21 @@ class Facts:
     detail: str = ""
 
 
-def look(data: bytes | Pixels, name: str) -> tuple[Facts, Tensor | None, Tensor | None]:
-    """The facts of one file, its thumbnail (3, s, s) uint8 over white, and a window (s, s) uint8 of its green pixels as they
+def look(
+    data: bytes | Pixels, name: str, levels: depth.Levels | None = None
+) -> tuple[Facts, Tensor | None, Tensor | None]:
+    """The facts of one file, its thumbnail (3, s, s) uint8 in sRGB, and a window (s, s) uint8 of its green pixels as they
     are, whose corner lies on a multiple of 8; None and None where it cannot be used.
 
-    s is the largest power of two from 8 to SIDE that the shorter side has; a thumbnail's proportions are not kept.
+    s is the largest power of two from 8 to SIDE that the shorter side has; a thumbnail's proportions are not kept. What is
+    see-through is laid over white, or over black where nothing would be seen on white. More than eight bits become bytes by the
+    set's `levels`.
     """
     facts = Facts()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pixels = _decode(data, facts) if isinstance(data, bytes) else _array(data, facts)
+            pixels = _decode(data, facts, levels) if isinstance(data, bytes) else _array(data, facts)
             facts.sharpness = _sharpness(pixels)
             thumbnail = _thumbnail(pixels)
             return facts, thumbnail, _window(pixels, thumbnail)
@@ -100,10 +100,11 @@ def look(data: bytes | Pixels, name: str) -> tuple[Facts, Tensor | None, Tensor 
         facts.code, facts.detail = code_of(skip), str(skip)
         if facts.detail.startswith("damaged"):
             facts.code = "truncated" if _cut_short(bytes(data), facts.detail) else "damaged"
-    except UnidentifiedImageError:
-        known = PurePath(name).suffix.lower() in EXTENSIONS
-        facts.code = "not_a_picture"
-        facts.detail = f"a {PurePath(name).suffix} file without the start of one" if known else "no picture format"
+        elif facts.detail == UNKNOWN:
+            suffix = PurePath(name).suffix
+            named = suffix.lower() in kinds.EXTENSIONS
+            facts.code = "not_a_picture"
+            facts.detail = f"a {suffix} file without the start of one" if named else "no picture format"
     except MemoryError:
         facts.code, facts.detail = "too_large", "does not fit into memory"
     except Exception as error:  # decoders raise whatever a damaged file leads them to
@@ -119,75 +120,82 @@ def code_of(skip: Skip) -> str:
     return "empty" if text == "empty file" else "too_large" if "over the limit" in text else "unreadable"
 
 
-def suits(name: str, format: str) -> bool:
-    """Whether the suffix of `name` is one of the format's; pictures out of binary files and stores have none."""
-    suffix = PurePath(name).suffix.lower()
-    return not format or format not in SUFFIXES or suffix in SUFFIXES[format]
-
-
 def _array(data: Pixels, facts: Facts) -> Pixels:
     facts.height, facts.width = data.shape[:2]
     facts.mode = {1: "L", 3: "RGB", 4: "RGBA"}[data.shape[2]]
     if facts.mode == "RGBA":
         facts.transparent = bool(data[..., 3].min(initial=255) < 255)
-        return _over_white(Image.fromarray(np.ascontiguousarray(data)))
+        return _over_plain(Image.fromarray(np.ascontiguousarray(data)))
     return data
 
 
-def _decode(data: bytes, facts: Facts) -> Pixels:
+def _decode(data: bytes, facts: Facts, levels: depth.Levels | None) -> Pixels:
     if not data:
         raise Skip("empty file")
     if data[:3] == b"\xff\xd8\xff":
-        facts.profile, facts.quality = _other_profile(data), _quality(data)
-        if not has_exif(data):
+        exif, profile = profiles.of_jpeg(data)
+        facts.quality = _quality(data)
+        if not exif:
             facts.height, facts.width, colours, _ = simplejpeg.decode_jpeg_header(data)
             facts.format, facts.mode = "JPEG", {"Gray": "L", "RGB": "RGB", "YCbCr": "RGB"}.get(colours, "")
             check_size(facts.width, facts.height)
             if facts.mode:  # no need of Pillow, whose opening costs as much as decoding a small picture
-                return decode_jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE)
-    kinds = check_png(data) if data[:8] == PNG else set()
-    if (plain := plain_png(data, kinds)) is not None:
+                facts.profile = _profile(profile, facts.mode)
+                return decode_jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE, profile)
+    chunks = check_png(data) if data[:8] == PNG else set()
+    if (plain := plain_png(data, chunks)) is not None:
         facts.height, facts.width, channels = plain.shape
         facts.format, facts.mode = "PNG", "L" if channels == 1 else "RGB"
         return _pixels(Image.fromarray(plain.squeeze(2) if channels == 1 else plain), facts)
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    with open_image(data) as image:
         facts.width, facts.height = image.size
-        facts.format, facts.mode = {"MPO": "JPEG"}.get(image.format or "", image.format or ""), image.mode
+        facts.format, facts.mode = "JPEG" if image.format in JPEGS else image.format or "", image.mode
         check_size(facts.width, facts.height)
         facts.orientation = orientation_of(image)
         if facts.orientation >= 5:
             facts.height, facts.width = facts.width, facts.height
+        profile = image.info.get("icc_profile") or b""
+        facts.profile = _profile(profile, image.mode)
         if facts.format == "JPEG" and image.mode in ("RGB", "L"):
-            return decode_jpeg(data, image.mode, facts.orientation, 1 if image.mode == "L" else 3, SIDE)
+            return decode_jpeg(data, image.mode, facts.orientation, 1 if image.mode == "L" else 3, SIDE, profile)
         facts.frames = 1 if facts.format == "JPEG" else _frames(image)
-        facts.profile = facts.profile or _other_profile(image.info.get("icc_profile") or b"")
+        if facts.format == "PNG" and data[24] == 16 and image.mode != "I;16":
+            facts.mode += ";16"
         if facts.width * facts.height > _LARGE:
             with _one_large_picture:
-                return _pixels(image, facts)
-        return _pixels(image, facts)
+                return _pixels(in_bytes(image, data, 2 * SIDE, levels), facts)
+        return _pixels(in_bytes(image, data, 2 * SIDE, levels), facts)
+
+
+def _profile(profile: bytes, mode: str) -> str:
+    try:
+        return "converted to sRGB" if profiles.differs(profile, mode) else ""
+    except profiles.Unusable:
+        return "it cannot be used, so the colours are taken for sRGB"
 
 
 def _pixels(image: Image.Image, facts: Facts) -> Pixels:
     """The first frame, upright, (H, W, 1 or 3); of a large one as few pixels as the thumbnail needs."""
-    image.load()
     step = max(1, min(image.size) // (4 * SIDE))
-    if image.mode in DEEP:
-        image = deep_grey(Image.fromarray(np.asarray(image)[::step, ::step]) if step > 1 else image)
-    elif step > 1 and image.mode in ("L", "RGB", "RGBA"):
+    if step > 1 and image.mode in ("L", "RGB", "RGBA"):
         image = image.reduce(step)
-    if facts.orientation in TRANSPOSE:
-        image = image.transpose(TRANSPOSE[facts.orientation])
+    image = upright(image, facts.orientation)
     if image.mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")
         facts.transparent = bool(np.asarray(image.getchannel("A")).min(initial=255) < 255)
-        return _over_white(image)
+        return _over_plain(image)
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))[..., None]
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _over_white(image: Image.Image) -> Pixels:
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
+def _over_plain(image: Image.Image) -> Pixels:
+    """Over white, or over black where nothing of the picture is seen on white."""
+    for colour in ("white", "black"):
+        pixels = np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("RGB"))
+        if pixels.min(initial=255) < 255 - FAINT:
+            break
+    return pixels
 
 
 def _thumbnail(pixels: Pixels) -> Tensor:
@@ -254,14 +262,6 @@ def _frames(image: Image.Image) -> int:
     return frames
 
 
-def _other_profile(block: bytes) -> bool:
-    """Whether the bytes of a profile, or the head of a JPEG, hold one that does not call itself sRGB."""
-    if block[:3] == b"\xff\xd8\xff":
-        start = block.find(b"ICC_PROFILE\0", 0, _REACH)
-        block = block[start : start + 4096] if start >= 0 else b""
-    return bool(block) and b"sRGB" not in block and b"s\0R\0G\0B" not in block
-
-
 def _cut_short(data: bytes, said: str) -> bool:
     """Whether a file that could not be decoded lacks its end, by its own marks or by what its decoder said."""
     if data[:8] == PNG:
@@ -270,4 +270,9 @@ def _cut_short(data: bytes, said: str) -> bool:
         return b"\xff\xd9" not in data[-64:]
     if data[:4] == b"RIFF":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if data[4:8] == b"ftyp":
+        at = 0
+        while at + 8 <= len(data) and (size := int.from_bytes(data[at : at + 4])) >= 8:
+            at += size
+        return at > len(data)
     return any(word in said.lower() for word in ("truncat", "premature", "not enough", "end of", "eof"))

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ganforge.data.kinds import EXTENSIONS
 from ganforge.data.layout import SPLITS, TABLES, Layout, arranged, natural, of_names
 from ganforge.data.meta import Origins
 from ganforge.data.provenance import NOWHERE, ORIGINS, Origin, origin
 from ganforge.data.sources import (
-    EXTENSIONS,
     MAX_FILE_BYTES,
     SIDE_FILES,
     Entry,

@@ -19,14 +19,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ganforge.data import provenance
+from ganforge.data.kinds import EXTENSIONS, refusal
 from ganforge.data.layout import TABLES, Layout, arranged
 from ganforge.data.provenance import NOWHERE, Origin
 from ganforge.errors import DataError, InputError
 from ganforge.images import Pixels
 
-EXTENSIONS = {
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".tga",
-}  # fmt: skip
 SIDE_FILES = {"dropped.csv", "skipped.csv", "history.jsonl", "README.md", *provenance.TABLES, *TABLES}
 MAX_FILE_BYTES = 256 << 20
 MAX_IDX_BYTES = 1 << 30
@@ -100,8 +98,7 @@ class Source:
 
 def is_picture(name: str) -> bool:
     """By its suffix; pictures out of a binary file have none."""
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (asked a million times; a Path costs more than the rest)
-    return suffix in ("", ".") or suffix in EXTENSIONS
+    return not refusal(name)
 
 
 def digest(data: bytes | Pixels) -> bytes:
