@@ -203,9 +203,7 @@ def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:
     return part
 
 
-def _read(
-    entry: Entry, row: int, part: Part, levels: Levels
-) -> tuple[Facts, Tensor | None, Tensor | None]:
+def _read(entry: Entry, row: int, part: Part, levels: Levels) -> tuple[Facts, Tensor | None, Tensor | None]:
     try:
         data = entry.read()
     except Skip as skip:
