@@ -7,21 +7,23 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ganforge
-from ganforge import device, models
+from ganforge import device, models, stats
 from ganforge.cli import APART, NEEDS, _verbs, main, parser
 from ganforge.errors import InputError, RunError
 from ganforge.images import ImageSpec, name_rows
 from ganforge.models import names
 from ganforge.run import Run
 from ganforge.testing import make_store
-from ganforge.train import plan, train
+from ganforge.train import Trainer, plan, train
 
 SPEC = ImageSpec(8, 8, 1, ("cat", "red, round", "3"))
 TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
@@ -81,6 +83,16 @@ def test_options_without_effect_are_refused(fails):
     for verb, pairs in NEEDS.items():
         for one, other in pairs.items():
             assert f"{one} has no effect without {other}" in fails(verb, "x", *sample_words(one))
+
+
+def test_words_for_another_kind_of_thing(place, tmp_path, fails):
+    (tmp_path / "pictures").mkdir()
+    assert "--pictures is for one public set" in fails("collect", tmp_path / "pictures", "--pictures")
+    assert "--from names the files of a public set" in fails("collect", tmp_path / "pictures", "--from", tmp_path)
+    (tmp_path / "layers.toml").write_text("[model]\n")
+    assert "is no store" in fails("show", tmp_path / "layers.toml", "--augment", "flip")
+    assert "is no store" in fails("show", place / "run", "--augment", "flip")
+    assert "go into a folder" in fails("sample", place / "run", "--each", "--out", tmp_path / "a.png")
 
 
 def test_a_size_that_decides_nothing_is_refused(place, tmp_path, fails, capsys):
@@ -307,3 +319,29 @@ def test_places_that_may_not_be_written(place, tmp_path, fails):
     assert "stats.jsonl" in fails("train", run, "--images", "64")
     (run / "measures.jsonl").mkdir()
     assert "measures.jsonl" in fails("measure", run, "--samples", "10")
+
+
+def test_sheets_and_rows_are_all_there_after_a_kill(place, tmp_path, monkeypatch):
+    loop = {"images": 64, "batch": 16, "report": 16, "precision": "fp32"}
+    overrides = {"train": loop, "model": {"width": 8, "latent": 8, "conditional": True}}
+    whole = train("gan", place / "store", tmp_path / "whole", device_name="cpu", overrides=overrides)
+    for killed in ("save", "_report"):
+        original = getattr(Trainer, killed)
+
+        def kill(self: Trainer, *words: object, done: Callable[..., None] = original) -> None:
+            done(self, *words)
+            if self.progress.seen == 32:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Trainer, killed, kill)
+            train("gan", place / "store", tmp_path / killed, device_name="cpu", overrides=overrides)
+        halves = train("gan", place / "store", tmp_path / killed, device_name="cpu", overrides=overrides)
+        assert [row["seen"] for row in stats.read(halves.path)] == [16, 32, 48, 64]
+        sheets = sorted(path.name for path in (whole.path / "samples").iterdir())
+        assert len(sheets) == 4
+        for name in sheets:
+            one, two = (run.path / "samples" / name for run in (whole, halves))
+            with Image.open(one) as a, Image.open(two) as b:
+                assert np.array_equal(np.asarray(a), np.asarray(b))
+                assert (a.size[0] > 8 * 58 + 20, a.size[1]) == (True, 3 * 58 - 2)  # a row a class, its name beside it

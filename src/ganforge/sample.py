@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import DataError, InputError, did_you_mean
-from ganforge.images import ImageSpec, Pixels, check_suffix, grid, name_rows, to_float, to_uint8, write_png
+from ganforge.images import SUFFIXES, ImageSpec, Pixels, check_suffix, grid, name_rows, to_float, to_uint8, write_png
 from ganforge.models.base import StyleSystem, System
 from ganforge.run import Run, weights_hash
 from ganforge.seeds import uniform
@@ -174,6 +174,8 @@ def write(
     check_generates(system)
     if as_grid:
         check_suffix(out, system.spec.channels)
+    elif out.suffix.lower() in SUFFIXES:
+        raise InputError(f"{out} is the name of a picture; single files go into a folder. Name one, or make a sheet.")
     columns = len(seeds) if isinstance(labels, str) and labels == "all" else None
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     if numbers is None and system.classes:

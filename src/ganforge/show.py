@@ -28,13 +28,13 @@ def show(path: str | Path, changes: str = "") -> list[str]:
     For a TOML file with the sections [model] and [spec]: the layers, shapes and parameters of a composed system.
     """
     path = Path(path)
-    if path.suffix == ".toml":
-        return _layers(path)
     if (path / "manifest.json").is_file():
         store = Store(path)
         return _store(store) + ([f"  augmented  {_augmented(store, changes)}"] if changes else [])
     if changes:
         raise InputError(f"{path} is no store; --augment shows what the pictures of a store become.")
+    if path.suffix == ".toml":
+        return _layers(path)
     if (path / "run.toml").is_file():
         return _run(Run(path))
     if steps := _history(path):

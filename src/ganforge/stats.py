@@ -67,10 +67,13 @@ class Log:
         except OSError as error:
             raise _cannot_write(self.path, error) from error
         if self.board is not None:
-            for name, value in row.items():
-                if isinstance(value, float):
-                    self.board.add_scalar(name, value, row["seen"])
-            self.board.flush()
+            try:
+                for name, value in row.items():
+                    if isinstance(value, float):
+                        self.board.add_scalar(name, value, row["seen"])
+                self.board.flush()
+            except Exception:  # it must not stop a run either
+                self.board = None
 
 
 def _cannot_write(path: Path, error: OSError) -> RunError:

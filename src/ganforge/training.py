@@ -24,7 +24,7 @@ from ganforge.data import augment
 from ganforge.data.store import Store
 from ganforge.data.stream import Stream
 from ganforge.errors import Diverged, RunError, Stopped
-from ganforge.images import Pixels, enlarge, grid, write_png
+from ganforge.images import Pixels, enlarge, grid, name_rows, write_png
 from ganforge.models.base import Phase, System
 from ganforge.nn import ema
 from ganforge.run import Run
@@ -136,8 +136,12 @@ class Trainer:
                     log = stats.Log(self.run.path, self.progress.seen)
                 elif saving:
                     speed = (self.progress.seen - reported) / (time.perf_counter() - mark)
-                    self.save()
+                    self.progress.skipped, self.progress.strain = (
+                        int(self.watch.skipped),
+                        tuple(self.watch.strain.tolist()),
+                    )
                     self._report(log, speed)
+                    self.save()  # last: what a checkpoint has is not made again, and all else is
                     if interrupted and not self._done():
                         raise Stopped(
                             f"Stopped at {self.progress.seen:,} images, saved. Go on with: ganforge train {self.run.path}"
@@ -231,7 +235,6 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        self.progress.skipped, self.progress.strain = int(self.watch.skipped), tuple(self.watch.strain.tolist())
         self.run.save(self.progress.seen, self._tensors(), asdict(self.progress), self.sections)
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -336,7 +339,8 @@ class Trainer:
             seeds, labels = crossed(SHEET_SEEDS[:8], classes) if classes else (SHEET_SEEDS, None)
             shown = enlarge(np.concatenate(list(pictures(self.average, seeds, labels))), 56)
             said = {"seeds": list(seeds)} | marked(self.store.spec, labels)
-            return grid(shown, columns=8 if classes else None), said
+            sheet = grid(shown, columns=8 if classes else None)
+            return (name_rows(sheet, self.store.spec.classes[: len(classes)]) if classes else sheet), said
         rows = self.store.heldout if len(self.store.heldout) >= SHEET_EXAMPLES else self.store.train
         originals = self.store.read(rows[:SHEET_EXAMPLES])
         shown = examples(self.average, originals)
