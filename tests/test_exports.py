@@ -179,3 +179,38 @@ def test_a_store_of_an_earlier_version_has_no_first_names(tmp_path):
     (store.path / "manifest.json").write_text(json.dumps(manifest))
     assert card.licences(counts(Store(store.path))) == "not stated 20"
     assert write(Store(store.path), tmp_path / "out", "webdataset") == 20
+
+
+@pytest.mark.parametrize("kind", ["folder", "original"])
+def test_cleaning_keeps_labels_licences_and_authors(pictures, tmp_path, kind):
+    source = pictures
+    if kind == "folder":
+        write(prepare(pictures, tmp_path / "s", heldout=0.2).store, tmp_path / "out", "folder")
+        source = tmp_path / "out"
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert main(["clean", str(source), "-o", str(tmp_path / "clean"), "--filter", "median"]) == 0
+    one, two = counts(prepare(source, before).store), counts(prepare(tmp_path / "clean", after).store)
+    assert one == two and one.licences["CC-BY-4.0"] == 13
+    assert Store(before).spec == Store(after).spec
+
+
+def test_rows_of_tables_go_to_the_files_that_they_mean(tmp_path):
+    from ganforge.data import tables
+
+    root = tmp_path / "in"
+    (root / "sub").mkdir(parents=True)
+    (root / "labels.csv").write_text("file,label\na.jpg,one\nsub/a.jpg,two\nb.jpg,three\nc.jpg,four\nd.jpg,five\n")
+    (root / "sub" / "metadata.jsonl").write_text(
+        '{"file_name": "a.jpg", "licence": "CC0"}\n{"file_name": "gone.jpg"}\n'
+    )
+    (root / "dataset.json").write_text('{"labels": [["a.jpg", 3], ["d.jpg", 4]]}')
+    names = ["a.jpg", "sub/a.jpg", "sub/b.jpg", "x/c.jpg", "y/c.jpg", "d.jpg"]
+    tables.carry(root, tmp_path / "out", names, {name: name.replace("jpg", "png") for name in names[:-1]})
+    rows = list(csv.DictReader((tmp_path / "out" / "labels.csv").open()))
+    assert [(row["file"], row["label"]) for row in rows] == [
+        ("a.png", "one"),
+        ("sub/a.png", "two"),
+        ("sub/b.png", "three"),
+    ]
+    assert (tmp_path / "out" / "sub" / "metadata.jsonl").read_text() == '{"file_name": "a.png", "licence": "CC0"}\n'
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text()) == {"labels": [["a.png", 3]]}

@@ -49,12 +49,16 @@ def test_a_folder_of_all_kinds(denoiser, tmp_path, capsys):
     }.items():  # fmt: skip
         picture(source / name, *shape)
     (source / "notes.txt").write_text("words")
+    (source / "provenance.csv").write_text("file,licence\na/one.png,CC0-1.0\ntwo.jpg,CC-BY-4.0\nbroken.png,CC0-1.0\n")
     (source / "broken.png").write_bytes(b"\x89PNG\r\n")
     assert main(["restore", str(denoiser), str(source), "-o", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().out
     assert "'notes.txt': not a picture: .txt file" in said
     assert "'broken.png'" in said
     assert "5 pictures restored" in said
+    assert (tmp_path / "out" / "provenance.csv").read_text().split() == [
+        "file,licence", "a/one.png,CC0-1.0", "two.png,CC-BY-4.0",
+    ]  # fmt: skip
     made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")}
     assert made == {"a/one.png", "two.png", "two.png.png", "alpha.png", "grey.png"}
     for name, mode, size in (

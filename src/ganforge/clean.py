@@ -7,8 +7,8 @@
     kind = "median"
     size = 3
 
-The new folder has the same names, a PNG where pixels were changed and the very bytes where not; `provenance.csv` and
-`labels.csv` of what was kept; `dropped.csv` with a reason for everything else; `history.jsonl` with this step added.
+The new folder has the same names, a PNG where pixels were changed and the very bytes where not; `provenance.csv`,
+`labels.csv` and other tables of what was kept; `dropped.csv` with a reason for everything else; `history.jsonl` with this step added.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ganforge.config import read_toml, to_toml
-from ganforge.data import compare, filters, history, noise, survey
+from ganforge.data import compare, filters, history, noise, survey, tables
 from ganforge.data.decode import decode, probe
 from ganforge.data.depth import Levels
 from ganforge.data.findings import GROUPED, Findings
@@ -378,9 +378,7 @@ def _read(data: bytes | Pixels, levels: Levels | None = None) -> Pixels:
 def _finish(source: Path, partial: Path, what: Recipe, made: Cleaned, rows: list[dict[str, Any]]) -> None:
     """The side files: tables of what was kept, what was dropped and why, and the history with this step."""
     kept = {row["file"]: row["out"] for row in rows if row["out"]}
-    for name in ("provenance.csv", "labels.csv"):
-        if (source / name).is_file():
-            _carry(source / name, partial / name, kept)
+    tables.carry(source, partial, [row["file"] for row in rows], kept)
     with (partial / "dropped.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "reason"), *made.dropped])
     history.carry(source, partial)
@@ -390,25 +388,6 @@ def _finish(source: Path, partial: Path, what: Recipe, made: Cleaned, rows: list
         filters=[filters.describe(step) for step in what.filters], changed=made.changed, copied=made.copied,
         dropped=len(made.dropped), sha256=digest.hexdigest(),
     )  # fmt: skip
-
-
-def _carry(table: Path, to: Path, kept: dict[str, str]) -> None:
-    """The rows of kept pictures, under their new names; a name without folders means the picture of that last name."""
-    last = {name.rsplit("/", 1)[-1]: (name, out) for name, out in kept.items()}
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file, to.open("w", newline="", encoding="utf-8") as new:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            writer = csv.DictWriter(new, columns, extrasaction="ignore")
-            writer.writeheader()
-            for row in reader:
-                name = (row.get("file") or "").replace("\\", "/")
-                if name in kept:
-                    writer.writerow(row | {"file": kept[name]})
-                elif name in last:
-                    writer.writerow(row | {"file": last[name][1]})
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{table} cannot be read as a CSV: {error}. Repair it; the same command goes on.") from error
 
 
 # --------------------------------------------------------------------------------------------------- before it is applied

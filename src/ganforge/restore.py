@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ganforge import marks
+from ganforge.data import tables
 from ganforge.data.decode import decode, fit_channels, probe
 from ganforge.data.kinds import refusal
 from ganforge.data.sources import Entry, Skip, is_picture, open_source, read_file
@@ -68,7 +69,7 @@ def restore(
     Any size: systems of convolutions alone take the picture as it is, in overlapping tiles where it is large; the others get it
     resized to their own size, and their answer is resized back. A grey system restores each colour by itself; transparency is
     kept as it was, unless the system knows it. With `reference`, the same names without noise, PSNR and SSIM are computed.
-    What is there already with the mark of the same weights is kept, so that a call that was stopped can be repeated.
+    Tables of labels, licences and authors go along. What is there already with the mark of the same weights is kept, so that a call that was stopped can be repeated.
 
     InputError for a system that does not restore or an `out` that is the source; DataError where nothing can be read or written.
     """
@@ -88,13 +89,17 @@ def restore(
     result, found = Restored(), 0
     sums = np.zeros((3, 2))
     taken: set[str] = set()
+    names: list[str] = []
+    made: dict[str, str] = {}
     for entry in _entries(source):
         found += 1
+        names.append(entry.name)
         try:
             target = _target(out, entry.name, taken)
             before = _read(entry)
             mark = {**made_by, "file": entry.name}
             after = _one(system, before, target, mark, result)
+            made[entry.name] = target.relative_to(out).as_posix()
             if clean is not None:
                 sums += _compare(before, after, clean, entry.name)
                 result.compared += 1
@@ -104,6 +109,11 @@ def restore(
             progress(found)
     if not found:
         raise DataError(f"{source} holds no files. Name a picture, or a folder or a zip of them.")
+    if source.is_dir():
+        try:
+            tables.carry(source, out, names, made)
+        except OSError as error:
+            raise DataError(f"{out} cannot be written: {error.strerror or error}. Choose another place.") from error
     if result.compared:
         means = (sums / result.compared).tolist()
         result.scores = {
