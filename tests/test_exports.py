@@ -194,6 +194,13 @@ def test_cleaning_keeps_labels_licences_and_authors(pictures, tmp_path, kind):
     assert Store(before).spec == Store(after).spec
 
 
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_cleaning_does_not_part_pictures_from_labels_in_tars(pictures, tmp_path, fails, kind):
+    write(prepare(pictures, tmp_path / "s").store, tmp_path / "out", kind)
+    assert "beside its label" in fails("clean", tmp_path / "out", "-o", tmp_path / "clean", "--filter", "median")
+    assert not (tmp_path / "clean").exists()
+
+
 def test_rows_of_tables_go_to_the_files_that_they_mean(tmp_path):
     from ganforge.data import tables
 

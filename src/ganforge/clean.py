@@ -315,9 +315,11 @@ def _one(
     if row["reason"]:
         return row
     try:
-        data = entry.read()
+        data = entry.read() if entry.path else None
         if not isinstance(data, bytes):
-            raise Skip("inside a binary file, which prepare reads as it is")
+            raise Skip(
+                "inside a larger file, beside its label; prepare reads that as it is, or unpack it into a folder"
+            )
         row["changed"], written = _filtered(data, what.filters, levels) if what.filters else (False, data)
         row["out"] = target if row["changed"] else entry.name
         row["sha256"] = hashlib.sha256(written).hexdigest()
