@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
 from ganforge.nn import augment, ema, losses
-from ganforge.nn.layers import SpectralNorm, _weight_gradient, down, leaky, only_inputs, same, up
+from ganforge.nn.layers import SpectralNorm, _by_weight, _windows, down, leaky, only_inputs, same, up
 
 torch.manual_seed(0)
 
@@ -89,11 +89,34 @@ def test_strided_convolutions_are_differentiable_twice(ours):
     assert torch.autograd.gradgradcheck(lambda a, b: ours(a, b, None), (x, weight))
 
 
-def test_weight_gradient_in_slices_is_the_same(monkeypatch):
-    large, small = torch.randn(9, 3, 8, 8, dtype=torch.float64), torch.randn(9, 5, 4, 4, dtype=torch.float64)
-    whole = _weight_gradient(large, small)
+def test_both_weight_gradients_are_the_same(monkeypatch):
+    large = torch.randn(9, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    small = torch.randn(9, 5, 4, 4, dtype=torch.float64, requires_grad=True)
+    whole = _by_weight(large, small, torch.empty(5, 3, 4, 4, dtype=torch.float64))
+    torch.testing.assert_close(_windows(large, small), whole)
+    assert torch.autograd.gradcheck(_windows, (large[:2, :2], small[:2, :2]))
     monkeypatch.setattr("ganforge.nn.layers._UNFOLD_BYTES", 5000)
-    torch.testing.assert_close(_weight_gradient(large, small), whole)
+    torch.testing.assert_close(_windows(large, small), whole)
+
+
+@pytest.mark.parametrize("ours", [down, up])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_weight_gradient_of_each_precision(ours, dtype, monkeypatch):
+    """fp32 learns from torch's own, which is the faster one there, and bf16 from the product over windows."""
+    x = torch.randn(8, 8, 8, 8, dtype=dtype)
+    weight = torch.randn(8, 8, 4, 4, dtype=dtype, requires_grad=True)
+    taken: list[torch.dtype] = []
+
+    def noted(large, small):
+        taken.append(large.dtype)
+        return _windows(large, small)
+
+    monkeypatch.setattr("ganforge.nn.layers._windows", noted)
+    (found,) = torch.autograd.grad(ours(x, weight, None).float().square().sum(), weight)
+    exact = weight.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(ours(x.double(), exact, None).square().sum(), exact)
+    assert (found - expected).norm() < (1e-5 if dtype == torch.float32 else 2e-2) * expected.norm()
+    assert taken == ([] if dtype == torch.float32 else [dtype])
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(30, 20), nn.Conv2d(4, 8, 4)])
