@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import time
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -55,25 +54,20 @@ def keep_memory() -> None:
     mallopt(top_pad, 64 << 20)
 
 
-def resolve_precision(name: str, device: torch.device) -> str:
-    """`auto` -> bf16 where it is the faster one: on CUDA by capability, on a CPU by timing one matrix product."""
-    if name != "auto":
-        return name
+def bf16_by(device: torch.device) -> str:
+    """What computes bf16 there, such as AMX; empty where it would be imitated, and slow."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return torch.cuda.get_device_name(device) if torch.cuda.is_bf16_supported(including_emulation=False) else ""
     if device.type != "cpu":
-        return "fp32"
-    return "bf16" if _seconds(torch.bfloat16) < 0.7 * _seconds(torch.float32) else "fp32"
+        return ""
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX-512 bf16" if torch.cpu._is_avx512_bf16_supported() else ""
 
 
-def _seconds(dtype: torch.dtype) -> float:
-    a = torch.ones(512, 512, dtype=dtype)
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - start)
-    return best
+def resolve_precision(name: str, device: torch.device) -> str:
+    """`auto` -> bf16 where the device computes it, else fp32: the same on every start."""
+    return name if name != "auto" else "bf16" if bf16_by(device) else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

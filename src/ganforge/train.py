@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from ganforge.training import Settings, Trainer
 __all__ = ["Settings", "Trainer", "plan", "train"]
 
 SIZES = ("small", "medium", "large")
+ASKED = "as asked for"
+PROBES = 4  # steps in each precision before a run begins
 
 
 def plan(
@@ -74,7 +78,8 @@ def plan(
             f"train.batch is {settings.batch}; {system} normalises over the batch, so it takes at least {least}."
         )
     return {
-        "run": {"system": system, "store": store.address, "store_root": store.root},
+        "run": {"system": system, "store": store.address, "store_root": store.root}
+        | ({} if settings.precision == "auto" else {"precision": ASKED}),
         "train": asdict(settings),
         "model": asdict(model),
         "spec": spec_section(store.spec),
@@ -91,7 +96,10 @@ def _read_base(path: Path, system: str) -> dict[str, dict[str, Any]]:
             raise InputError(f"{path}: {section} is {values!r}; it takes a section, [{section}].")
     if (of := given.get("run", {}).get("system", system)) != system:
         raise InputError(f"{path} is of the system {of}, not of {system}. Train {of}, or take another file.")
-    return {"model": given.get("model", {}), "train": given.get("train", {})}
+    loop = given.get("train", {})
+    if given.get("run", {}).get("precision", ASKED) != ASKED:
+        loop.pop("precision", None)  # chosen on that machine; another one chooses anew
+    return {"model": given.get("model", {}), "train": loop}
 
 
 def train(
@@ -107,6 +115,7 @@ def train(
 ) -> Run:
     """Train `system` on `store` into the run folder `out` (`runs/SYSTEM-STORE` by default), or go on with what is there.
 
+    The precision `auto` is chosen by what the processor has, and on a CPU by a few real steps; run.toml says why.
     Called again with the same arguments it resumes from the newest checkpoint; with other arguments on the same folder
     it raises RunError, since the result would be neither the one nor the other. Raises Stopped after Ctrl-C, with the
     state saved, and Diverged when rolling back did not help.
@@ -115,6 +124,7 @@ def train(
     store.check(say)
     run = Run(Path(out) if out else Path("runs") / f"{system}-{store.name}")
     settings = plan(system, store, run.path, size, overrides, base)
+    device.choose(device_name)  # says if there is none, before anything is made
     new = not (run.path / "run.toml").exists()
     if new and run.path.is_dir() and any(p.name != LOCK for p in run.path.iterdir()):
         raise RunError(f"{run.path} holds something else than a run. Choose another place with --out.")
@@ -122,10 +132,9 @@ def train(
         if not new:
             _same(run, settings)
         else:
-            chosen = device.choose(device_name)
-            settings["train"]["precision"] = device.resolve_precision(settings["train"]["precision"], chosen)
             run.begin(settings)
         try:
+            _settle_precision(run, store, device_name, say or (lambda line: None))
             trainer = Trainer(run, store, device_name, say)
         except GanforgeError:
             if new:  # it could not begin: with mended settings it is no other run
@@ -133,6 +142,41 @@ def train(
             raise
         trainer.train()
     return run
+
+
+def _settle_precision(run: Run, store: Store, device_name: str, say: Callable[[str], None]) -> None:
+    """Where `auto` has not chosen yet, or has chosen what this machine does not have, choose now; say it and why, and keep both."""
+    sections, chosen = run.settings, device.choose(device_name)
+    kept = sections["train"]["precision"]
+    by = device.bf16_by(chosen)
+    if kept != "auto" and (kept == "fp32" or by or sections["run"].get("precision") == ASKED):
+        return
+    again = "" if kept == "auto" else f"was {kept} until now; "
+    if not by:
+        name, why = "fp32", f"{chosen.type} here has no bf16"
+    elif chosen.type != "cpu":
+        name, why = "bf16", f"by {by}"
+    else:
+        seconds = _seconds_a_step(Trainer(run, store, device_name))
+        name = "bf16" if seconds["bf16"] < 0.95 * seconds["fp32"] else "fp32"
+        why = f"a step took {seconds['bf16']:.3g} s in bf16, by {by}, and {seconds['fp32']:.3g} s in fp32"
+    say(f"precision {name}: {again}{why}")
+    sections["train"]["precision"], sections["run"]["precision"] = name, again + why
+    run.begin(sections)
+
+
+def _seconds_a_step(trainer: Trainer) -> dict[str, float]:
+    """Of real steps in each precision by turns, the fastest. The trainer is of no use afterwards."""
+    trainer.progress.seen = trainer.settings.batch  # at 0 all phases come that otherwise come now and then
+    best = dict.fromkeys(("bf16", "fp32"), math.inf)
+    for turn in range(PROBES):
+        for name in best:
+            trainer.settings = replace(trainer.settings, precision=name)
+            started = time.perf_counter()
+            trainer.step()
+            if turn:  # the first step of each prepares things
+                best[name] = min(best[name], time.perf_counter() - started)
+    return best
 
 
 def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
