@@ -74,6 +74,9 @@ def test_a_format_that_cannot_carry_the_mark_is_refused(tmp_path):
         write_png(tmp_path / "a.jpg", np.zeros((4, 4, 4), np.uint8), SAID)
     with pytest.raises(InputError, match="so many seeds"):
         write_png(tmp_path / "a.jpg", PIXELS, {"seeds": list(range(20_000))})
+    for name in ("a.jpg", "a.webp"):
+        with pytest.raises(InputError, match=r"a side. Let it end in \.png"):
+            write_png(tmp_path / name, np.zeros((1, 70_000, 1), np.uint8), SAID)
     write_png(tmp_path / "a.webp", PIXELS, {"seeds": list(range(20_000))})
     assert len(marks.read(tmp_path / "a.webp")["seeds"]) == 20_000
     assert [file.name for file in tmp_path.iterdir()] == ["a.webp"]

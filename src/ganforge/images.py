@@ -24,6 +24,7 @@ LARGEST = 1024
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Kinds of picture files that can carry a mark."""
+_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,16 @@ def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None,
     """Write (H, W, C) uint8 beside its place and rename it there: as PNG, JPEG or lossless WebP, by the suffix.
 
     `made_by` marks a picture that is `generated` or `restored` (see marks.py), so that a program can tell what it is and where it
-    came from: in XMP and, for people's programs, as PNG's text `ganforge` or EXIF's description. InputError for another suffix or a
-    mark too long for the format, DataError where it cannot be written.
+    came from: in XMP and, for people's programs, as PNG's text `ganforge` or EXIF's description. InputError for another suffix and for
+    a picture or a mark too large for the format, DataError where it cannot be written.
     """
     check_suffix(path, pixels.shape[-1])
     suffix, options = path.suffix.lower(), dict[str, Any]()
+    height, width = pixels.shape[:2]
+    if max(height, width) > (limit := _SIDES.get(suffix, 1 << 31)):
+        raise InputError(
+            f"{path} would have {width:,} x {height:,} pixels, and {suffix} holds {limit:,} a side. Let it end in .png."
+        )
     if suffix == ".webp":
         options |= {"lossless": True}
     elif suffix != ".png":
