@@ -9,16 +9,19 @@ import os
 import re
 import shutil
 import struct
+import subprocess
 import sys
 import zipfile
 import zlib
 from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from ganforge import audit_gallery
 from ganforge.audit import Audited, audit
 from ganforge.audit_tables import FILES, compare
 from ganforge.clean import clean
@@ -313,6 +316,77 @@ def test_the_page_and_the_summary(made):
     assert summary["diversity"]["distinct"] < summary["readable"] < summary["pictures"]
     assert 20 < summary["diversity"]["bits apart"] < 40
     assert made.unreadable == 5
+
+
+def gallery(out: Path) -> dict[str, list[list[list[object]]]]:
+    """What the scripts beside the page hold: by code its entries, lists of pictures."""
+    entries: dict[str, list[list[list[object]]]] = {}
+    for path in sorted((out / "page").glob("*.js"), key=lambda p: int(p.stem.rsplit("-", 1)[1])):
+        code, number, rows_ = json.loads(f"[{path.read_text('ascii').strip().removeprefix('part(').removesuffix(')')}]")
+        assert path.stem == f"{code}-{number}"
+        entries.setdefault(code, []).extend(rows_)
+    return entries
+
+
+def test_the_page_covers_every_picture_of_every_finding(tmp_path, monkeypatch):
+    """Search and filter read the scripts beside the page; pictures after the last thumbnail are shown from their own files."""
+    root = tmp_path / "set"
+    for label in ("a b", "c#d"):
+        (root / label).mkdir(parents=True)
+    for n in range(60):
+        (root / ("a b", "c#d")[n % 2] / f"100 % {n:02d}?.png").write_bytes(encoded(photo(n, 32, 32).convert("P")))
+    for n in range(8):
+        (root / "c#d" / f"again {n}.png").write_bytes((root / "c#d" / "100 % 01?.png").read_bytes())
+    (root / "a b" / os.fsdecode(b"latin-\xe9.png")).write_bytes(encoded(photo(99, 32, 32).convert("P")))
+    (root / "a b" / "empty.png").write_bytes(b"")
+    monkeypatch.setattr(audit_gallery, "THUMBNAILS", 20)
+    monkeypatch.setattr(audit_gallery, "PART", 16)
+    made = audit(root, tmp_path / "audits" / "one")
+    entries = gallery(made.path)
+    for row in rows(made.path, "findings"):
+        names = {str(picture[0]) for entry in entries[str(row["code"])] for picture in entry}
+        assert row["file"] in names
+    counts = {code: len(found) for code, found in entries.items() if code != "noisy"}
+    assert counts == {"mode": 69, "empty": 1, "exact_duplicate": 1}
+    assert len(entries["exact_duplicate"][0]) == 9, "the whole group, with the one that is kept"
+    page = (made.path / "report.html").read_text("utf-8")
+    known = json.loads(page.split("<script>const AUDIT=")[1].split("\nconst $")[0])
+    assert known["codes"]["mode"] == {
+        "entries": 69, "parts": 5, "starts": [0, 16, 32, 48, 64], "grouped": False, "severity": "convert"
+    }  # fmt: skip
+    assert "Thumbnails were made of 20, the worst of each finding; the other 50 are shown from their own files" in page
+    numbers = {picture[6] for found in entries.values() for entry in found for picture in entry}
+    assert numbers - {0, -1} == {int(path.stem) for path in (made.path / "page").glob("*.jpg")}
+    assert entries["empty"][0][0][6] == -1
+    for found in entries["mode"]:
+        (picture,) = found
+        end = picture[8] if len(picture) > 8 else quote(str(picture[0]))
+        place = os.fsencode(made.path) + b"/" + unquote_to_bytes(known["base"] + str(end))
+        assert Path(os.fsdecode(place)).is_file(), "the address of the file"
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        for path in sorted(root.rglob("100*.png")):
+            out.write(path, path.relative_to(root))
+    page = (audit(archive, tmp_path / "audits" / "two").path / "report.html").read_text("utf-8")
+    assert '"base":null' in page
+    assert "the other 40 are named without one" in page
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_the_page_works_from_disk_in_a_browser(folder, tmp_path):
+    made = audit(folder, tmp_path / "out")
+    page = made.path / "report.html"
+    words = "$('word').value = 'GOOD'; search(); setTimeout(() => document.querySelector('#exact_duplicate figure').click(), 2000)"
+    page.write_text(page.read_text("utf-8").replace("</script></body>", f";{words}</script></body>"), "utf-8")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+               f"--user-data-dir={tmp_path / 'home'}", "--virtual-time-budget=9000", "--dump-dom", page.as_uri()]  # fmt: skip
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    shown = dict(re.findall(r"<section class=\"code\" id=\"(\w+)\"([^>]*)>", seen))
+    assert {code for code, rest in shown.items() if "hidden" not in rest} == {
+        "exact_duplicate", "near_duplicate", "mirrored", "label_conflict",
+    }  # fmt: skip
+    assert "open the file" in seen
+    assert re.search(r"<dialog[^>]* open", seen)
 
 
 def test_outliers_by_features(tmp_path):

@@ -95,7 +95,7 @@ def audit(
         write_tables(folder, pictures, verdicts, reasons)
         write_json(folder / "summary.json", summary)
         say("writing the page")
-        audit_page.write(folder / "report.html", opened, pictures, verdicts, summary)
+        audit_page.write(folder / "report.html", out, opened, pictures, verdicts, summary)
         (folder / "grey.bin").unlink()
     missed = sum(
         f.code in UNREADABLE or (f.code == "not_a_picture" and _named_so(pictures.names[f.row]))

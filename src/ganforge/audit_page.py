@@ -1,36 +1,25 @@
-"""An audit as one self-contained HTML page: counts, spreads, and the pictures behind each finding."""
+"""An audit as an HTML page: counts, spreads, and places for the pictures behind each finding (`audit_gallery`)."""
 
 from __future__ import annotations
 
 import base64
 import html
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
-from PIL import Image
 
+from ganforge import audit_gallery
 from ganforge.audit_tables import Pictures, shown
-from ganforge.data.checks import CODES, SEVERITIES, Finding
-from ganforge.data.decode import decode, fit_channels
-from ganforge.data.sources import Entry, Skip, Source
-from ganforge.data.transform import fit
+from ganforge.data.checks import CODES, SEVERITIES
+from ganforge.data.sources import Source
 from ganforge.images import Pixels
 from ganforge.seeds import permuted
 
-SHOWN = 24
-GROUPS = 24
-IN_GROUP = 6
 SHEET = 48
-SIDE = 128
-MAX_BYTES = 9_000_000  # of thumbnails in base64; the page stays below 12 MB
-GROUPED = ("exact_duplicate", "near_duplicate", "mirrored", "label_conflict")
-LOWEST_FIRST = {"blurred", "dark", "low_contrast", "near_uniform", "too_small", "near_duplicate", "mirrored"}
-_WHITE = (255, 255, 255)
 _HUES = {"ok": "#059669", "convert": "#2563eb", "warn": "#d97706", "reject": "#dc2626"}
 
 _STYLE = """
@@ -61,78 +50,34 @@ pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; paddi
 [hidden] { display: none !important } .meanings td:nth-child(4) { opacity: .85 } @media (max-width: 40rem) { .meanings td:nth-child(4), .meanings th:nth-child(4) { display: none } }
 """
 
-_SCRIPT = """
-const $ = id => document.getElementById(id), all = (e, s) => [...e.querySelectorAll(s)]
-function show() {
-  const word = $('word').value.toLowerCase(), kind = $('kind').value, label = $('label').value
-  for (const section of all(document, 'section.code')) {
-    for (const card of all(section, 'figure')) {
-      const d = card.dataset
-      card.hidden = !((!word || (d.name + ' ' + d.why).toLowerCase().includes(word)) && (!label || d.label === label))
-    }
-    for (const group of all(section, '.group')) {  // a group stays whole
-      const cards = all(group, 'figure'), some = cards.some(c => !c.hidden)
-      cards.forEach(c => c.hidden = false)
-      group.hidden = !some
-    }
-    section.hidden = (kind && section.dataset.severity !== kind) || !all(section, 'figure').some(c => !c.hidden && !c.closest('[hidden]'))
-  }
-}
-function sort() {
-  const by = $('order').value
-  const key = {worst: c => +c.dataset.rank, name: c => c.dataset.name, label: c => c.dataset.label}[by]
-  const less = (a, b) => { const x = key(a), y = key(b); return x < y ? -1 : x > y ? 1 : a.dataset.rank - b.dataset.rank }
-  for (const box of all(document, '.sorted')) [...box.children].sort(less).forEach(c => box.append(c))
-}
-for (const id of ['word', 'kind', 'label']) $(id).addEventListener('input', show)
-$('order').addEventListener('input', sort)
-"""
 
-
-def write(path: Path, source: Source, pictures: Pictures, verdicts: Sequence[str], summary: dict[str, Any]) -> None:
-    """Write the page. Pictures are read once more, those that are shown."""
-    by_code: dict[str, list[Finding]] = {}
-    for finding in pictures.findings:
-        by_code.setdefault(finding.code, []).append(finding)
-    for code, found in by_code.items():
-        sign = 1 if code in LOWEST_FIRST else -1
-        found.sort(key=lambda f, sign=sign: (sign * (f.value or 0), f.row))  # type: ignore[misc]
+def write(
+    path: Path, out: Path, source: Source, pictures: Pictures, verdicts: Sequence[str], summary: dict[str, Any]
+) -> None:
+    """Write the page, and what belongs beside it; both will be moved to the folder `out`. Pictures are read once more, those that
+    get a thumbnail."""
     usable = np.flatnonzero(pictures.usable)
     seed = int(summary["settings"]["seed"])
-    sheet = (
-        usable[permuted(seed, "audit", len(usable), np.arange(min(SHEET, len(usable))))].tolist() if len(usable) else []
-    )
-    groups = _members(pictures)
-    wanted = set(sheet)
-    for code, found in by_code.items():
-        wanted |= (
-            {row for rows in _shown_groups(found, groups) for row in rows}
-            if code in GROUPED
-            else {f.row for f in found[:SHOWN]}
-        )
-    thumbnails = _Thumbnails(source, wanted)
-    reasons: dict[int, list[str]] = {}
-    for finding in pictures.findings:
-        if finding.row in wanted:
-            reasons.setdefault(finding.row, []).append(finding.code.replace("_", " "))
-    card = _Card(pictures, verdicts, thumbnails, reasons)
-    sections = []
-    for code in (c for severity in SEVERITIES[::-1] for c in CODES if CODES[c].severity == severity and c in by_code):
-        found = by_code[code]
-        body = _groups(code, found, groups, card) if code in GROUPED else _gallery(found, card)
-        sections.append(_section(code, len(found), body))
+    sheet = usable[permuted(seed, "audit", max(len(usable), 1), np.arange(min(SHEET, len(usable))))]
+    facts = audit_gallery.write(path, source, out, pictures, verdicts)
+    note = facts.pop("note")
+    order = (c for severity in SEVERITIES[::-1] for c in CODES if CODES[c].severity == severity and c in facts["codes"])
     parts = [
         f"<h1>{_text(source.name)}</h1><p class=by>audit of {len(pictures):,} files, {summary['bytes'] / 1e6:,.1f} MB</p>",
         _tiles(summary),
         "<h2>What was found</h2>", _table(summary),
         "<h2>Spreads</h2>", _charts(pictures, summary),
-        "<h2>On the whole</h2>", _whole(pictures, sheet, card),
-        "<h2>Pictures behind the findings</h2>", _bar(pictures), *sections,
+        "<h2>On the whole</h2>", _whole(source, pictures, sheet, verdicts),
+        "<h2>Pictures behind the findings</h2>", f"<p class='by small'>{html.escape(note)} Click to enlarge.</p>",
+        "<noscript><p>The pictures are read by scripts; findings.csv has them as a table.</p></noscript>",
+        _bar(pictures), *(_section(code, summary["findings"][code]) for code in order),
         "<h2>Settings and limits</h2>", f"<pre>{_settings(summary)}</pre>",
     ]  # fmt: skip
+    known = json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>audit of {_text(source.name)}</title><style>{_STYLE}</style><body>{''.join(parts)}<script>{_SCRIPT}</script></body></html>"
+        f"<title>audit of {_text(source.name)}</title><style>{_STYLE}{audit_gallery.STYLE}</style><body>{''.join(parts)}"
+        f"<dialog id=large></dialog><script>const AUDIT={known}{audit_gallery.SCRIPT}</script></body></html>"
     )
     path.write_text(page, "utf-8")
 
@@ -141,132 +86,12 @@ def _text(name: str) -> str:
     return html.escape(shown(name))
 
 
-# --------------------------------------------------------------------------------------------------------- the pictures
-
-
-class _Thumbnails:
-    """Small JPEGs as data URIs, each with its width; none where a file cannot be read or the page is full."""
-
-    def __init__(self, source: Source, rows: set[int]) -> None:
-        self.uris: dict[int, tuple[str, int]] = {}
-        self.left = MAX_BYTES
-        for row, entry in enumerate(source.entries()):
-            if row in rows and (pixels := _small(entry)) is not None:
-                data = simplejpeg.encode_jpeg(
-                    np.ascontiguousarray(pixels), quality=80, colorspace="RGB", colorsubsampling="420"
-                )
-                self.uris[row] = "data:image/jpeg;base64," + base64.b64encode(data).decode(), pixels.shape[1]
-
-    def take(self, row: int) -> tuple[str, int] | None:
-        """The URI and width of a row's picture, once more, while the page has room for it."""
-        found = self.uris.get(row)
-        if found is None or len(found[0]) > self.left:
-            return None
-        self.left -= len(found[0])
-        return found
-
-
-def _small(entry: Entry) -> Pixels | None:
-    """(h, w, 3) uint8 of at most SIDE, or None."""
-    try:
-        data = entry.read()
-        if isinstance(data, bytes):
-            pixels, _ = decode(data, 3, _WHITE, SIDE // 2)
-        elif data.shape[2] == 4:
-            over = Image.alpha_composite(
-                Image.new("RGBA", data.shape[1::-1], "white"), Image.fromarray(np.ascontiguousarray(data))
-            )
-            pixels = np.asarray(over.convert("RGB"))
-        else:
-            pixels = fit_channels(data, 3)
-    except Skip:
-        return None
-    height, width = pixels.shape[:2]
-    scale = min(1.0, SIDE / max(height, width))
-    small: Pixels = fit(pixels[None], max(1, round(height * scale)), max(1, round(width * scale)), "stretch", _WHITE)[0]
-    return small
-
-
-class _Card:
-    """One picture with its name and why it is here."""
-
-    def __init__(
-        self, pictures: Pictures, verdicts: Sequence[str], thumbnails: _Thumbnails, reasons: dict[int, list[str]]
-    ) -> None:
-        self.pictures, self.verdicts, self.thumbnails, self.reasons = pictures, verdicts, thumbnails, reasons
-
-    def __call__(self, row: int, detail: str, rank: int) -> str:
-        name, label = _text(self.pictures.names[row]), _text(self.pictures.labels[row] or "")
-        why = _text(detail)
-        taken = self.thumbnails.take(row)
-        if taken is None:
-            image = f"<div class=none>{'cannot be shown' if not self.pictures.usable[row] else 'left out: the page is full'}</div>"
-        else:
-            image = f"<img loading=lazy alt='' class='{'px' if taken[1] < 96 else ''}' src='{taken[0]}'>"
-        title = f"{name}: {', '.join(self.reasons.get(row, [])) or 'ok'}"
-        return (
-            f"<figure data-name='{name}' data-label='{label}' data-why='{why}' data-rank={rank} title='{title}'>{image}"
-            f"<figcaption><span class='dot {self.verdicts[row]}' style='opacity:1'>{name}</span><span>{why}</span></figcaption></figure>"
-        )
-
-
-def _members(pictures: Pictures) -> dict[int, list[int]]:
-    rows = np.flatnonzero(pictures.group >= 0)
-    out: dict[int, list[int]] = {}
-    for row, group in zip(rows.tolist(), pictures.group[rows].tolist(), strict=True):
-        out.setdefault(group, []).append(row)
-    return out
-
-
-def _shown_groups(found: Iterable[Finding], groups: dict[int, list[int]]) -> list[list[int]]:
-    """The members of the first groups of a code: those that have the finding, and one that has not."""
-    chosen: dict[int, set[int]] = {}
-    for finding in found:
-        if finding.group in chosen or len(chosen) < GROUPS:
-            chosen.setdefault(finding.group, set()).add(finding.row)
-    out = []
-    for group, having in chosen.items():
-        others = [row for row in groups[group] if row not in having]
-        out.append([*others[:1], *sorted(having), *others[1:]][:IN_GROUP])
-    return out
-
-
-def _gallery(found: Sequence[Finding], card: _Card) -> str:
-    cards = [card(f.row, f.detail, rank) for rank, f in enumerate(found[:SHOWN])]
-    return f"<div class='cards sorted'>{''.join(cards)}</div>"
-
-
-def _groups(code: str, found: Sequence[Finding], groups: dict[int, list[int]], card: _Card) -> str:
-    details = {f.row: f"{f.detail}{f', {f.value:.0f} bits apart' if f.value else ''}" for f in found}
-    boxes = []
-    for rank, rows in enumerate(_shown_groups(found, groups)):
-        group = int(card.pictures.group[rows[0]])
-        label = card.pictures.labels[rows[0]] or ""
-        cards = [card(row, _labelled(card.pictures, row, details.get(row, "")), n) for n, row in enumerate(rows)]
-        more = len(groups[group]) - len(rows)
-        words = f"<p class='by small'>and {more:,} more</p>" if more > 0 else ""
-        name = _text(card.pictures.names[rows[0]])
-        boxes.append(
-            f"<div class=group data-rank={rank} data-name='{name}' data-label='{_text(label)}'><div class=cards>{''.join(cards)}</div>{words}</div>"
-        )
-    return f"<div class='groups sorted'>{''.join(boxes)}</div>"
-
-
-def _labelled(pictures: Pictures, row: int, detail: str) -> str:
-    label = pictures.labels[row]
-    return f"{label}; {detail}" if label and detail else label or detail
-
-
-def _section(code: str, count: int, body: str) -> str:
+def _section(code: str, count: int) -> str:
     kind = CODES[code]
-    few = (
-        f"; the first {GROUPS if code in GROUPED else SHOWN} {'groups' if code in GROUPED else ''}"
-        if count > SHOWN
-        else ""
-    )
     return (
         f"<section class=code id={code} data-severity={kind.severity}><h2><span class='dot {kind.severity}'></span>{code.replace('_', ' ')} "
-        f"<small class=by>{count:,}{few}</small></h2><p class='by small'>{html.escape(kind.meaning)}. {html.escape(kind.remedy)}.</p>{body}</section>"
+        f"<small class=by>{count:,}</small></h2><p class='by small'>{html.escape(kind.meaning)}. {html.escape(kind.remedy)}.</p>"
+        "<div class=pages></div><div class=body></div></section>"
     )
 
 
@@ -354,27 +179,39 @@ def _classes(classes: dict[str, int]) -> str:
     return f"<div class=chart><h3>classes{more}</h3><svg viewBox='0 0 300 {18 * len(some) + 4}' role=img aria-label=classes>{bars}</svg></div>"
 
 
-def _whole(pictures: Pictures, sheet: Sequence[int], card: _Card) -> str:
+def _whole(source: Source, pictures: Pictures, sheet: npt.NDArray[np.int64], verdicts: Sequence[str]) -> str:
     count = int(pictures.usable.sum())
     if not count:
         return ""
     mean = (pictures.total / count).round().clip(0, 255).astype(np.uint8)
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(mean), quality=90, colorspace="RGB")
-    uri = "data:image/jpeg;base64," + base64.b64encode(data).decode()
-    first = f"<figure><img alt='mean of all pictures' src='{uri}'><figcaption>the mean of all</figcaption></figure>"
-    cards = [card(row, pictures.labels[row] or "", n) for n, row in enumerate(sheet)]
-    return f"<p class='by small'>The mean picture, and {len(sheet)} drawn by the seed.</p><div class=cards>{first}{''.join(cards)}</div>"
+    first = (
+        f"<figure><img alt='mean of all pictures' src='{_uri(mean)}'><figcaption>the mean of all</figcaption></figure>"
+    )
+    wanted, cards = set(sheet.tolist()), {}
+    for row, entry in enumerate(source.entries()):
+        if row in wanted and (pixels := audit_gallery.small(entry)) is not None:
+            name, label = _text(pictures.names[row]), _text(pictures.labels[row] or "")
+            cards[row] = (
+                f"<figure title='{name}'><img loading=lazy alt='' class='{'px' if pixels.shape[1] < 96 else ''}' src='{_uri(pixels)}'>"
+                f"<figcaption><span class='dot {verdicts[row]}' style='opacity:1'>{name}</span><span>{label}</span></figcaption></figure>"
+            )
+    shown_ = "".join(cards[row] for row in sheet.tolist() if row in cards)
+    return f"<p class='by small'>The mean picture, and {len(cards)} drawn by the seed.</p><div class=cards>{first}{shown_}</div>"
+
+
+def _uri(pixels: Pixels) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(audit_gallery.as_jpeg(pixels)).decode()
 
 
 def _bar(pictures: Pictures) -> str:
-    labels = sorted({label for label in pictures.labels if label is not None})[:500]
+    labels = sorted({label for label in pictures.labels if label is not None})
     options = "".join(f"<option value='{_text(label)}'>{_text(label)}</option>" for label in labels)
     kinds = "".join(f"<option>{name}</option>" for name in SEVERITIES[:0:-1])
     return (
-        "<div class=bar><input id=word type=search placeholder='name or detail' aria-label='name or detail'>"
+        "<div class=bar><input id=word type=search placeholder='name, class or detail' aria-label='name, class or detail'>"
         f"<select id=kind aria-label=severity><option value=''>all severities</option>{kinds}</select>"
         f"<select id=label aria-label=class><option value=''>all classes</option>{options}</select>"
-        "<select id=order aria-label=order><option value=worst>worst first</option><option value=name>by name</option><option value=label>by class</option></select></div>"
+        "<select id=order aria-label=order><option value=worst>worst first</option><option value=name>by name</option><option value=label>by class</option></select><span id=found class=by role=status></span></div>"
     )
 
 

@@ -22,7 +22,7 @@ from ganforge.errors import DataError, InputError
 from ganforge.seeds import key
 
 STATS = ("brightness", "contrast", "low", "high", "sharpness", "noise", "border", "red", "green", "blue")
-FILES = ("pictures.parquet", "findings.parquet", "findings.csv", "summary.json", "report.html")
+FILES = ("pictures.parquet", "findings.parquet", "findings.csv", "summary.json", "report.html", "page")
 _PAIRS = 20_000
 _ORDER = {code: n for n, code in enumerate(CODES)}
 
@@ -160,6 +160,8 @@ def recorded(name: str) -> str:
 
 def shown(name: str) -> str:
     """A name that cannot disturb a page or a terminal: line ends, control and direction marks are written as \\u202e."""
+    if name.isprintable():
+        return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in recorded(name))
 
 

@@ -75,7 +75,7 @@ CODES = {
     "low_contrast": Code("warn", "few levels are used", "stretch its levels or delete it"),
     "upscaled": Code("warn", "more pixels than detail", "find the original, or scale it down"),
     "compressed": Code("warn", "blocks of strong JPEG compression", "find a better copy or delete it"),
-    "border": Code("warn", "plain bars on opposite sides", "crop them away"),
+    "border": Code("warn", "plain bars at the sides", "crop them away"),
     "outlier": Code("warn", "unlike its neighbours in feature space", "look at it; delete it if it does not belong"),
     "text": Code("warn", "text was read in it", "crop it away or delete it"),
     "wrong_suffix": Code("convert", "the name's suffix is another format's", "rename it"),
