@@ -88,11 +88,26 @@ def test_options_without_effect_are_refused(fails):
 def test_words_for_another_kind_of_thing(place, tmp_path, fails):
     (tmp_path / "pictures").mkdir()
     assert "--pictures is for one public set" in fails("collect", tmp_path / "pictures", "--pictures")
-    assert "--from names the files of a public set" in fails("collect", tmp_path / "pictures", "--from", tmp_path)
+    for source in (tmp_path / "pictures", "digits"):
+        assert "none that has files" in fails("collect", source, "--from", tmp_path, "-o", tmp_path / "out")
     (tmp_path / "layers.toml").write_text("[model]\n")
     assert "is no store" in fails("show", tmp_path / "layers.toml", "--augment", "flip")
     assert "is no store" in fails("show", place / "run", "--augment", "flip")
     assert "go into a folder" in fails("sample", place / "run", "--each", "--out", tmp_path / "a.png")
+
+
+def test_a_split_that_decides_nothing(tmp_path, fails):
+    for side in ("train", "test"):
+        (tmp_path / "in" / side / "a").mkdir(parents=True)
+        for n in range(12):
+            pixels = np.random.default_rng((n, side == "test")).integers(0, 256, (9, 9), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "in" / side / "a" / f"{n}.png")
+    for words in (["--heldout", "0.3"], ["--heldout", "0.1"], ["--stratify"]):
+        assert "its own split" in fails("prepare", tmp_path / "in", "-o", tmp_path / "s", *words)
+    train = tmp_path / "in" / "train"
+    assert "Nothing is held out" in fails("prepare", train, "-o", tmp_path / "s", "--heldout", "0", "--stratify")
+    assert "fewer --folds" in fails("prepare", train, "-o", tmp_path / "s", "--folds", "50")
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_size_that_decides_nothing_is_refused(place, tmp_path, fails, capsys):
@@ -124,7 +139,11 @@ def test_the_length_is_said_once(place, fails):
     assert "Give one of them" in fails("train", "gan", store, "--images", "64", "--train.minutes", "1")
     assert "are the same" in fails("train", "gan", store, "--images", "64", "--train.images", "32")
     assert "0 minutes" in fails("train", "gan", store, "--minutes", "0")
-    assert "0 minutes" in fails("demo", "--out", place / "demo", "--minutes", "0")
+    for minutes in ("0", "-1", "nan"):
+        assert "more than 0" in fails("demo", "--out", place / "demo", "--minutes", minutes)
+    assert "something else" in fails("demo", "--out", place / "run" / "run.toml")
+    for images in ("inf", "1e999", "1.5", ""):
+        assert "type int" in fails("train", "gan", store, "--images", images)
     assert "cooldown" in fails("train", "gan", store, "--minutes", "1", "--train.cooldown", "1")
     with pytest.raises(InputError, match="Give one of them"):
         ganforge.train("gan", store, place / "none", images=64, minutes=1)
@@ -298,7 +317,8 @@ def test_the_device_reaches_what_makes_pictures(place, tmp_path, fails, monkeypa
         ["train", "gan", place / "store", "--dry-run"],
     ]
     for words in verbs:
-        assert "The device 'toaster' cannot be used here" in fails(*words, "--device", "toaster")
+        for name in ("toaster", "meta", "cuda:99", "cpu:x", ""):
+            assert f"The device {name!r} cannot be used here" in fails(*words, "--device", name)
         if not torch.cuda.is_available():
             assert "Use auto, cpu" in fails(*words, "--device", "cuda")
     assert not (tmp_path / "out").exists()

@@ -134,7 +134,9 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--audit", type=Path, help="an audit's folder: leave out what it rejects, keep duplicates together"
     )
-    prepare.add_argument("--heldout", type=_number, default=0.1, help="share kept from training (0.1)")
+    prepare.add_argument(
+        "--heldout", type=_number, help="share kept from training (0.1; or the split that the source brings)"
+    )
     prepare.add_argument("--stratify", action="store_true", help="hold out that share of every class")
     prepare.add_argument("--folds", type=_whole, default=0, help="deal the training pictures into so many folds")
     prepare.add_argument("--per-class", type=_whole, default=0, help="at most so many training pictures of a class")

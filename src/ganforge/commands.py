@@ -71,8 +71,10 @@ def collect(asked: argparse.Namespace) -> int:
 
     if asked.pictures and not is_public(asked.sources):
         raise InputError("collect: --pictures is for one public set alone; of a mix there are only pictures.")
-    if asked.source and not any(source in SETS or source.endswith(".toml") for source in asked.sources):
-        raise InputError("collect: --from names the files of a public set, and none is asked for.")
+    if asked.source and not any(source in {*SETS} - {"digits"} or source.endswith(".toml") for source in asked.sources):
+        raise InputError(
+            "collect: --from names the folder of a public set's files, and none that has files is asked for."
+        )
     names = ("cap", "cap_per_class", "total", "seed", "licence", "unknown_rights", "allow_host", "contact")
     options = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
     if is_public(asked.sources) and not options and not asked.pictures:

@@ -64,7 +64,7 @@ def parse(cls: type, name: str, text: str, section: str) -> Any:
             return float(text.replace("_", ""))
         if kind is tuple:
             return tuple(part.strip() for part in text.split(";") if part.strip())
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         raise InputError(f"{section}.{name} is {text!r}; it takes a value of type {kind.__name__}.") from None
     return text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ganforge import report
 from ganforge.collect import collect
 from ganforge.data.store import Store
-from ganforge.errors import DataError
+from ganforge.errors import DataError, InputError
 from ganforge.measure import Measured, measure, measure_system
 from ganforge.prepare import prepare
 from ganforge.run import Run
@@ -23,7 +23,9 @@ def demo(
 ) -> tuple[Run, Measured, Measured, Path]:
     """Everything into the folder `out`. Returns the run, its numbers, an untrained generator's, and the report's path."""
     say = say or (lambda line: None)
-    if out.exists() and not (out / "digits").exists() and any(out.iterdir()):
+    if not minutes > 0:
+        raise InputError(f"{minutes:g} minutes of training are not to be had; say more than 0.")
+    if out.exists() and (not out.is_dir() or (not (out / "digits").exists() and any(out.iterdir()))):
         raise DataError(f"{out} holds something else. Choose another place with --out.")
     say("collect   1,797 real handwritten digits, embedded in scikit-learn")
     originals = collect("digits", out / "digits")

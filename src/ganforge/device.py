@@ -9,15 +9,18 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from ganforge.errors import InputError
+from ganforge.errors import InputError, did_you_mean
 
+KINDS = ("cpu", "cuda", "mps")
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def choose(name: str = "auto") -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU; any other name is torch's own. InputError if it is not there."""
+    """`auto` takes CUDA, then Apple's MPS, then the CPU; else a name of KINDS, or cuda:1 for a second GPU. InputError if it is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name.partition(":")[0] not in KINDS:
+        raise InputError(f"The device {name!r} cannot be used here.{did_you_mean(name, ('auto', *KINDS))}")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

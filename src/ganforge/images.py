@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from ganforge import marks
-from ganforge.errors import DataError, InputError, did_you_mean
+from ganforge.errors import DataError, InputError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -139,10 +140,7 @@ def check_suffix(path: Path, channels: int = 3) -> None:
     """InputError where `write_png` could not write a picture of so many channels at `path`."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise InputError(
-            f"{path} is no picture that can be written: its name has to end in {', '.join(SUFFIXES)}."
-            + (did_you_mean(suffix, SUFFIXES) if suffix else "")
-        )
+        raise InputError(f"{path} is no picture that can be written: its name has to end in {', '.join(SUFFIXES)}.")
     if channels == 4 and suffix in (".jpg", ".jpeg"):
         raise InputError(f"{path} cannot hold transparency, since JPEG knows none. Let it end in .png or .webp.")
 
@@ -187,4 +185,5 @@ def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None,
             f"{path} cannot be written: {error.strerror or error}. Free some space or choose another."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # its folder may be none
+            partial.unlink()

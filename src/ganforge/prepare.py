@@ -37,6 +37,7 @@ from ganforge.errors import DataError, GanforgeError, InputError, Stopped, Store
 from ganforge.images import LARGEST, ImageSpec
 
 SMALLEST = 8
+HELD_OUT = 0.1
 FEWEST = 8
 PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17
 RESIZE = "torch bicubic, antialiased"
@@ -70,7 +71,7 @@ def prepare(
     levels: str = "auto",
     labels: str | Path | None = None,
     audit: str | Path | None = None,
-    heldout: float = 0.1,
+    heldout: float | None = None,
     stratify: bool = False,
     folds: int = 0,
     per_class: int = 0,
@@ -85,8 +86,8 @@ def prepare(
     `background`. `fit` is one of `transform.FITS`, `normalise` one of NORMALISE (docs/prepare.md says what they do).
     `levels` says which values of pictures of more than eight bits become black and white: auto, full or "0,4095".
 
-    A share `heldout` is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on the same
-    side; where the source brings its own split, that one stands. `audit` names an audit's folder: what it rejects is left out, and
+    A share `heldout` (0.1) is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on the same
+    side; where the source brings its own split, that one stands, and a share that is named is an InputError. `audit` names an audit's folder: what it rejects is left out, and
     its groups of duplicates stay together. `stratify`, `folds` and `per_class` are those of `split.split`.
 
     `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again with the same
@@ -95,7 +96,11 @@ def prepare(
     work = _Work(source, out, resolution, channels, fit, background, normalise, levels, labels, audit, part_size)
     if engine not in ENGINES:
         raise InputError(f"There is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
-    sides = _check_sides(heldout, stratify, folds, per_class, work.plan)
+    if work.opened.given and (heldout is not None or stratify):
+        raise InputError(
+            f"{source} brings its own split, which stands; --heldout and --stratify have no say in it. Leave them out."
+        )
+    sides = _check_sides(HELD_OUT if heldout is None else heldout, stratify, folds, per_class, work.plan)
     work.begin(range(work.plan.parts))
     try:
         (_on_ray if engine == "ray" else _here)(work, range(work.plan.parts), progress)
@@ -263,6 +268,10 @@ class _Work:
 def _check_sides(heldout: float, stratify: bool, folds: int, per_class: int, plan: Plan) -> Sides:
     if not 0 <= heldout < 1:
         raise InputError(f"heldout is {heldout}; it takes a share from 0 to less than 1.")
+    if stratify and not heldout:
+        raise InputError(
+            "Nothing is held out, so no class gives its share. Leave out --stratify, or say another --heldout."
+        )
     if folds == 1 or not 0 <= folds <= 100:
         raise InputError(f"folds is {folds}; it takes 2 to 100, or 0 for none.")
     if per_class < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,8 @@ def write_video(path: Path, pictures: Pixels, said: dict[str, Any]) -> None:
             f"{path} cannot be written: {error.strerror or error}. Choose another place with --out."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _write_mp4(path: Path, pictures: Pixels) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ganforge.errors import InputError
 from ganforge.seeds import uniform
 
 TRAIN, HELDOUT, ASIDE = 0, 1, 2
@@ -119,6 +120,10 @@ def _folds(
         return out
     from sklearn.model_selection import StratifiedGroupKFold
 
+    if folds > len(np.unique(group[rows])):
+        raise InputError(
+            f"{len(np.unique(group[rows])):,} training pictures, or groups of them, cannot be dealt into {folds} folds. Say fewer --folds."
+        )
     rows = rows[np.argsort(rank[group[rows]], kind="stable")]
     numbers = np.unique(rank[group[rows]], return_inverse=True)[1]
     for fold, (_, part) in enumerate(StratifiedGroupKFold(folds).split(rows, labels[rows], numbers)):
