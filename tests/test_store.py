@@ -91,12 +91,15 @@ def test_the_next_start_reads_nothing(place, read):
     Store(place).check()
     assert _shards(read) == {f"images-0000{n}.npy" for n in range(3)}
     read.clear()
+    stamped = stamps.Stamps(place).file
+    before = stamped.read_bytes()
     store = Store(place)
     store.check()
     store.read(np.arange(60))
     assert not _shards(read)
     store.verify()
     assert len(_shards(read)) == 3
+    assert stamped.read_bytes() == before, "nor is anything noted twice"
     read.clear()
     shutil.copy(place / "images-00001.npy", place / "copy")
     (place / "copy").replace(place / "images-00001.npy")

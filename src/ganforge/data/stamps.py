@@ -81,6 +81,8 @@ class Stamps:
         with self.lock, contextlib.suppress(OSError):
             if self.known is None:
                 self.known = self._read()
+            if self.known.get(name) == facts:
+                return
             self.known[name] = facts
             if lasting:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
