@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge import config, device, stats
+from ganforge.busy import Busy
 from ganforge.config import setting
 from ganforge.data import augment
 from ganforge.data.store import Store
@@ -34,6 +35,7 @@ from ganforge.watch import EVERY, LIMIT, Buffers, Watch
 
 SHEET_SEEDS = range(64)
 SHEET_CLASSES = 16  # rows of a sheet where there is one a class
+OTHERS = 0.1  # share of the processors that other programs may take without our saying so
 SHEET_EXAMPLES = 32  # pictures that a system which makes none of its own is shown with
 
 
@@ -118,7 +120,7 @@ class Trainer:
         if self._done():
             self.say(f"{self.run.path} is trained already: {self.progress.seen:,} images seen.")
             return
-        with _interruptible() as interrupted, _bar(self) as bar:
+        with _interruptible() as interrupted, _bar(self) as bar, Busy() as busy:
             log = stats.Log(
                 self.run.path, self.progress.seen
             )  # may import a tracker for seconds: Ctrl-C is heard already
@@ -129,6 +131,7 @@ class Trainer:
                 self.progress.seconds = time.perf_counter() - started
                 self._settle_length()
                 bar(self.progress)
+                busy.look()
                 saving = self.progress.seen - reported >= self._interval() or bool(interrupted) or self._done()
                 if not saving and self.progress.seen // self.settings.batch % EVERY:
                     continue
@@ -140,7 +143,7 @@ class Trainer:
                         int(self.watch.skipped),
                         tuple(self.watch.strain.tolist()),
                     )
-                    self._report(log, speed)
+                    self._report(log, speed, busy.share())
                     self.save()  # last: what a checkpoint has is not made again, and all else is
                     if interrupted and not self._done():
                         raise Stopped(
@@ -313,10 +316,10 @@ class Trainer:
             f"{left}. Train again with a lower rate: ganforge {shlex.join(words)}"
         )
 
-    def _report(self, log: stats.Log, speed: float) -> None:
+    def _report(self, log: stats.Log, speed: float, others: float) -> None:
         p = self.progress
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
-        row |= {"skipped": p.skipped, "rollbacks": p.rollbacks}
+        row |= {"skipped": p.skipped, "rollbacks": p.rollbacks, "others": round(others, 3)}
         row |= {name: round(value, 6) for name, value in self.means.result().items()}
         log.write(row)
         folder = self.run.path / "samples"
@@ -331,6 +334,8 @@ class Trainer:
         )
         losses += f"  left out {p.skipped:,}" if p.skipped else ""
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
+        if others > OTHERS:
+            self.say(f"      other programs took {others:.0%} of the processors since the last report")
 
     def _sheet(self) -> tuple[Pixels, dict[str, Any]]:
         """The same seeds at every report, a row a class, or what becomes of the same pictures, held out where there are enough."""
