@@ -524,3 +524,71 @@ def test_new_checks_have_few_findings_in_photographs_and_drawings(tmp_path, real
     assert flowers["border"] <= 8
     drawings = audit(tmp_path / "emoji", tmp_path / "b").findings
     assert drawings.get("border", 0) == drawings.get("upscaled", 0) == drawings.get("compressed", 0) == 0
+
+
+# --------------------------------------------------------------------------------------------------- icons and textures
+
+
+def icon(mode: str, ground: object, colour: object) -> Image.Image:
+    """A disk and a bar."""
+    image = Image.new(mode, (128, 128), ground)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((32, 32, 96, 96), fill=colour)
+    draw.rectangle((10, 10, 50, 24), fill=colour)
+    return image
+
+
+ICONS = {
+    "white-on-clear": icon("RGBA", (255, 255, 255, 0), (255, 255, 255, 255)),
+    "black-on-clear": icon("RGBA", (0, 0, 0, 0), (0, 0, 0, 255)),
+    "white-on-clear-grey": icon("LA", (255, 0), (255, 255)),
+    "white-on-clear-palette": icon("RGBA", (255, 255, 255, 0), (255, 255, 255, 255)).quantize(4),
+    "faint-white-on-clear": icon("RGBA", (255, 255, 255, 0), (255, 255, 255, 90)),
+    "red-on-green": icon("RGB", (0, 130, 0), (255, 0, 0)),
+    "blue-on-black": icon("RGB", (0, 0, 0), (0, 0, 60)),
+    "chequers": Image.fromarray((np.indices((512, 512)).sum(0) % 2 * 255).astype(np.uint8)),
+    "stripes": Image.fromarray(np.tile([[0, 120]], (256, 128)).astype(np.uint8)),
+}
+EMPTY = {
+    "plain": Image.new("RGB", (128, 128), (3, 90, 8)),
+    "clear": Image.fromarray(np.dstack([np.random.default_rng(0).integers(0, 256, (64, 64, 3)), np.zeros((64, 64))]).astype(np.uint8)),
+    "glass": Image.new("RGBA", (64, 64), (255, 0, 0, 128)),
+    "wall": Image.fromarray((200 + np.random.default_rng(0).normal(0, 5, (300, 300, 3))).clip(0, 255).astype(np.uint8)),
+}  # fmt: skip
+
+
+def test_only_what_is_plain_in_every_channel_is_near_uniform(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, image in (ICONS | EMPTY).items():
+        (tmp_path / "in" / f"{name}.png").write_bytes(encoded(image))
+    rows = pq.read_table(audit(tmp_path / "in", tmp_path / "out").path / "pictures.parquet").to_pylist()
+    assert {row["file"][:-4] for row in rows if "near_uniform" in row["reasons"]} == set(EMPTY)
+    about_light = {"dark", "bright", "low_contrast", "blurred", "noisy"}
+    assert not [row for row in rows if about_light & set(row["reasons"])]
+
+
+def test_keep_and_drop_overrule_the_audit(tmp_path, capsys, fails):
+    (tmp_path / "in").mkdir()
+    for name, image in EMPTY.items():
+        (tmp_path / "in" / f"{name}.png").write_bytes(encoded(image))
+    for n in range(10):
+        (tmp_path / "in" / f"{n}.png").write_bytes(encoded(photo(n)))
+    (tmp_path / "in" / "twin.png").write_bytes(encoded(photo(3)))
+    made = audit(tmp_path / "in", tmp_path / "audit").path
+    words = ["prepare", str(tmp_path / "in"), "--audit", str(made), "--resolution", "16"]
+
+    def left_out(name: str, *more: str) -> set[str]:
+        assert main([*words, "-o", str(tmp_path / name), *more]) == 0
+        rows = pq.read_table(tmp_path / name / "meta.parquet").to_pylist()
+        return {row["file"] for row in rows if row["dropped"]}
+
+    empty = {f"{name}.png" for name in EMPTY}
+    assert left_out("a") == empty | {"twin.png"}
+    assert left_out("b", "--keep", "near-uniform") == {"twin.png"}
+    assert left_out("c", "--keep", "near-uniform,exact-duplicate", "--drop", "transparent") == {
+        "clear.png",
+        "glass.png",
+    }
+    assert "Did you mean near_uniform?" in fails(*words, "-o", tmp_path / "d", "--keep", "near-unifrm")
+    assert "needs an audit" in fails(*words[:2], "-o", tmp_path / "d", "--keep", "near-uniform")
+    capsys.readouterr()

@@ -24,6 +24,7 @@ from ganforge.clean import clean, make_recipe, preview, suggest
 from ganforge.cli import main
 from ganforge.data import filters as F
 from ganforge.data import history, noise
+from ganforge.data.checks import CODES
 from ganforge.data.compare import psnr
 from ganforge.errors import DataError, InputError
 from ganforge.images import Pixels
@@ -156,11 +157,7 @@ def write_audit(place: Path, rows: list[tuple[str, str, list[str], int]]) -> Pat
         "rank": ranks,
     }
     pq.write_table(pa.table(pictures), place / "pictures.parquet")
-    found = [
-        (file, code, "convert" if code == "mode" else "warn", group)
-        for file, verdict, some, group in rows
-        for code in some
-    ]
+    found = [(file, code, CODES[code].severity, group) for file, verdict, some, group in rows for code in some]
     columns = dict(zip(("file", "code", "severity", "group"), map(list, zip(*found, strict=True)), strict=True))
     pq.write_table(pa.table(columns), place / "findings.parquet")
     return place
@@ -204,8 +201,9 @@ def test_findings_decide_what_stays(audited, tmp_path):
     best = everything - {"small.png", "pair-1.png", "twin-b.png"}
     assert left("near", drop=["near-duplicate"]) == best
     assert left("both", drop=["near_duplicate", "blurred"]) == best - {"soft.png"}
-    assert left("keep", keep=["near-duplicate"]) == everything - {"soft.png", "pair-1.png"}
-    assert left("keep-blurred", keep=["blurred"]) == best
+    assert left("keep", keep=["near-duplicate"]) == everything
+    assert left("but-near", drop=["warn"], keep=["near-duplicate"]) == everything - {"soft.png", "pair-1.png"}
+    assert left("but-blurred", drop=["warn"], keep=["blurred"]) == best
     reasons = dict(clean(root, tmp_path / "again", audit=audit, drop=["near-duplicate"]).dropped)
     assert reasons == {
         "broken.png": "audit: truncated", "small.png": "audit: like z-large.png, which is kept",
@@ -228,12 +226,15 @@ def test_recipes_in_a_file_and_dry_run(audited, tmp_path, capsys, fails):
         '[[filter]]\nkind = "medain"': "Did you mean median?", "[filter]\nkind = 'median'": "two brackets",
         "[[filters]]\nkind = 'median'": "Did you mean filter?", "[select]\ndorp = ['x']": "Did you mean drop?",
         "[select]\ndrop = 'x'": "takes a list", "[[filter": "cannot be read as TOML", "[[filter]]\nsize = 3": "no filter ''",
-        "[select]\ndrop=['a']\nkeep=['b']": "either drop",
+        "[select]\nkeep=['dark', 'blured']": "There is no finding 'blured'. Did you mean blurred?",
     }.items():  # fmt: skip
         (tmp_path / "bad.toml").write_text(bad)
         assert said in fails("clean", root, "-o", tmp_path / "o", "--recipe", tmp_path / "bad.toml")
-    assert main(["clean", str(root), "-o", str(tmp_path / "typo"), "--audit", str(audit), "--drop", "blured"]) == 0
-    assert "No picture was found to be 'blured'. Did you mean blurred?" in capsys.readouterr().out
+    words = ["clean", str(root), "-o", str(tmp_path / "o"), "--audit", str(audit)]
+    assert "Did you mean near_duplicate?" in fails(*words, "--drop", "near-duplicat")
+    assert "to be dropped and kept" in fails(*words, "--drop", "blurred", "--keep", "blurred")
+    assert main([*words[:3], str(tmp_path / "none-so"), *words[4:], "--drop", "noisy"]) == 0
+    assert "No picture was found to be noisy." in capsys.readouterr().out
     assert "needs an audit" in fails("clean", root, "-o", tmp_path / "o", "--drop", "blurred")
     assert "nothing to do" in fails("clean", root, "-o", tmp_path / "o")
     assert "has no pictures.parquet" in fails("clean", root, "-o", tmp_path / "o", "--audit", root)

@@ -22,7 +22,7 @@ from ganforge import audit_page
 from ganforge.audit_tables import FILES, STATS, Part, Pictures, summarise, write_json, write_tables
 from ganforge.data import checks, survey
 from ganforge.data.depth import Levels
-from ganforge.data.facts import Facts, code_of, look
+from ganforge.data.facts import Facts, code_of, look, spread
 from ganforge.data.history import step
 from ganforge.data.kinds import EXTENSIONS
 from ganforge.data.sources import Entry, Skip, Source, digest, open_source
@@ -199,7 +199,7 @@ def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:
         if thumbnail is not None and window is not None:
             by_side.setdefault(thumbnail.shape[-1], []).append((row, thumbnail, window))
     for batch in by_side.values():
-        _measure(batch, part)
+        _measure(batch, part, lambda row: spread(chunk[row], levels))
     return part
 
 
@@ -213,11 +213,13 @@ def _read(entry: Entry, row: int, part: Part, levels: Levels) -> tuple[Facts, Te
     return look(data, entry.name, levels)
 
 
-def _measure(batch: list[tuple[int, Tensor, Tensor]], part: Part) -> None:
-    """Numbers and findings of thumbnails of one size; fills in their rows."""
+def _measure(batch: list[tuple[int, Tensor, Tensor]], part: Part, spread: Callable[[int], float]) -> None:
+    """Numbers and findings of thumbnails of one size; fills in their rows. `spread` reads a row's picture again."""
     rows = [row for row, _, _ in batch]
     thumbnails = torch.stack([thumbnail for _, thumbnail, _ in batch])
     numbers = checks.measure(thumbnails, torch.stack([window for _, _, window in batch]))
+    for n in np.flatnonzero(numbers.spread < checks.UNIFORM):
+        numbers.spread[n] = spread(rows[n])
     part.stats[rows] = np.column_stack([*(getattr(numbers, name) for name in STATS[:7]), numbers.colour])
     part.phash[rows], part.mirror[rows], part.grey[rows] = numbers.phash, numbers.mirror, numbers.small
     part.findings += checks.of_pixels(rows, numbers, [part.facts[row] for row in rows])

@@ -36,7 +36,7 @@ from ganforge.config import read_toml, to_toml
 from ganforge.data import compare, filters, history, noise, survey, tables
 from ganforge.data.decode import decode, probe
 from ganforge.data.depth import Levels
-from ganforge.data.findings import GROUPED, Findings
+from ganforge.data.findings import Findings, chosen
 from ganforge.data.kinds import EXTENSIONS, refusal
 from ganforge.data.sources import Entry, Skip, is_picture, open_source
 from ganforge.errors import DataError, GanforgeError, InputError, did_you_mean
@@ -108,10 +108,8 @@ def make_recipe(
         lists[name] = tuple(value)
     if drop or keep:
         lists = {"drop": tuple(drop), "keep": tuple(keep)}
-    if lists.get("drop") and lists.get("keep"):
-        raise InputError("Say either drop (what goes) or keep (what may stay of what was found).")
     chain = [filters.parse(s) if isinstance(s, str) else filters.make(s) for s in (steps or tables)]
-    return Recipe(tuple(chain), lists.get("drop", ()), lists.get("keep", ()))
+    return Recipe(tuple(chain), chosen(lists.get("drop", ())), chosen(lists.get("keep", ())))
 
 
 def clean(
@@ -128,8 +126,8 @@ def clean(
     """Make the folder `out` of what is kept of `source`.
 
     `filters` are texts such as "median:size=3" or tables such as {"kind": "median", "size": 3}; `recipe` is a TOML file
-    of both. `audit` is the folder of an audit's tables: what it rejects goes always, `drop` names further findings that
-    go, `keep` names those that may stay while all others go. Of a duplicate group the picture stays that the audit
+    of both. `audit` is the folder of an audit's tables: what it rejects goes, `drop` names further findings that go
+    ("warn": all warnings), `keep` those that stay, rejected or not. Of a duplicate group the picture stays that the audit
     ranks first. Stopped and called again, it goes on. `progress` is told how many are done.
     """
     path, out = _folder(source), Path(out)
@@ -148,7 +146,7 @@ def clean(
     if found:
         found.check(path, (entry.name for entry in entries), entries)
     partial = _partial(out, what, path, entries, found)
-    made = Cleaned(out, notes=found.unknown((*what.drop, *what.keep)) if found else [])
+    made = Cleaned(out, notes=found.absent((*what.drop, *what.keep)) if found else [])
     levels, note = survey.levels("auto", opened) if what.filters else (Levels(), "")
     made.notes += [note] if note else []
     try:
@@ -214,7 +212,7 @@ def _work(
     targets = _targets([entry.name for entry in entries if is_picture(entry.name)])
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool, (partial / JOURNAL).open("a", encoding="utf-8") as journal, _one_thread():
-        left_out = _left_out(found, what, entries) if found else {}
+        left_out = found.left_out(what.drop, what.keep) if found else {}
 
         def chunk(part: list[Entry]) -> list[dict[str, Any]]:
             return [_one(e, what, levels, partial, targets.get(e.name, ""), left_out.get(e.name)) for e in part]
@@ -295,23 +293,12 @@ def _targets(names: list[str]) -> dict[str, str]:
     return targets
 
 
-def _left_out(found: Findings, what: Recipe, entries: list[Entry]) -> dict[str, str]:
-    """Reasons by name, from the audit."""
-    going = found.going(what.drop, what.keep)
-    out = found.left_out([e.name for e in entries if is_picture(e.name)], going)
-    there = {entry.name for entry in entries}
-    for group in found.groups(out, going) if going & GROUPED else []:
-        best, *rest = [name for name in group if name in there] or [""]
-        out |= dict.fromkeys(rest, f"audit: like {best}, which is kept")
-    return out
-
-
 def _one(
     entry: Entry, what: Recipe, levels: Levels, partial: Path, target: str, left_out: str | None
 ) -> dict[str, Any]:
     """Read, filter and write one picture; whatever is wrong with it becomes its reason."""
     row: dict[str, Any] = {"file": entry.name, "out": None, "changed": False, "reason": None, "unreadable": False}
-    row["reason"] = refusal(entry.name) or left_out
+    row["reason"] = refusal(entry.name) or (f"audit: {left_out}" if left_out else None)
     if row["reason"]:
         return row
     try:

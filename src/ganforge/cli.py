@@ -46,6 +46,15 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(do=getattr(commands, name))
         return made
 
+    def findings(verb: argparse.ArgumentParser) -> None:
+        verb.add_argument(
+            "--drop", type=_names, default=(), metavar="FINDING,…",
+            help="what an audit found that goes, such as blurred,near-duplicate (of duplicates the best stays); warn: all warnings",
+        )  # fmt: skip
+        verb.add_argument(
+            "--keep", type=_names, default=(), metavar="FINDING,…", help="what an audit found that stays, even if it is rejected for that",
+        )  # fmt: skip
+
     def device(verb: argparse.ArgumentParser) -> None:
         verb.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps")
 
@@ -88,8 +97,7 @@ def parser() -> argparse.ArgumentParser:
         help="such as median:size=3; again for the next one; docs/clean.md lists them",
     )  # fmt: skip
     clean.add_argument("--audit", type=Path, help="the folder of an audit; what it rejects is left out")
-    clean.add_argument("--drop", help="findings that go, such as blurred,near-duplicate (of duplicates the best stays)")
-    clean.add_argument("--keep", help="findings that may stay; all others go")
+    findings(clean)
     clean.add_argument("--preview", type=Path, metavar="PNG", help="only write a sheet of a few, before and after")
     clean.add_argument(
         "--reference", type=Path, help="clean pictures of the same names, for PSNR and SSIM in the preview"
@@ -134,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--audit", type=Path, help="an audit's folder: leave out what it rejects, keep duplicates together"
     )
+    findings(prepare)
     prepare.add_argument(
         "--heldout", type=_number, help="share kept from training (0.1; or the split that the source brings)"
     )
@@ -212,6 +221,11 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--report", action="store_true", help="write RUN/report.html as well")
     device(measure)
     return top
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """blurred,noisy -> ("blurred", "noisy")."""
+    return tuple(filter(None, text.split(",")))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -108,9 +108,8 @@ def clean(asked: argparse.Namespace) -> int:
         recipe, reasons = suggest(asked.folder)
         print("\n".join(f"# {reason}" for reason in reasons), end=f"\n\n{recipe.to_toml()}")
         return 0
-    drop, keep = (tuple(filter(None, (asked_ or "").split(","))) for asked_ in (asked.drop, asked.keep))
     if asked.dry_run:
-        print(make_recipe(asked.recipe, asked.filter, drop, keep).to_toml(), end="")
+        print(make_recipe(asked.recipe, asked.filter, asked.drop, asked.keep).to_toml(), end="")
         return 0
     if asked.preview:
         rows = preview(
@@ -124,7 +123,8 @@ def clean(asked: argparse.Namespace) -> int:
         raise InputError("clean: name the folder to make with -o; or see --preview, --suggest and --dry-run.")
     with Console(stderr=True).status("looking") as status:
         made = clean(
-            asked.folder, asked.out, filters=asked.filter, recipe=asked.recipe, audit=asked.audit, drop=drop, keep=keep,
+            asked.folder, asked.out, filters=asked.filter, recipe=asked.recipe, audit=asked.audit, drop=asked.drop,
+            keep=asked.keep,
             progress=lambda count: status.update(f"{count:,} files"),
         )  # fmt: skip
     for file, reason in made.dropped[:20]:
@@ -203,7 +203,19 @@ def prepare(asked: argparse.Namespace) -> int:
 
     if asked.format not in exports.FORMATS:
         raise InputError(f"prepare: there is no format {asked.format!r}.{did_you_mean(asked.format, exports.FORMATS)}")
-    names = ("resolution", "channels", "fit", "background", "normalise", "levels", "labels", "audit", "part_size")
+    names = (
+        "resolution",
+        "channels",
+        "fit",
+        "background",
+        "normalise",
+        "levels",
+        "labels",
+        "audit",
+        "drop",
+        "keep",
+        "part_size",
+    )
     settings = {name: getattr(asked, name) for name in names}
     with Console(stderr=True).status("looking") as status:
         settings["progress"] = lambda count: status.update(f"{count:,} pictures")

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -71,6 +71,8 @@ def prepare(
     levels: str = "auto",
     labels: str | Path | None = None,
     audit: str | Path | None = None,
+    drop: Iterable[str] = (),
+    keep: Iterable[str] = (),
     heldout: float | None = None,
     stratify: bool = False,
     folds: int = 0,
@@ -87,13 +89,16 @@ def prepare(
     `levels` says which values of pictures of more than eight bits become black and white: auto, full or "0,4095".
 
     A share `heldout` (0.1) is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on the same
-    side; where the source brings its own split, that one stands, and a share that is named is an InputError. `audit` names an audit's folder: what it rejects is left out, and
-    its groups of duplicates stay together. `stratify`, `folds` and `per_class` are those of `split.split`.
+    side; where the source brings its own split, that one stands, and a share that is named is an InputError. `audit` names an
+    audit's folder: what it rejects is left out, and its groups of duplicates stay together; `drop` names further findings that
+    go ("warn": all warnings), `keep` those that stay. `stratify`, `folds` and `per_class` are those of `split.split`.
 
     `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again with the same
     arguments, it goes on. `progress` is told how many were looked at.
     """
-    work = _Work(source, out, resolution, channels, fit, background, normalise, levels, labels, audit, part_size)
+    work = _Work(
+        source, out, resolution, channels, fit, background, normalise, levels, labels, audit, drop, keep, part_size
+    )
     if engine not in ENGINES:
         raise InputError(f"There is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
     if work.opened.given and (heldout is not None or stratify):
@@ -132,7 +137,7 @@ def prepare_shard(
         raise InputError(f"The shard {index}/{count} is not understood; with 16 jobs they are 0/16 to 15/16.")
     asked: dict[str, Any] = {
         "resolution": None, "channels": None, "fit": "crop", "background": "white", "normalise": "none", "levels": "auto",
-        "labels": None, "audit": None, "part_size": None,
+        "labels": None, "audit": None, "drop": (), "keep": (), "part_size": None,
     }  # fmt: skip
     work = _Work(source, out, **{**asked, **settings})
     mine = range(index, work.plan.parts, count)
@@ -150,7 +155,7 @@ class _Work:
     def __init__(
         self, source: str | Path, out: str | Path | None, resolution: str | int | None, channels: int | None, fit: str,
         background: str, normalise: str, levels: str, labels: str | Path | None, audit: str | Path | None,
-        part_size: int | None,
+        drop: Iterable[str], keep: Iterable[str], part_size: int | None,
     ) -> None:  # fmt: skip
         path = Path(source)
         table = Path(labels) if labels else None
@@ -170,7 +175,11 @@ class _Work:
         size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.parts(size)
         self.found = found = Findings(Path(audit)) if audit else None
-        refused = found.rejected if found else {}
+        if (drop or keep) and found is None:
+            raise InputError(
+                "Dropping and keeping by findings needs an audit: ganforge audit SOURCE, then --audit with its folder."
+            )
+        refused = found.left_out(tuple(drop), tuple(keep)) if found else {}
         self.groups = {name: group for name, group in found.group.items() if group >= 0} if found else {}
         named = self.opened.layout.groups
         words = {word: len(self.groups) + n for n, word in enumerate(sorted(set(named.values())))}

@@ -146,6 +146,8 @@ class Numbers:
     """1st percentile of the luma, at 32x32."""
     high: Values
     """99th."""
+    spread: Values
+    """From the one to the other; where that is under UNIFORM, `facts.spread` of all channels and alpha, if the picture is at hand."""
     sharpness: Values
     """Largest curvature over largest difference across 4 pixels: about 1 for a sharp edge, 0.1 for one blurred by 2 pixels."""
     noise: Values
@@ -181,7 +183,8 @@ def measure(thumbnails: Tensor, windows: Tensor) -> Numbers:
     colour = thumbnails.flatten(2)[..., :: max(1, side // 32)].float().mean(2)
     lines = _steps(windows.numpy())
     return Numbers(
-        mean.numpy(), deviation.numpy(), ordered[:, 10], ordered[:, -11], sharpness, noise,
+        mean.numpy(), deviation.numpy(), ordered[:, 10], ordered[:, -11], ordered[:, -11] - ordered[:, 10],
+        sharpness, noise,
         _border(luma, thumbnails), _repeats(lines), _blocks(lines), _grey(thumbnails, colour), colour.numpy(), phash, mirror, small.round().clamp_(0, 255).to(torch.uint8).numpy(),
     )  # fmt: skip
 
@@ -351,9 +354,10 @@ def of_pixels(rows: Sequence[int], numbers: Numbers, facts: Sequence[Facts]) -> 
     """What the numbers tell, and the facts of the same pictures. Of darkness, brightness and low contrast only the first
     that holds; nothing else of a picture of one colour."""
     spread = numbers.high - numbers.low
-    uniform = spread < UNIFORM
-    dark = ~uniform & (numbers.high < DARK)
-    bright = ~uniform & (numbers.low > BRIGHT)
+    uniform = numbers.spread < UNIFORM
+    plain = spread < UNIFORM  # what there is to be seen, its luma does not tell
+    dark = ~plain & (numbers.high < DARK)
+    bright = ~plain & (numbers.low > BRIGHT)
     quality = np.array([f.quality for f in facts], np.float32)
     sharpness = np.array([f.sharpness for f in facts], np.float32)
     strong = (quality > 0) & (quality < QUALITY)
@@ -361,12 +365,12 @@ def of_pixels(rows: Sequence[int], numbers: Numbers, facts: Sequence[Facts]) -> 
     colours = np.array([f.mode not in GREY_MODES for f in facts])
     opaque = np.array([not f.transparent for f in facts])  # a cut-out has margins
     tests = (
-        ("near_uniform", uniform, spread, "{:.0f} levels"),
+        ("near_uniform", uniform, numbers.spread, "{:.0f} levels"),
         ("dark", dark, numbers.high, "99 of 100 pixels below {:.0f}"),
         ("bright", bright, numbers.low, "99 of 100 pixels above {:.0f}"),
-        ("low_contrast", ~uniform & ~dark & ~bright & (spread < CONTRAST), spread, "{:.0f} levels"),
-        ("blurred", ~uniform & (numbers.sharpness < BLUR), numbers.sharpness, "sharpness {:.3f}"),
-        ("noisy", ~uniform & (numbers.noise > NOISE), numbers.noise, "deviation {:.1f}"),
+        ("low_contrast", ~plain & ~dark & ~bright & (spread < CONTRAST), spread, "{:.0f} levels"),
+        ("blurred", ~plain & (numbers.sharpness < BLUR), numbers.sharpness, "sharpness {:.3f}"),
+        ("noisy", ~plain & (numbers.noise > NOISE), numbers.noise, "deviation {:.1f}"),
         ("upscaled", repeated, numbers.repeats, "each pixel {0:.0f}x{0:.0f} times"),
         ("upscaled", ~uniform & ~repeated & (sharpness < SOFT), sharpness, "sharpness {:.3f} at its own size"),
         ("compressed", ~uniform & strong, quality, "JPEG quality {:.0f}"),
@@ -376,7 +380,7 @@ def of_pixels(rows: Sequence[int], numbers: Numbers, facts: Sequence[Facts]) -> 
             numbers.blocks,
             "steps across blocks {:.1f} times the others",
         ),
-        ("border", ~uniform & opaque & (numbers.border > 0), numbers.border, "{:.0%} of the picture"),
+        ("border", ~plain & opaque & (numbers.border > 0), numbers.border, "{:.0%} of the picture"),
         ("grey_as_rgb", ~uniform & colours & numbers.grey, numbers.brightness, ""),
     )
     return [

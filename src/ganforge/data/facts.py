@@ -26,14 +26,16 @@ from ganforge.data.decode import (
     UNKNOWN,
     check_png,
     check_size,
+    decode,
     decode_jpeg,
+    fit_channels,
     in_bytes,
     open_image,
     orientation_of,
     plain_png,
     upright,
 )
-from ganforge.data.sources import Skip
+from ganforge.data.sources import Entry, Skip
 from ganforge.data.transform import resize
 from ganforge.images import Pixels
 
@@ -196,6 +198,29 @@ def _over_plain(image: Image.Image) -> Pixels:
         if pixels.min(initial=255) < 255 - FAINT:
             break
     return pixels
+
+
+def spread(entry: Entry, levels: depth.Levels | None = None) -> float:
+    """How much is to be seen in a picture that looks plain: levels between the 1st and the 99th percentile at 32x32, in the channel,
+    alpha among them, where that is most; or a quarter of that at its own size, where textures are, and noise. 0 where it cannot be read."""
+    try:
+        data = entry.read()
+        pixels = decode(data, 4, (0, 0, 0), 1 << 20, levels)[0] if isinstance(data, bytes) else fit_channels(data, 4)
+    except Skip:
+        return 0.0
+    seen = pixels.copy()
+    for top in range(0, len(seen), 256):  # colours that are not seen do not count
+        block = seen[top : top + 256]
+        block[..., :3] = block[..., :3].astype(np.uint16) * block[..., 3:] // 255
+    planes = torch.from_numpy(seen).permute(2, 0, 1)[:, None]
+    return max(_between(resize(planes.contiguous(), 32, 32)), _between(planes) / 4)
+
+
+def _between(planes: Tensor) -> float:
+    """(C, 1, H, W) uint8 -> the largest distance of the 1st and the 99th percentile."""
+    counts = np.array([Image.fromarray(plane[0].numpy()).histogram() for plane in planes]).cumsum(1)
+    low, high = ((counts < share * counts[:, -1:]).sum(1) for share in (0.01, 0.99))
+    return float((high - low).max())
 
 
 def _thumbnail(pixels: Pixels) -> Tensor:

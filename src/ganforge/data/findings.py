@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+from ganforge.data.checks import CODES
 from ganforge.data.layout import some
 from ganforge.data.sources import Entry, Skip, digest, is_picture
-from ganforge.errors import DataError, did_you_mean
+from ganforge.errors import DataError, InputError, did_you_mean
 
 UNREAD = bytes(32)  # an audit's hash of a file that cannot be read
 LABELLED = {"no_label", "label_conflict"}  # about the label that a picture had
+WARN = "warn"
 GROUPED = {"exact_duplicate", "near_duplicate", "mirrored"}  # about a group of pictures, of which one is to stay
 
 
@@ -33,21 +35,21 @@ class Findings:
                 f"{path} has no pictures.parquet and findings.parquet. Make them with: ganforge audit FOLDER"
             )
         try:
-            columns = ["file", "label", "sha256", "verdict", "reasons", "group", "rank"]
+            columns = ["file", "label", "sha256", "group", "rank"]
             rows = pq.read_table(pictures, columns=columns).to_pylist()
             found = pq.read_table(findings, columns=["file", "code", "severity"]).to_pylist()
             self.sha256 = hashlib.sha256(pictures.read_bytes() + findings.read_bytes()).hexdigest()
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}. Make the audit again.") from error
-        self.rejected = {r["file"]: ", ".join(r["reasons"] or []) for r in rows if r["verdict"] == "reject"}
         self.group = {r["file"]: int(r["group"] if r["group"] is not None else -1) for r in rows}
         self.rank = {r["file"]: int(r["rank"]) for r in rows}
         self.content = {r["file"]: r["sha256"] for r in rows}
         self.label = {r["file"]: r["label"] for r in rows}
-        self.codes: dict[str, set[str]] = defaultdict(set)
+        self.codes: dict[str, dict[str, str]] = defaultdict(dict)
+        """File -> its findings with their severities, the worst first."""
         self.severity: dict[str, str] = {}
         for row in found:
-            self.codes[row["file"]].add(row["code"])
+            self.codes[row["file"]].setdefault(row["code"], row["severity"])
             self.severity[row["code"]] = row["severity"]
 
     def check(self, source: Path, names: Iterable[str], entries: Iterable[Entry]) -> None:
@@ -67,41 +69,49 @@ class Findings:
             )
 
     def _differs(self, entry: Entry, found: bytes) -> bool:
-        judged = entry.label is not None and self.codes.get(entry.name, set()) & LABELLED
+        judged = entry.label is not None and self.codes.get(entry.name, {}).keys() & LABELLED
         return self.content[entry.name] != found or bool(judged and self.label[entry.name] != entry.label)
 
-    def going(self, drop: Collection[str] = (), keep: Collection[str] = ()) -> set[str]:
-        """The codes that go: those of `drop`, or with `keep` all warnings but these. `near-duplicate` means near_duplicate."""
-        asked = {_code(word) for word in (*drop, *keep)}
-        return asked if not keep else {code for code, how in self.severity.items() if how == "warn"} - asked
+    def absent(self, words: Iterable[str]) -> list[str]:
+        """Sentences about findings that no picture has, which may be a mistake."""
+        return [f"No picture was found to be {code}." for code in chosen(words) if code not in {*self.severity, WARN}]
 
-    def unknown(self, words: Iterable[str]) -> list[str]:
-        """Sentences about words that no picture has, which may be a mistake in writing."""
-        absent = (word for word in words if _code(word) not in self.severity)
-        return [
-            f"No picture was found to be {word!r}.{did_you_mean(_code(word), sorted(self.severity))}" for word in absent
-        ]
-
-    def left_out(self, names: Iterable[str], going: set[str]) -> dict[str, str]:
-        """Reasons by name for what goes on its own account: rejected, or found to be so."""
+    def left_out(self, drop: Collection[str] = (), keep: Collection[str] = ()) -> dict[str, str]:
+        """Reasons by name: what the audit rejects and what `drop` names goes, `keep` overrules both. Of a group of duplicates the one
+        stays that the audit ranks first. InputError for words that are no findings, and for one that is to be dropped and kept."""
+        going, staying = set(chosen(drop)), set(chosen(keep))
+        if both := going & staying:
+            raise InputError(f"The finding {min(both)} is to be dropped and kept; say one of them.")
+        if WARN in going:
+            going |= {code for code, how in self.severity.items() if how == "warn"} - staying
         out = {}
-        for name in names:
-            codes = self.codes.get(name, set()) & going - GROUPED
-            if name in self.rejected:
-                out[name] = f"audit: {self.rejected[name]}"
-            elif codes:
-                out[name] = f"audit: {', '.join(sorted(codes))}"
+        for name, codes in self.codes.items():
+            wrong = [c for c, how in codes.items() if c not in staying and (how == "reject" or c in going - GROUPED)]
+            if wrong:
+                out[name] = ", ".join(wrong)
+        for best, *rest in self._groups(out, going):
+            out |= dict.fromkeys(rest, f"like {best}, which is kept")
         return out
 
-    def groups(self, without: Collection[str], going: set[str]) -> list[list[str]]:
+    def _groups(self, without: Collection[str], going: set[str]) -> list[list[str]]:
         """Pictures of which one is to stay, the first of each list: those of a group that have such a finding, and those that
         have none because the audit took them for the one to keep, in the audit's order. `without` are gone already."""
         members: dict[int, list[str]] = defaultdict(list)
         for name, group in self.group.items():
-            codes = self.codes.get(name, set()) & GROUPED
+            codes = self.codes.get(name, {}).keys() & GROUPED
             if group >= 0 and name not in without and (codes & going or not codes):
                 members[group].append(name)
-        return [sorted(group, key=lambda name: self.rank[name]) for group in members.values() if len(group) > 1]
+        wanted = members.values() if going & GROUPED else ()
+        return [sorted(group, key=lambda name: self.rank[name]) for group in wanted if len(group) > 1]
+
+
+def chosen(words: Iterable[str]) -> tuple[str, ...]:
+    """Findings as the user names them, such as near-duplicate, -> their codes; `warn` stands for all warnings. InputError for others."""
+    codes = tuple(word.strip().replace("-", "_") for word in words)
+    for word, code in zip(words, codes, strict=True):
+        if code not in (*CODES, WARN):
+            raise InputError(f"There is no finding {word!r}.{did_you_mean(code, (*CODES, WARN))}")
+    return codes
 
 
 def _hashed(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
@@ -117,7 +127,3 @@ def _hash(entry: Entry) -> bytes:
         return digest(entry.read())
     except Skip:
         return UNREAD
-
-
-def _code(word: str) -> str:
-    return word.strip().replace("-", "_")
