@@ -184,13 +184,16 @@ def test_means_leave_out_what_is_not_finite():
 
 def test_unreadable_lines_cost_no_others(tmp_path):
     file = tmp_path / "stats.jsonl"
-    file.write_bytes(
-        b'{"seen": 1, "seconds": 1.0}\n{"seen": 2, "both/loss": NaN, "seconds": 2.0}\n{"seen"\n\xff\xfe\n[3]\n{"a": 1}\n{"seen": 4}\n{"seen": 5}\n{"se'
+    one, two, four, five = (
+        json.dumps({"seen": n, "seconds": 1.0, "images_per_second": 2.0, "both/loss": NAN if n == 2 else 0.5}).encode()
+        for n in (1, 2, 4, 5)
     )
-    assert read(tmp_path) == [{"seen": 1, "seconds": 1.0}, {"seen": 2, "seconds": 2.0}, {"seen": 4}, {"seen": 5}]
-    Log(tmp_path, 4).write({"seen": 6})
+    broken = [b'{"seen"', b"\xff\xfe", b"[3]", b'{"a": 1}', b'{"seen": 3}', b'{"seen": "3"}', b'{"se']
+    file.write_bytes(b"\n".join([one, broken[0], two, *broken[1:-1], four, five, broken[-1]]))
+    assert [(row["seen"], row.get("both/loss")) for row in read(tmp_path)] == [(1, 0.5), (2, None), (4, 0.5), (5, 0.5)]
+    Log(tmp_path, 4).write({"seen": 6, "seconds": 2.0, "images_per_second": 2.0})
     assert [row["seen"] for row in read(tmp_path)] == [1, 2, 4, 6]
-    assert file.read_text("utf-8").endswith('{"seen": 4}\n{"seen": 6}\n')
+    assert [json.loads(line)["seen"] for line in file.read_text("utf-8").splitlines()] == [1, 2, 4, 6]
 
 
 def test_a_run_goes_on_past_unreadable_lines(store, tmp_path):

@@ -33,6 +33,7 @@ from ganforge.models.base import System
 
 KEEP = 2
 LOCK = ".lock"
+WRITTEN = ("run.toml", "stats.jsonl", "checkpoints", "samples", "tensorboard")  # by training, beside hidden files
 FREE = {  # settings that may change from checkpoint to checkpoint
     ("run", "store"), ("run", "precision"), ("train", "precision"), ("train", "images"), ("train", "minutes"), ("train", "report"),
 }  # fmt: skip
@@ -100,9 +101,13 @@ class Run:
         stack = contextlib.ExitStack()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for folder, folders, files in os.walk(self.path):
-                for name in folders + files:
-                    self.file(Path(folder, name).relative_to(self.path))
+            for top in self.path.iterdir():
+                if top.name not in WRITTEN and not top.name.startswith("."):
+                    continue
+                self.file(top.name)
+                for folder, folders, files in os.walk(top):
+                    for name in folders + files:
+                        self.file(Path(folder, name).relative_to(self.path))
             stack.enter_context(lock.held(self.path / LOCK))
         except BlockingIOError as error:
             raise RunError(

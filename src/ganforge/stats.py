@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ganforge.errors import RunError
 
+ALWAYS = ("seen", "seconds", "images_per_second")  # numbers of every row
+
 
 class Means:
     """Running means of named scalars, kept on their device: nothing waits for a number until `result`."""
@@ -98,6 +100,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
         except ValueError:  # no JSON, or no UTF-8
             continue
-        if isinstance(row, dict) and isinstance(row.get("seen"), int):
-            rows.append({k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)})
+        if not isinstance(row, dict):
+            continue
+        row = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
+        if isinstance(row.get("seen"), int) and all(isinstance(row.get(name), (int, float)) for name in ALWAYS):
+            rows.append(row)
     return rows
