@@ -20,6 +20,7 @@ from ganforge.audit import audit
 from ganforge.cli import main
 from ganforge.collect import mix
 from ganforge.data import kinds, profiles, survey
+from ganforge.data.checks import of_file
 from ganforge.data.decode import Skip, decode, identify
 from ganforge.data.facts import look
 from ganforge.data.sources import is_picture, open_source
@@ -258,7 +259,13 @@ def test_float_tiffs_share_their_levels(tmp_path):
     for n in range(1, 11):
         (tmp_path / "in" / f"{n:02d}.tif").write_bytes(encoded(Image.fromarray(ramp * n * 100 - 50), "TIFF"))
     made = prepare(tmp_path / "in", tmp_path / "store", heldout=0)
-    assert any("-50 becomes black, 950 white in 10 pictures of floats" in note for note in made.notes)
+    said = "more than 8 bits: -50 becomes black, 950 white in 10 pictures of floats, less than an eighth of that in 1 of them"
+    assert f"{said}; --levels sets it" in made.notes
+    assert any("-50 becomes black" in note for note in audit(tmp_path / "in", tmp_path / "audit").notes)
+    assert (
+        main(["prepare", str(tmp_path / "in"), "-o", str(tmp_path / "said"), "--levels=-50,950", "--heldout", "0"]) == 0
+    )
+    assert np.array_equal(Store(tmp_path / "said").read(np.arange(10)), made.store.read(np.arange(10)))
     brightest = made.store.read(np.arange(10)).max((1, 2, 3))
     assert brightest.tolist() == [round(n * 25.5) for n in range(1, 11)]
     out = tmp_path / "clean"
@@ -276,6 +283,8 @@ def test_sixteen_bits_of_colour_keep_their_lower_ones():
     for data in filter(None, (imagecodecs.png_encode(values), tiff)):
         pixels, _ = decode(data, 3, (0, 0, 0), 32)
         assert abs(pixels - values * (255 / 4095)).max() <= 0.5
+        facts, *_ = look(data, "a.png")
+        assert facts.mode == "RGB;16" and [f.code for f in of_file(0, facts, "a.png", False)][-1:] == ["mode"]
     see_through = np.concatenate([values, np.full((20, 30, 1), 65535, np.uint16)], 2)
     pixels, _ = decode(imagecodecs.png_encode(see_through), 4, (0, 0, 0), 32)
     assert (pixels[..., 3] == 255).all() and abs(pixels[..., :3] - values * (255 / 4095)).max() <= 0.5

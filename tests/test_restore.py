@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 
 import numpy as np
@@ -40,6 +41,26 @@ def autoencoder(tmp_path_factory):
 def picture(path, *shape):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).save(path)
+
+
+def test_more_than_eight_bits_share_their_levels(denoiser, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for top in (300, 4000):
+        values = np.linspace(0, top, 400).reshape(20, 20).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / "in" / f"{top}.png")
+    words = [
+        "restore",
+        str(denoiser),
+        str(tmp_path / "in"),
+        "-o",
+        str(tmp_path / "out"),
+        "--reference",
+        str(tmp_path / "in"),
+    ]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "0 becomes black, 4,095 white" in said
+    assert float(re.search(r"before +([\d.]+) dB", said)[1]) > 90, "the reference is read by the same levels"
 
 
 def test_a_folder_of_all_kinds(denoiser, tmp_path, capsys):

@@ -71,7 +71,7 @@ def audit(
     say = progress or (lambda words: None)
     with _Folder(out, overwrite) as folder, (folder / "grey.bin").open("w+b") as grey:
         pictures = Pictures(grey)
-        levels = survey.levels("auto", opened)[0]
+        levels, note = survey.levels("auto", opened)
         for part in _looked(opened, levels):
             pictures.add(part)
             say(f"{len(pictures):,} files looked at")
@@ -101,7 +101,15 @@ def audit(
         f.code in UNREADABLE or (f.code == "not_a_picture" and _named_so(pictures.names[f.row]))
         for f in pictures.findings
     )
-    return Audited(out, len(pictures), summary["verdicts"], summary["findings"], missed, summary, opened.notes)
+    return Audited(
+        out,
+        len(pictures),
+        summary["verdicts"],
+        summary["findings"],
+        missed,
+        summary,
+        [*opened.notes, *filter(None, [note])],
+    )
 
 
 def _named_so(name: str) -> bool:

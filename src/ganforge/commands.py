@@ -430,6 +430,8 @@ def restore(asked: argparse.Namespace) -> int:
         )  # fmt: skip
     for file, reason in made.skipped:
         print(f"  {file!r}: {reason}")
+    for note in made.notes:
+        print(f"  {note}")
     if made.resized:
         own = f"{run.spec.height}x{run.spec.width}"
         print(f"  {made.resized:,} were resized to {own}, the only size that {run.system_name} knows, and back")

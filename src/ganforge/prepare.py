@@ -416,7 +416,7 @@ def _look(
     if channels not in (1, 3, 4):
         raise InputError(f"channels is {channels}; it takes 1 (grey), 3 (RGB) or 4 (RGBA).")
     chosen, note = survey.levels(levels, source, spans)
-    notes += [note] if note else []
+    notes += [f"{note}; --levels sets it"] if note else []
     if resolution is None:
         height, width = _propose([(h.height, h.width) for h in headers])
         notes.append(f"resolution {height}x{width}; --resolution sets it")

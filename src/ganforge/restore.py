@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ganforge import marks
-from ganforge.data import tables
+from ganforge.data import survey, tables
 from ganforge.data.decode import decode, fit_channels, probe
+from ganforge.data.depth import Levels
 from ganforge.data.kinds import refusal
 from ganforge.data.sources import Entry, Skip, is_picture, open_source, read_file
 from ganforge.data.transform import resize
@@ -45,6 +46,8 @@ class Restored:
     scores: dict[str, Pair] = field(default_factory=dict)
     """Against a reference: mean PSNR in dB and mean SSIM of `before`, `restored` and `median 3x3`."""
     compared: int = 0
+    notes: list[str] = field(default_factory=list)
+    """Sentences that the user should read."""
 
     def __str__(self) -> str:
         if not self.scores:
@@ -91,17 +94,21 @@ def restore(
     taken: set[str] = set()
     names: list[str] = []
     made: dict[str, str] = {}
+    levels = None
+    if not _is_one(source):
+        levels, note = survey.levels("auto", open_source(source))
+        result.notes += [note] if note else []
     for entry in _entries(source):
         found += 1
         names.append(entry.name)
         try:
             target = _target(out, entry.name, taken)
-            before = _read(entry)
+            before = _read(entry, levels)
             mark = {**made_by, "file": entry.name}
             after = _one(system, before, target, mark, result)
             made[entry.name] = target.relative_to(out).as_posix()
             if clean is not None:
-                sums += _compare(before, after, clean, entry.name)
+                sums += _compare(before, after, clean, entry.name, levels)
                 result.compared += 1
         except Skip as skip:
             result.skipped.append((entry.name, str(skip)))
@@ -197,12 +204,16 @@ def tiled(system: System, images: Tensor, tile: int = TILE) -> Tensor:
 
 def _entries(path: Path) -> Iterator[Entry]:
     """Of one file, or of any source that can be prepared."""
-    if path.is_file() and is_picture(path.name) and path.suffix:
+    if _is_one(path):
         return iter([Entry(path.name, lambda: read_file(path))])
     return open_source(path).entries()
 
 
-def _read(entry: Entry) -> Pixels:
+def _is_one(path: Path) -> bool:
+    return path.is_file() and is_picture(path.name) and bool(path.suffix)
+
+
+def _read(entry: Entry, levels: Levels | None) -> Pixels:
     """(H, W, C) uint8, upright, in the channels that the file has. Raises Skip."""
     if why := refusal(entry.name):
         raise Skip(why)
@@ -212,7 +223,7 @@ def _read(entry: Entry) -> Pixels:
     if not data:
         raise Skip("empty file")
     header = probe(data)
-    return decode(data, header.channels, (255, 255, 255), _AS_IT_IS)[0]
+    return decode(data, header.channels, (255, 255, 255), _AS_IT_IS, levels)[0]
 
 
 def _stem(name: str) -> str:
@@ -233,14 +244,14 @@ def _target(out: Path, name: str, taken: set[str]) -> Path:
     return target
 
 
-def _compare(before: Pixels, after: Pixels, clean: dict[str, Entry], name: str) -> Any:
+def _compare(before: Pixels, after: Pixels, clean: dict[str, Entry], name: str, levels: Levels | None) -> Any:
     """[[PSNR, SSIM] of before, restored and the median filter], (3, 2) float64. Raises Skip where it cannot be."""
     from scipy.ndimage import median_filter
 
     entry = clean.get(_stem(name))
     if entry is None:
         raise Skip("restored, but not compared: the reference has no file of that name")
-    truth = fit_channels(_read(entry), before.shape[2])
+    truth = fit_channels(_read(entry, levels and replace(levels, clip=True)), before.shape[2])
     if truth.shape != before.shape:
         size, other = f"{before.shape[0]}x{before.shape[1]}", f"{truth.shape[0]}x{truth.shape[1]}"
         raise Skip(f"restored, but not compared: it is {size}, its reference {other}")

@@ -72,11 +72,11 @@ class Levels:
         low, high = pair or found.full
         if not self.clip and pair is None and most <= (low + high) / 2:
             raise Skip(
-                f"more than 8 bits, with values up to {most:,.6g} of {high:,.6g}, unlike the pictures looked at; say --levels"
+                f"more than 8 bits, with values up to {most:,.6g} of {high:,.6g}, unlike the pictures looked at; prepare takes --levels"
             )
         if not self.clip and (least < low or most > high):
             raise Skip(
-                f"values from {least:,.6g} to {most:,.6g}, beyond the levels {low:,.6g} to {high:,.6g}; say --levels"
+                f"values from {least:,.6g} to {most:,.6g}, beyond the levels {low:,.6g} to {high:,.6g}; prepare takes --levels"
             )
         return low, high
 
@@ -92,8 +92,8 @@ def proposed(span: Span) -> Pair:
 
 def deep(image: Image.Image, data: bytes) -> Deep | None:
     """The samples of a picture that has more than eight bits of them, else None. `image` is `data` opened by Pillow."""
-    tags: Any = getattr(image, "tag_v2", {})
     if image.mode in GREY:
+        tags: Any = getattr(image, "tag_v2", {})
         image.load()
         values = np.asarray(image)
         if image.mode == "F":
@@ -105,18 +105,24 @@ def deep(image: Image.Image, data: bytes) -> Deep | None:
         if isinstance(clear, int):
             values = np.stack([values, np.where(values == clear, 0, 65535).astype(values.dtype)], 2)
         return Deep(values, full)
-    if image.format == "PNG" and data[24] == 16:
-        decoder = imagecodecs.png_decode
-    elif max(tags.get(_BITS_PER_SAMPLE) or (8,)) == 16 and image.mode in ("RGB", "RGBA"):
-        decoder = imagecodecs.tiff_decode
-    else:
+    if not halved(image, data):
         return None
-    try:  # Pillow keeps only the upper eight bits of these
-        values = decoder(data)
+    try:
+        values = (imagecodecs.png_decode if image.format == "PNG" else imagecodecs.tiff_decode)(data)
     except Exception:  # an unusual layout: what Pillow makes of it
         return None
     fits = values.dtype == np.uint16 and values.shape[:2] == (image.height, image.width) and values.shape[2:] > (1,)
     return Deep(values, (0.0, 65535.0)) if fits else None
+
+
+def halved(image: Image.Image, data: bytes) -> bool:
+    """Whether Pillow keeps only the upper eight of sixteen bits of this picture."""
+    if image.mode in GREY:
+        return False
+    if image.format == "PNG":
+        return data[24] == 16
+    tags: Any = getattr(image, "tag_v2", {})
+    return image.mode in ("RGB", "RGBA") and max(tags.get(_BITS_PER_SAMPLE) or (8,)) == 16
 
 
 def to_bytes(found: Deep, pair: Pair) -> Pixels:

@@ -161,7 +161,7 @@ def _decode(data: bytes, facts: Facts, levels: depth.Levels | None) -> Pixels:
         if facts.format == "JPEG" and image.mode in ("RGB", "L"):
             return decode_jpeg(data, image.mode, facts.orientation, 1 if image.mode == "L" else 3, SIDE, profile)
         facts.frames = 1 if facts.format == "JPEG" else _frames(image)
-        if facts.format == "PNG" and data[24] == 16 and image.mode != "I;16":
+        if depth.halved(image, data):
             facts.mode += ";16"
         if facts.width * facts.height > _LARGE:
             with _one_large_picture:

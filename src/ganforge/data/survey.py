@@ -58,8 +58,8 @@ def levels(asked: str, source: Source, looked_at: Iterable[Span | None] | None =
         note = (
             f"more than 8 bits: {_words((low, high))} in {len(some):,} pictures of {'floats' if floats else 'integers'}"
         )
-        notes.append(note + (f", of which {faint:,} use less than an eighth of that" if faint else ""))
-    return Levels(pairs[False], pairs[True]), "; ".join(notes) + "; --levels sets it" if notes else ""
+        notes.append(note + (f", less than an eighth of that in {faint:,} of them" if faint else ""))
+    return Levels(pairs[False], pairs[True]), "; ".join(notes)
 
 
 def _words(pair: Pair) -> str:

@@ -25,7 +25,7 @@ from ganforge.web.terms import Failed, Full, Limits, Refused
 
 AGENT = "ganforge"
 _CHUNK = 1 << 16
-_HEAD = 64
+_HEAD = 512
 _BACKOFF = 0.5
 _LONGEST_DELAY = 30.0
 _MANY_HOSTS = 4096
