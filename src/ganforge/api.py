@@ -14,9 +14,11 @@ from ganforge.clean import clean
 from ganforge.collect import collect
 from ganforge.data.store import Store
 from ganforge.demo import demo
+from ganforge.errors import InputError
 from ganforge.images import Pixels
 from ganforge.measure import SAMPLES, Measured
 from ganforge.measure import measure as _measure
+from ganforge.measure import measure_folder as _measure_folder
 from ganforge.prepare import prepare
 from ganforge.project import STEPS, Projected
 from ganforge.project import project as _project
@@ -102,9 +104,19 @@ def sample(run: str | Path | _run.Run, seeds: Iterable[int] = range(16), labels:
     return _sample(run if isinstance(run, _run.Run) else Run(run), list(seeds), labels)
 
 
-def measure(run: str | Path | _run.Run, store: Store | None = None, samples: int = SAMPLES) -> Measured:
-    """The numbers of a run against its store; see `ganforge.measure.measure`."""
-    return _measure(run if isinstance(run, _run.Run) else Run(run), store, samples)
+def measure(
+    what: str | Path | _run.Run, store: str | Path | Store | None = None, samples: int = SAMPLES, device: str = "auto"
+) -> Measured:
+    """The numbers of a run against its store, or of a folder or zip of pictures, by whatever made, against `store`.
+
+    See `ganforge.measure.Measured` for each number. InputError for a folder without a store.
+    """
+    store = Store(store) if isinstance(store, (str, Path)) else store
+    if isinstance(what, _run.Run) or (Path(what) / "run.toml").exists():
+        return _measure(what if isinstance(what, _run.Run) else Run(what), store, samples, device_name=device)
+    if store is None:
+        raise InputError(f"{what} is no run. To measure the pictures in it, say against which store.")
+    return _measure_folder(what, store, device_name=device)[0]
 
 
 restore = _restore

@@ -213,10 +213,12 @@ def parser() -> argparse.ArgumentParser:
     project.add_argument("--steps", type=_whole, default=300, help="steps of the search (300)")
     device(project)
 
-    measure = verb("measure", "how good a run is, each number beside its floor")
-    measure.add_argument("run", type=Path)
-    measure.add_argument("--store", help="the store, where it has moved")
-    measure.add_argument("--samples", type=_whole, default=10_000, help="pictures to make (10,000)")
+    measure = verb("measure", "how good a run or a folder of pictures is, each number beside its floor")
+    measure.add_argument(
+        "run", type=Path, help="a run; or with --store a folder or a zip of pictures, by whatever made"
+    )
+    measure.add_argument("--store", help="the store to measure against; a run knows its own, unless it has moved")
+    measure.add_argument("--samples", type=_whole, help="pictures to make (10,000)")
     measure.add_argument("--json", action="store_true", help="print as JSON")
     measure.add_argument("--report", action="store_true", help="write RUN/report.html as well")
     device(measure)

@@ -478,20 +478,31 @@ def project(asked: argparse.Namespace) -> None:
     print(f"{out}: differs by {found.error:.1f} of 255 (root mean square); the point is in {point}")
 
 
-def measure(asked: argparse.Namespace) -> None:
+def measure(asked: argparse.Namespace) -> int:
     """Numbers beside their floors."""
-    import json
-    from dataclasses import asdict
-
     from ganforge.data.store import Store
-    from ganforge.measure import measure
+    from ganforge.measure import SAMPLES, as_json, measure, measure_folder
     from ganforge.run import Run
 
+    store = Store(asked.store) if asked.store else None
+    say = None if asked.json else _say
+    if not (asked.run / "run.toml").exists() and asked.run.exists():
+        if store is None:
+            raise InputError(
+                f"{asked.run} is no run: there is no run.toml in it. To measure the pictures in it, say against which store: --store STORE"
+            )
+        if asked.report or asked.samples is not None:
+            raise InputError("measure: --report and --samples belong to a run; all pictures of a folder are measured.")
+        result, skipped = measure_folder(asked.run, store, say, asked.device)
+        print(as_json(result) if asked.json else result)
+        for name, reason in skipped[:20]:
+            print(f"left out: {name}: {reason}", file=sys.stderr)
+        return 2 if skipped else 0
     run = Run(asked.run)
-    store = None if asked.store is None else Store(asked.store)
-    result = measure(run, store, asked.samples, None if asked.json else _say, asked.device)
-    print(json.dumps(asdict(result)) if asked.json else result)
+    result = measure(run, store, SAMPLES if asked.samples is None else asked.samples, say, asked.device)
+    print(as_json(result) if asked.json else result)
     if asked.report:
         from ganforge import report
 
         print(f"Report: {report.write(run, [('trained', result)], run.file('report.html'))}", file=sys.stderr)
+    return 0

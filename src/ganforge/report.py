@@ -6,6 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path
     ]
     if measured:
         parts += ["<h2>Numbers</h2>", _tiles(measured[0][1])]
-        parts += [f"<p class=wide>{html.escape(str(measured[0][1]).splitlines()[-1])}</p>"]
+        parts += [f"<p>{html.escape(measured[0][1].above_floor)}</p>"]
+        parts += [f"<p class=wide>{html.escape(str(measured[0][1]).splitlines()[-2])}</p>"]
         if len(measured) > 1:
             parts += ["<h2>Beside it</h2>", "<pre>", html.escape(_table(measured)), "</pre>"]
     if sheets:
@@ -76,18 +78,29 @@ def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path
 
 
 def _json(rows: list[dict[str, Any]], measured: Sequence[tuple[str, Measured]]) -> str:
-    data = {"stats": rows, "measured": {name: numbers.__dict__ for name, numbers in measured}}
-    return json.dumps(data).replace("<", "\\u003c")
+    data = {"stats": rows, "measured": {name: asdict(numbers) for name, numbers in measured}}
+    return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
 def _tiles(m: Measured) -> str:
+    """The numbers, each with that of held-out pictures."""
+
+    def beside(text: str, floor: float | None, form: str) -> str:
+        return f"{text}; real ones {format(floor, form)}" if floor is not None else text
+
+    kernel_floor = None if m.kernel_floor is None else 1000 * m.kernel_floor
     tiles = [
-        (f"{m.distance:.2f}", f"Fréchet distance; floor {m.floor:.2f}"),
-        (f"{1000 * m.kernel:.2f}", f"kernel distance x 1000; floor {1000 * m.kernel_floor:.2f}"),
-        (f"{m.precision:.2f} / {m.recall:.2f}", "precision / recall"),
-        (f"{m.density:.2f} / {m.coverage:.2f}", "density / coverage"),
-        (f"{m.copies:.1%}", "copies; held-out pictures 1.0%"),
+        (f"{m.distance:.2f}", beside("Fréchet distance", m.floor, ".2f")),
+        (f"{1000 * m.kernel:.2f}", beside("kernel distance x 1000", kernel_floor, ".2f")),
+        (f"{m.precision:.2f}", beside("precision", m.precision_floor, ".2f")),
+        (f"{m.recall:.2f}", beside("recall", m.recall_floor, ".2f")),
+        (f"{m.coverage:.2f}", beside("coverage", m.coverage_floor, ".2f")),
+        (f"{m.sliced[0]:.0f}", beside(f"patches at {m.scales[0]} px", (m.sliced_floor or [None])[0], ".0f")),
     ]
+    if m.told_apart is not None:
+        tiles.append((f"{m.told_apart:.0%}", "told from real ones; 50% is perfect"))
+    if m.copies is not None:
+        tiles.append((f"{m.copies:.1%}", "copies; real ones 1.0%"))
     return (
         "<div class=tiles>" + "".join(f"<div class=tile><b>{a}</b><span>{b}</span></div>" for a, b in tiles) + "</div>"
     )
@@ -97,8 +110,9 @@ def _table(measured: Sequence[tuple[str, Measured]]) -> str:
     width = max(len(name) for name, _ in measured)
     lines = [f"{'':{width}}  distance     floor  precision  recall  coverage"]
     for name, m in measured:
+        floor = "-" if m.floor is None else f"{m.floor:.3f}"
         lines.append(
-            f"{name:{width}}  {m.distance:8.3f}  {m.floor:8.3f}  {m.precision:9.3f}  {m.recall:6.3f}  {m.coverage:8.3f}"
+            f"{name:{width}}  {m.distance:8.3f}  {floor:>8}  {m.precision:9.3f}  {m.recall:6.3f}  {m.coverage:8.3f}"
         )
     return "\n".join(lines)
 

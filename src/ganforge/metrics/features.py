@@ -1,9 +1,12 @@
 """Features without a download: a small convolutional classifier trained on the data set itself.
 
 With labels it learns the classes. Without, it learns pseudo-classes: clusters of the pictures found by k-means on their
-principal components (the first round of Caron et al. 2018, "Deep Clustering for Unsupervised Learning"). Either way the last hidden layer is
-the feature, scaled so that the training pictures' variance sums to the number of features: distances are then of one
-size for all data sets.
+principal components (the first round of Caron et al. 2018, "Deep Clustering for Unsupervised Learning"). It sees pictures at their full
+resolution, and learns from crops of changed colour with a part missing, so that a few thousand pictures teach it shapes.
+
+A picture's features are the last hidden layer, which says what is in it, and `pyramid.statistics`, which say what its surface is like, for a
+classifier may forget blur and speckle on its way up. Each half is scaled so that the training pictures' variance sums to 64: distances are
+then of one size for all data sets.
 """
 
 from __future__ import annotations
@@ -25,49 +28,55 @@ from ganforge.device import autocast, keep_memory, place, resolve_precision
 from ganforge.errors import StoreError
 from ganforge.files import file_sha256, seal
 from ganforge.images import Pixels, to_float
+from ganforge.metrics import pyramid
 from ganforge.seeds import key, permuted
 
-SIZE = 128
+HIDDEN = 64
 CLUSTERS = 32
-LARGEST_SIDE = 64
-IMAGES = 180_000
-BATCH = 128
+IMAGES = 120_000
+EPOCHS = 30
+BATCH = 64
+PORTION = 256
+LEAST = 0.1  # deviation of a statistic below which it counts as constant: grey pictures in RGB, say
+
+
+def _block(before: int, after: int, stride: int, side: int = 3) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, side, stride, (side - 1) // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
 
 
 class Network(nn.Module):
-    """(N, C, H, W) in [-1, 1] -> features (N, SIZE) and logits (N, classes). Sides above 64 are halved first."""
+    """(N, C, H, W) in [-1, 1] -> logits (N, classes). Maps are halved until their shorter side is at most 8."""
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, side: int) -> None:
         super().__init__()
-
-        def block(before: int, after: int, stride: int) -> list[nn.Module]:
-            return [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-
-        self.convolutions = nn.Sequential(
-            *block(channels, 32, 1), *block(32, 64, 2), *block(64, 64, 1), *block(64, 128, 2), *block(128, 128, 1)
-        )
+        layers, side = [_block(channels, 32, 2, 4), _block(32, 64, 2)], side // 4
+        layers.append(_block(64, 128, 2 if side > 8 else 1))
+        while side > 16:
+            layers.append(_block(128, 128, 2))
+            side //= 2
+        self.convolutions = nn.Sequential(*layers, _block(128, 128, 1))
         self.pool = nn.AdaptiveAvgPool2d(4)
-        self.hidden = nn.Sequential(nn.Linear(128 * 16, SIZE, bias=False), nn.BatchNorm1d(SIZE), nn.ReLU())
-        self.logits = nn.Linear(SIZE, classes)
+        self.hidden = nn.Sequential(nn.Linear(128 * 16, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU())
+        self.logits = nn.Linear(HIDDEN, classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, SIZE)."""
-        while min(images.shape[2:]) > LARGEST_SIDE:
-            images = interpolate(images, (images.shape[2] // 2, images.shape[3] // 2), mode="bilinear", antialias=True)
+        """(N, HIDDEN)."""
         x: Tensor = self.hidden(self.pool(self.convolutions(images)).flatten(1))
         return x
 
     def forward(self, images: Tensor) -> Tensor:
-        x: Tensor = self.logits(self.features(images))
+        x: Tensor = self.logits(F.dropout(self.features(images), 0.2, self.training))
         return x
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A trained network with its scale; `name` says what it learned, how well, and which weights exactly."""
+    """A trained network with the features' scale, (D,); `name` says what it learned, how well, and which weights exactly."""
 
     network: Network
-    scale: float
+    scale: Tensor
+    side: int
     kind: str
     accuracy: float
     digest: str
@@ -79,19 +88,21 @@ class Extractor:
 
     @torch.no_grad()
     def __call__(self, portions: Iterable[Pixels]) -> Tensor:
-        """(n, H, W, C) uint8 portions -> (N, SIZE) float32. Each picture's features do not depend on its company."""
-        self.network.eval()
-        parts = [
-            self.network.features(to_float(torch.from_numpy(np.ascontiguousarray(part[i : i + 256]))))
-            for part in portions
-            for i in range(0, len(part), 256)
-        ]
-        return torch.cat(parts).float() * self.scale if parts else torch.zeros(0, SIZE)
+        """(n, H, W, C) uint8 portions -> (N, D) float32. Each picture's features do not depend on its company."""
+        parts = [self._one(part[i : i + PORTION]) for part in portions for i in range(0, len(part), PORTION)]
+        return torch.cat(parts) if parts else torch.zeros(0, len(self.scale))
+
+    def _one(self, part: Pixels) -> Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(part)).to(self.scale.device)
+        hidden = self.network.features(to_float(pixels))
+        surface = pyramid.statistics(pixels.permute(0, 3, 1, 2).float())
+        return (torch.cat([hidden, surface], 1).float() * self.scale).cpu()
 
     @torch.no_grad()
     def classify(self, features: Tensor) -> Tensor:
         """(N, SIZE), as they come from a call -> the likeliest class of each, (N,) int64."""
-        return self.network.logits(features / self.scale).argmax(1)  # type: ignore[no-any-return]
+        hidden = features[:, :HIDDEN].to(self.scale.device) / self.scale[:HIDDEN]
+        return self.network.logits(hidden).argmax(1).cpu()  # type: ignore[no-any-return]
 
 
 Reader = Callable[[npt.NDArray[np.int64]], Pixels]
@@ -104,65 +115,91 @@ def train(
     test_rows: npt.NDArray[np.int64],
     test_labels: npt.NDArray[np.int64] | None,
     seed: int = 0,
-    say: Callable[[str], None] | None = None,
+    shown: Callable[[int], None] | None = None,
 ) -> Extractor:
     """Train an extractor on the pictures `rows`, which `read` gives as uint8; labels (N,) int64, or None.
 
-    Accuracy is that on the test pictures; without labels, that of naming a training picture's cluster again.
+    `shown` hears of each step how many pictures it showed. Accuracy is that on the test pictures; without labels, that of naming a training picture's cluster again.
     """
     kind = "classes" if labels is not None else "clusters"
-    if labels is None:
-        labels = _clusters(read, rows)
-    elif labels.max(initial=0) == labels.min(initial=0):
+    if labels is None or labels.max(initial=0) == labels.min(initial=0):
         kind, labels = "clusters", _clusters(read, rows)
     sample = read(rows[:1])
+    side = min(sample.shape[1:3])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "extractor"))
-        network = Network(sample.shape[-1], int(labels.max()) + 1)
+        network = Network(sample.shape[-1], int(labels.max()) + 1, side)
         place(network, torch.device("cpu"))
-        _fit(network, read, rows, labels, seed, say)
+        fit(network, read, rows, labels, seed, images_for(side, len(rows)), shown=shown)
     network.eval()
     if kind == "classes" and test_labels is not None and len(test_rows):
-        accuracy = _accuracy(network, read, test_rows, test_labels)
+        found = accuracy(network, read, test_rows, test_labels)
     else:
-        accuracy = _accuracy(network, read, rows[:5000], labels[:5000])
-    plain = Extractor(network, 1.0, kind, accuracy, "")
-    variance = float(plain(read(part) for part in _portions(rows[:20_000])).double().var(0).sum())
-    return Extractor(network, (SIZE / max(variance, 1e-12)) ** 0.5, kind, accuracy, "")
+        found = accuracy(network, read, rows[:5000], labels[:5000])
+    size = HIDDEN + pyramid.statistics(torch.from_numpy(sample).permute(0, 3, 1, 2).float()).shape[1]
+    plain = Extractor(network, torch.ones(size), side, kind, found, "")
+    deviation = plain(read(part) for part in _portions(rows[:20_000])).double().std(0)
+    hidden = (HIDDEN / deviation[:HIDDEN].square().sum().clamp(min=1e-12)).sqrt().expand(HIDDEN)
+    surface = deviation[HIDDEN:].clamp(min=LEAST) * ((size - HIDDEN) / HIDDEN) ** 0.5
+    return Extractor(network, torch.cat([hidden, 1 / surface]).float(), side, kind, found, "")
 
 
-def _fit(
-    network: Network, read: Reader, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], seed: int,
-    say: Callable[[str], None] | None,
+def images_for(side: int, count: int) -> int:
+    """How many pictures to show in training: fewer where they are large or few."""
+    return max(200 * BATCH, round(min(IMAGES * min(1.0, 32 / side), EPOCHS * count)))
+
+
+def fit(
+    network: nn.Module, read: Reader, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], seed: int, images: int,
+    changed: bool = True, shown: Callable[[int], None] | None = None,
 ) -> None:  # fmt: skip
-    """One cycle of Adam, in bf16 where that is the faster one; small random shifts."""
-
+    """One cycle of AdamW over so many images, `changed` by chance or as they are; bf16 where that is the faster one."""
     keep_memory()
     cpu = torch.device("cpu")
     precision = resolve_precision("auto", cpu)
-    shape = read(rows[:1]).shape
-    cost = max(1.0, min(shape[1], LARGEST_SIDE) * min(shape[2], LARGEST_SIDE) / 28**2)
-    steps = max(100, round(min(IMAGES / cost, 25 * len(rows)) / BATCH))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.02, fused=True)
+    steps = max(1, images // BATCH)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.2)
+    network.train()
     for step in range(steps):
         epoch, offset = divmod(step * BATCH, len(rows))
-        count = min(BATCH, max(2, len(rows) - offset))
-        chosen = permuted(seed, f"extractor/{epoch}", len(rows), np.arange(offset, offset + count) % len(rows))
-        images = to_float(torch.from_numpy(read(rows[chosen])))
-        dy, dx = (int(v) for v in torch.randint(-2, 3, (2,)))
-        images = F.pad(images, (2, 2, 2, 2), mode="replicate")[
-            :, :, 2 + dy : 2 + dy + shape[1], 2 + dx : 2 + dx + shape[2]
-        ]
+        chosen = permuted(seed, f"extractor/{epoch}", len(rows), np.arange(offset, offset + BATCH) % len(rows))
+        images_ = to_float(torch.from_numpy(read(rows[chosen])))
+        if changed:
+            images_ = change(images_)
         with autocast(cpu, precision):
-            logits = network(images.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits.float(), torch.from_numpy(labels[chosen]))
+            logits = network(images_.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), torch.from_numpy(labels[chosen]), label_smoothing=0.1)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        if say and step % max(1, steps // 4) == 0 and step:
-            say(f"extractor: {step / steps:.0%}, loss {loss.item():.3f}")
+        if shown:
+            shown(BATCH)
+
+
+def change(images: Tensor) -> Tensor:
+    """(N, C, H, W) -> the same: a crop of at least 70 % of the area, other brightness, contrast and saturation, and a rectangle blanked.
+
+    No mirror image: it would be another letter.
+    """
+    count, channels, height, width = images.shape
+    zoom = torch.empty(count).uniform_(0.7, 1).sqrt()
+    where = torch.zeros(count, 2, 3)
+    where[:, 0, 0] = where[:, 1, 1] = zoom
+    where[:, :, 2] = (2 * torch.rand(count, 2) - 1) * (1 - zoom)[:, None]
+    grid = F.affine_grid(where, list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    contrast, brightness, saturation = (torch.rand(count, 1, 1, 1) - 0.5 for _ in range(3))
+    if channels >= 3:
+        grey = images[:, :3].mean(1, keepdim=True)
+        images = torch.cat([grey + (images[:, :3] - grey) * (1 + 0.8 * saturation), images[:, 3:]], 1)
+    images = images * (1 + 0.5 * contrast) + 0.3 * brightness
+    top, left = torch.randint(height, (count, 1, 1)), torch.randint(width, (count, 1, 1))
+    blank = ((torch.arange(height)[:, None] - top).abs() < height // 6) & (
+        (torch.arange(width) - left).abs() < width // 6
+    )
+    return images.masked_fill(blank[:, None], 0)
 
 
 def _clusters(read: Reader, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -185,7 +222,8 @@ def _clusters(read: Reader, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64
 
 
 @torch.no_grad()
-def _accuracy(network: Network, read: Reader, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
+def accuracy(network: nn.Module, read: Reader, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
+    """Share of the pictures `rows` whose label, (N,) int64, the network names."""
     right = 0
     for start in range(0, len(rows), 500):
         part = rows[start : start + 500]
@@ -202,24 +240,33 @@ def _portions(rows: npt.NDArray[np.int64], size: int = 500) -> Iterator[npt.NDAr
 
 def save(extractor: Extractor, path: Path) -> Extractor:
     """Write an extractor; returned with the SHA-256 of its file as its digest. OSError where it cannot be written."""
-    facts = {"kind": extractor.kind, "accuracy": repr(extractor.accuracy), "scale": repr(extractor.scale)}
+    facts = {"kind": extractor.kind, "accuracy": repr(extractor.accuracy), "side": str(extractor.side)}
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in extractor.network.state_dict().items()}, partial, facts)
+    tensors = extractor.network.state_dict() | {"scale": extractor.scale}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, facts)
     seal(partial, path)
     return load(path)
 
 
-def load(path: Path) -> Extractor:
+def load(path: Path, device: torch.device | None = None) -> Extractor:
     """Read an extractor. StoreError where the file was damaged."""
+    device = device or torch.device("cpu")
     try:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
         tensors = load_file(path)
-        network = Network(tensors["convolutions.0.weight"].shape[1], len(tensors["logits.bias"]))
+        scale = tensors.pop("scale")
+        network = Network(tensors["convolutions.0.0.weight"].shape[1], len(tensors["logits.bias"]), int(facts["side"]))
         network.load_state_dict(tensors)
-        digest = file_sha256(path)
-        place(network, torch.device("cpu"))
-        return Extractor(network.eval(), float(facts["scale"]), facts["kind"], float(facts["accuracy"]), digest)
+        place(network, device)
+        return Extractor(
+            network.eval(),
+            scale.to(device),
+            int(facts["side"]),
+            facts["kind"],
+            float(facts["accuracy"]),
+            file_sha256(path),
+        )
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise StoreError(f"{path} is damaged: {error}. Remove it, and the extractor is trained again.") from error

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ganforge.seeds import key
 
+SUBSET = 1000
+
 
 def unbiased_mmd(x: Tensor, y: Tensor) -> float:
     """k(a, b) = (a.b / D + 1)^3 between (m, D) and (n, D); pairs of a picture with itself are left out of the two inner
@@ -25,7 +27,7 @@ def unbiased_mmd(x: Tensor, y: Tensor) -> float:
     return float(inner(x) + inner(y) - 2 * kernel(x, y).mean())
 
 
-def distance(x: Tensor, y: Tensor, subsets: int = 50, size: int = 1000, seed: int = 0) -> tuple[float, float]:
+def distance(x: Tensor, y: Tensor, subsets: int = 50, size: int = SUBSET, seed: int = 0) -> tuple[float, float]:
     """Mean over random subsets, and their standard deviation (a spread, not an error of the mean). (m, D), (n, D)."""
     size = min(size, len(x), len(y))
     if size < 2:

@@ -40,13 +40,13 @@ def nearest(x: Tensor, y: Tensor, k: int = 1, same: bool = False) -> tuple[Tenso
         if same:
             rows = torch.arange(len(block))
             block[rows, rows + start] = float("inf")
-        values, indices = block.topk(k, largest=False)
+        values, indices = block.topk(k, largest=False) if k > 1 else block.min(1, keepdim=True)
         found.append(values)
         places.append(indices)
     return torch.cat(found), torch.cat(places)
 
 
-def manifold(real: Tensor, fake: Tensor, k: int = 5) -> Manifold:
+def manifold(real: Tensor, fake: Tensor, k: int = 3) -> Manifold:
     """Precision and recall (Kynkäänniemi et al. 2019, eq. 2 and 3), density and coverage (Naeem et al. 2020, eq. 3 and 4).
 
     (m, D) and (n, D). A ball around each picture reaches to its k-th neighbour among its own kind; its border counts.
@@ -77,18 +77,21 @@ def manifold(real: Tensor, fake: Tensor, k: int = 5) -> Manifold:
 
 @dataclass(frozen=True)
 class Copies:
-    """How near samples are to training pictures, beside how near held-out pictures are to them."""
+    """How near samples are to training pictures, by a yardstick."""
 
-    rate: float
-    """Share of samples nearer to a training picture than 99 of 100 held-out pictures are; 0.01 is what novelty gives."""
     nearest: Tensor
     """(N,) int64: each sample's nearest training picture."""
     distance: Tensor
-    """(N,) float64."""
+    """(N,), to that picture."""
+    limit: float
+    """The distance that 99 of 100 held-out pictures exceed."""
+
+    @property
+    def rate(self) -> float:
+        """Share of samples within the limit; 0.01 is what novelty gives."""
+        return float((self.distance < self.limit).double().mean())
 
 
-def copies(samples: Tensor, train: Tensor, heldout: Tensor) -> Copies:
-    """Compare (N, D) samples with (T, D) training features, by the yardstick of (H, D) held-out ones."""
-    found, places = nearest(samples, train)
-    limit = nearest(heldout, train)[0][:, 0].quantile(0.01)
-    return Copies(float((found[:, 0] < limit).double().mean()), places[:, 0], found[:, 0])
+def yardstick(heldout: Tensor) -> float:
+    """The limit for `Copies` from the held-out pictures' distances to their nearest training pictures, (H,)."""
+    return float(heldout.double().quantile(0.01))

@@ -1,0 +1,46 @@
+"""Pictures by scales: what is lost from each size to half of it (Burt and Adelson 1983, the Laplacian pyramid)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SMALLEST = 14
+
+
+def scales(height: int, width: int) -> list[int]:
+    """The shorter side of each level, the full size first: halved while at least 14 pixels are left."""
+    side = min(height, width)
+    found: list[int] = []
+    while not found or side >= SMALLEST:
+        found.append(side)
+        side //= 2
+    return found
+
+
+def bands(images: Tensor, levels: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """(N, C, H, W) float -> at each level what its reduction to half the size loses, and the level itself, both (N, C, h, w)."""
+    for _ in range(levels):
+        half = max(1, images.shape[2] // 2), max(1, images.shape[3] // 2)
+        small = F.interpolate(images, half, mode="bilinear", antialias=True)
+        yield images - F.interpolate(small, images.shape[2:], mode="bilinear"), images
+        images = small
+
+
+def statistics(images: Tensor) -> Tensor:
+    """What the surface of (N, C, H, W) pictures in 0..255 is like: of each band of brightness and of each difference of colour from it the
+    logarithms of the mean absolute value and of the kurtosis, (N, 2 * C * levels). Of the marginal statistics by which Portilla and Simoncelli
+    (2000) describe a texture these tell blur, noise, speckle and lattices; a constant change of colour leaves them alone.
+    """
+    if images.shape[1] >= 3:
+        grey = images[:, :3].mean(1, keepdim=True)
+        images = torch.cat([grey, images[:, :1] - grey, images[:, 2:3] - grey, images[:, 3:]], 1)
+    found = []
+    for band, _ in bands(images, len(scales(*images.shape[2:]))):
+        square = band.square()
+        kurtosis = (square.square().mean((2, 3)) + 1) / (square.mean((2, 3)) + 1).square()
+        found += [(band.abs().mean((2, 3)) + 0.5).log(), kurtosis.log()]
+    return torch.cat(found, 1)
