@@ -7,6 +7,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -156,10 +158,10 @@ class Judge:
         self._keep(path, array)
         return array
 
-    def _path(self, name: str):  # type: ignore[no-untyped-def]
+    def _path(self, name: str) -> Path:
         return self.store.path / "features" / f"{name}-v{VERSION}.npy"
 
-    def _keep(self, path, array: npt.NDArray[Any]) -> None:  # type: ignore[no-untyped-def]
+    def _keep(self, path: Path, array: npt.NDArray[Any]) -> None:
         with contextlib.suppress(OSError):  # a store that cannot be written keeps nothing
             files.write_array(path, array)
 
