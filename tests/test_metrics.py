@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganforge.metrics import features, frechet, kernel, neighbours
+from ganforge.metrics import features, frechet, kernel, neighbours, pixels, pyramid, sliced, twosample
 
 
 def gaussian(count: int, size: int, seed: int, mean: float = 0.0, scale: float = 1.0) -> torch.Tensor:
@@ -119,10 +119,129 @@ def test_neighbours_in_slices_are_those_of_the_plain_definition():
 
 def test_copies_are_flagged_and_heldout_pictures_are_not():
     train, heldout, fresh = gaussian(3000, 6, 1), gaussian(1000, 6, 2), gaussian(1000, 6, 3)
-    assert neighbours.copies(train[:500] + 1e-4, train, heldout).rate == 1
-    assert neighbours.copies(fresh, train, heldout).rate < 0.03
-    half = torch.cat([train[:500], fresh[:500]])
-    assert 0.45 < neighbours.copies(half, train, heldout).rate < 0.56
+    limit = neighbours.yardstick(neighbours.nearest(heldout, train)[0][:, 0])
+
+    def rate(samples: torch.Tensor) -> float:
+        found, places = neighbours.nearest(samples, train)
+        return neighbours.Copies(places[:, 0], found[:, 0], limit).rate
+
+    assert rate(train[:500] + 1e-4) == 1
+    assert rate(fresh) < 0.03
+    assert 0.45 < rate(torch.cat([train[:500], fresh[:500]])) < 0.56
+
+
+def test_a_distance_and_its_floor_are_of_equally_many_pictures():
+    """One law on both sides: few pictures are far from the reference by chance alone, and as far as other few."""
+    size = 32
+    reference = frechet.Moments(size).add(gaussian(20_000, size, 1))
+    many, few = gaussian(4_000, size, 2), gaussian(300, size, 3)
+    floor, floor_spread = frechet.estimate(reference, few, 300)
+    fair, spread = frechet.estimate(reference, many, 300)
+    unfair = frechet.estimate(reference, many, 4_000)[0]
+    assert unfair < 0.3 * floor
+    assert abs(fair - floor) < 3 * math.hypot(floor_spread, spread)
+
+
+@pytest.mark.parametrize("count", [300, 700, 3000])
+def test_the_spread_of_a_distance_is_that_of_other_choices(count):
+    reference = frechet.Moments(16).add(gaussian(20_000, 16, 1))
+    fresh = [frechet.distance(reference, frechet.Moments(16).add(gaussian(300, 16, 100 + n, 0.3))) for n in range(60)]
+    value, spread = frechet.estimate(reference, gaussian(count, 16, 7, 0.3), 300)
+    assert value == pytest.approx(np.mean(fresh), abs=4 * np.std(fresh))
+    assert 0.5 < spread / np.std(fresh) < 2
+
+
+def test_sliced_distance_of_two_shifted_gaussians():
+    """A shift by m is seen as |m . d| from direction d, on average |m| G(D/2) / (sqrt(pi) G((D+1)/2)) (uniform directions)."""
+    size, count = 48, 20_000
+    shift = torch.zeros(size)
+    shift[3] = 0.5
+    a, b = gaussian(count, size, 1).float(), gaussian(count, size, 2).float() + shift
+    expected = 0.5 * math.gamma(size / 2) / (math.sqrt(math.pi) * math.gamma((size + 1) / 2))
+    assert sliced.distances([a], [b])[0] == pytest.approx(1000 * expected, rel=0.15)
+    assert sliced.distances([a], [a])[0] == 0
+
+
+def photographs(count: int, seed: int, side: int = 32) -> np.ndarray:
+    """Coloured blobs, (count, side, side, 3) uint8: as many different pictures as are asked for."""
+    rng = np.random.default_rng(seed)
+    small = torch.from_numpy(rng.normal(128, 60, (count, 3, 6, 6)))
+    big = torch.nn.functional.interpolate(small, (side, side), mode="bicubic")
+    return big.clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def spoilt(real: np.ndarray, how: str, strength: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    x = real.astype(np.float64)
+    if how == "blur":
+        kept = torch.from_numpy(x).permute(0, 3, 1, 2)
+        kept = torch.nn.functional.avg_pool2d(kept, 3, 1, 1, count_include_pad=False)
+        x = (1 - strength) * x + strength * kept.permute(0, 2, 3, 1).numpy()
+    if how == "speckle":
+        x += rng.choice([-80, 80], x.shape[:3])[..., None] * (rng.random(x.shape[:3]) < strength)[..., None]
+    if how == "checkerboard":
+        y, z = np.mgrid[: x.shape[1], : x.shape[2]]
+        x += strength * (2 * ((y + z) % 2) - 1)[None, ..., None]
+    return x.round().clip(0, 255).astype(np.uint8)
+
+
+KINDS = [("blur", (0.3, 0.6, 1.0)), ("speckle", (0.01, 0.04, 0.2)), ("checkerboard", (3, 8, 20))]
+
+
+@pytest.mark.parametrize(("how", "strengths"), KINDS)
+def test_patches_at_full_size_rank_what_is_wrong_with_a_surface(how, strengths):
+    reference, others = sliced.patches(photographs(400, 1)), photographs(400, 2)
+    found = [sliced.distances(reference, sliced.patches(spoilt(others, how, s)))[0] for s in (0, *strengths)]
+    assert found == sorted(found)
+    assert found[-1] > 2 * found[0]
+
+
+@pytest.mark.parametrize(("how", "strengths"), KINDS)
+def test_surface_statistics_rank_what_is_wrong_with_a_surface(how, strengths):
+    def statistics(pixels: np.ndarray) -> torch.Tensor:
+        return pyramid.statistics(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+
+    plain, others = statistics(photographs(400, 1)), photographs(400, 2)
+    reference = frechet.Moments(plain.shape[1]).add(plain)
+    found = [
+        frechet.distance(reference, frechet.Moments(plain.shape[1]).add(statistics(spoilt(others, how, s))))
+        for s in (0, *strengths)
+    ]
+    assert found == sorted(found)
+    lighter = torch.from_numpy(photographs(10, 3)).permute(0, 3, 1, 2).float()
+    torch.testing.assert_close(pyramid.statistics(lighter), pyramid.statistics(lighter + 20), rtol=1e-3, atol=1e-3)
+
+
+def test_two_samples_of_one_kind_cannot_be_told_apart_and_two_of_two_can():
+    real, unseen = photographs(600, 1), photographs(300, 2)
+    same = twosample.accuracy(real, photographs(600, 3), unseen, photographs(300, 4))
+    assert same == pytest.approx(0.5, abs=4 * math.sqrt(1 / 2400))
+    spoiling = [spoilt(photographs(n, seed), "speckle", 0.02) for n, seed in ((600, 3), (300, 4))]
+    assert twosample.accuracy(real, spoiling[0], unseen, spoiling[1]) > 0.95
+
+
+@pytest.mark.parametrize("side", [20, 32, 64])
+def test_copies_are_found_in_pixels_though_shifted_mirrored_and_noisy(side):
+    train, heldout = photographs(800, 1, side), photographs(200, 2, side)
+    thumbnails = pixels.thumbnails(train)
+    limit = neighbours.yardstick(pixels.nearest(heldout, thumbnails, lambda rows: train[rows])[0])
+    rng = np.random.default_rng(0)
+    some = np.arange(0, 800, 8)
+    noise = rng.normal(0, 6, train[some].shape)
+    changed = {
+        "as it is": train[some],
+        "one pixel": np.roll(train[some], 1, 2),
+        "one pixel either way": np.roll(train[some], (1, -1), (1, 2)),
+        "mirrored": train[some][:, :, ::-1],
+        "noisy": (train[some] + noise).clip(0, 255).astype(np.uint8),
+        "all": (np.roll(train[some][:, :, ::-1], 1, 2) + noise).clip(0, 255).astype(np.uint8),
+    }
+    for what, copies in changed.items():
+        distance, places = pixels.nearest(copies, thumbnails, lambda rows: train[rows])
+        assert neighbours.Copies(places, distance, limit).rate > 0.98, what
+        assert (places.numpy() == some).mean() > 0.98, what
+    distance, places = pixels.nearest(photographs(200, 3, side), thumbnails, lambda rows: train[rows])
+    assert neighbours.Copies(places, distance, limit).rate < 0.05
 
 
 @pytest.fixture(scope="module")
@@ -143,15 +262,17 @@ def test_a_trained_extractor_ranks_worse_pictures_as_worse(pictures, labelled, t
     made = features.train(lambda r: pictures[r], rows, labels, test, (test % 6).astype(np.int64) if labelled else None)
     assert made.accuracy > (0.9 if labelled else 0.2)
     extract = features.save(made, tmp_path / "extractor.safetensors")
-    reference = frechet.Moments(features.SIZE).add(extract([pictures[rows]]))
-    assert float(extract([pictures[rows]]).double().var(0).sum()) == pytest.approx(features.SIZE, rel=0.05)
+    plain = extract([pictures[rows]])
+    size = plain.shape[1]
+    reference = frechet.Moments(size).add(plain)
+    assert float(plain.double().var(0).sum()) == pytest.approx(2 * features.HIDDEN, rel=0.2)
     rng = np.random.default_rng(1)
     noises = [rng.normal(0, sigma, pictures[test].shape) for sigma in (0, 25, 50, 100)]
     scores = []
     for noise in noises:
         worse = (pictures[test] + noise).clip(0, 255).astype(np.uint8)
-        scores.append(frechet.distance(reference, frechet.Moments(features.SIZE).add(extract([worse]))))
+        scores.append(frechet.distance(reference, frechet.Moments(size).add(extract([worse]))))
     assert scores == sorted(scores)
     again = features.load(tmp_path / "extractor.safetensors")
     assert again.name == extract.name
-    torch.testing.assert_close(again([pictures[:300]])[17], again([pictures[17:18]])[0])
+    torch.testing.assert_close(again([pictures[:300]])[17], again([pictures[17:18]])[0], rtol=1e-4, atol=1e-4)

@@ -33,11 +33,12 @@ from ganforge.seeds import key, permuted
 
 HIDDEN = 64
 CLUSTERS = 32
-IMAGES = 120_000
-EPOCHS = 30
+IMAGES = 80_000
+EPOCHS = 20
+SCALED = 10_000  # pictures by which features are scaled
 BATCH = 64
 PORTION = 256
-LEAST = 0.1  # deviation of a statistic below which it counts as constant: grey pictures in RGB, say
+LEAST = 1.0  # deviation of an amplitude, in levels, below which it counts as constant: the colours of grey pictures, say
 
 
 def _block(before: int, after: int, stride: int, side: int = 3) -> nn.Sequential:
@@ -72,9 +73,10 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Extractor:
-    """A trained network with the features' scale, (D,); `name` says what it learned, how well, and which weights exactly."""
+    """A trained network with the features' mean and scale, (D,) each; `name` says what it learned, how well, and which weights exactly."""
 
     network: Network
+    mean: Tensor
     scale: Tensor
     side: int
     kind: str
@@ -96,12 +98,12 @@ class Extractor:
         pixels = torch.from_numpy(np.ascontiguousarray(part)).to(self.scale.device)
         hidden = self.network.features(to_float(pixels))
         surface = pyramid.statistics(pixels.permute(0, 3, 1, 2).float())
-        return (torch.cat([hidden, surface], 1).float() * self.scale).cpu()
+        return ((torch.cat([hidden, surface], 1).float() - self.mean) * self.scale).cpu()
 
     @torch.no_grad()
     def classify(self, features: Tensor) -> Tensor:
         """(N, SIZE), as they come from a call -> the likeliest class of each, (N,) int64."""
-        hidden = features[:, :HIDDEN].to(self.scale.device) / self.scale[:HIDDEN]
+        hidden = features[:, :HIDDEN].to(self.scale.device) / self.scale[:HIDDEN] + self.mean[:HIDDEN]
         return self.network.logits(hidden).argmax(1).cpu()  # type: ignore[no-any-return]
 
 
@@ -137,16 +139,19 @@ def train(
     else:
         found = accuracy(network, read, rows[:5000], labels[:5000])
     size = HIDDEN + pyramid.statistics(torch.from_numpy(sample).permute(0, 3, 1, 2).float()).shape[1]
-    plain = Extractor(network, torch.ones(size), side, kind, found, "")
-    deviation = plain(read(part) for part in _portions(rows[:20_000])).double().std(0)
+    plain = Extractor(network, torch.zeros(size), torch.ones(size), side, kind, found, "")
+    seen = plain(
+        read(part) for part in _portions(rows[permuted(seed, "scale", len(rows), np.arange(min(SCALED, len(rows))))])
+    ).double()
+    deviation = seen.std(0)
     hidden = (HIDDEN / deviation[:HIDDEN].square().sum().clamp(min=1e-12)).sqrt().expand(HIDDEN)
     surface = deviation[HIDDEN:].clamp(min=LEAST) * ((size - HIDDEN) / HIDDEN) ** 0.5
-    return Extractor(network, torch.cat([hidden, 1 / surface]).float(), side, kind, found, "")
+    return Extractor(network, seen.mean(0).float(), torch.cat([hidden, 1 / surface]).float(), side, kind, found, "")
 
 
 def images_for(side: int, count: int) -> int:
     """How many pictures to show in training: fewer where they are large or few."""
-    return max(200 * BATCH, round(min(IMAGES * min(1.0, 32 / side), EPOCHS * count)))
+    return max(100 * BATCH, round(min(IMAGES * min(1.0, 32 / side), EPOCHS * count)))
 
 
 def fit(
@@ -243,7 +248,7 @@ def save(extractor: Extractor, path: Path) -> Extractor:
     facts = {"kind": extractor.kind, "accuracy": repr(extractor.accuracy), "side": str(extractor.side)}
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = extractor.network.state_dict() | {"scale": extractor.scale}
+    tensors = extractor.network.state_dict() | {"mean": extractor.mean, "scale": extractor.scale}
     save_file({k: v.contiguous() for k, v in tensors.items()}, partial, facts)
     seal(partial, path)
     return load(path)
@@ -256,13 +261,14 @@ def load(path: Path, device: torch.device | None = None) -> Extractor:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
         tensors = load_file(path)
-        scale = tensors.pop("scale")
+        mean, scale = (tensors.pop(name).to(device) for name in ("mean", "scale"))
         network = Network(tensors["convolutions.0.0.weight"].shape[1], len(tensors["logits.bias"]), int(facts["side"]))
         network.load_state_dict(tensors)
         place(network, device)
         return Extractor(
             network.eval(),
-            scale.to(device),
+            mean,
+            scale,
             int(facts["side"]),
             facts["kind"],
             float(facts["accuracy"]),

@@ -31,9 +31,11 @@ def bands(images: Tensor, levels: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def statistics(images: Tensor) -> Tensor:
-    """What the surface of (N, C, H, W) pictures in 0..255 is like: of each band of brightness and of each difference of colour from it the
-    logarithms of the mean absolute value and of the kurtosis, (N, 2 * C * levels). Of the marginal statistics by which Portilla and Simoncelli
-    (2000) describe a texture these tell blur, noise, speckle and lattices; a constant change of colour leaves them alone.
+    """What the surface of (N, C, H, W) pictures in 0..255 is like: of each band of brightness and of each difference of colour from it
+    the means of the first, second and fourth power of its absolute value, as amplitudes (their roots), (N, 3 * C * levels).
+
+    Such marginal statistics describe a texture (Portilla and Simoncelli 2000): blur lowers them, noise and lattices raise the first, speckle
+    the last. A constant change of colour leaves them alone.
     """
     if images.shape[1] >= 3:
         grey = images[:, :3].mean(1, keepdim=True)
@@ -41,6 +43,5 @@ def statistics(images: Tensor) -> Tensor:
     found = []
     for band, _ in bands(images, len(scales(*images.shape[2:]))):
         square = band.square()
-        kurtosis = (square.square().mean((2, 3)) + 1) / (square.mean((2, 3)) + 1).square()
-        found += [(band.abs().mean((2, 3)) + 0.5).log(), kurtosis.log()]
+        found += [band.abs().mean((2, 3)), square.mean((2, 3)).sqrt(), square.square().mean((2, 3)).sqrt().sqrt()]
     return torch.cat(found, 1)
