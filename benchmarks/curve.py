@@ -22,7 +22,8 @@ import common
 from ganforge import config, models
 from ganforge.data.store import Store
 from ganforge.images import to_float
-from ganforge.measure import FIRST_SEED, extractor
+from ganforge.judge import extractor
+from ganforge.measure import FIRST_SEED
 from ganforge.metrics import features, frechet
 from ganforge.prepare import prepare
 from ganforge.run import Run

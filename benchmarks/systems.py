@@ -26,7 +26,8 @@ import common
 from ganforge import models
 from ganforge.data.store import Store
 from ganforge.images import enlarge, grid, to_float, to_uint8, write_png
-from ganforge.measure import FIRST_SEED, extractor, measure
+from ganforge.judge import extractor
+from ganforge.measure import FIRST_SEED, measure
 from ganforge.models.base import System
 from ganforge.prepare import prepare
 from ganforge.run import Run

@@ -125,7 +125,7 @@ def test_measuring_and_showing(run, store, capsys, fails):
     for path in (run, store):
         assert main(["show", str(path)]) == 0
     assert (store / "sheet.png").exists()
-    assert "at least 2" in fails("measure", run, "--samples", "1")
+    assert "at least 16" in fails("measure", run, "--samples", "1")
 
 
 def test_a_run_without_a_checkpoint_and_a_damaged_one(run, fails):

@@ -16,7 +16,8 @@ from ganforge.cli import main
 from ganforge.data.store import Store
 from ganforge.errors import InputError
 from ganforge.images import ImageSpec, as_image, to_float
-from ganforge.measure import FIRST_SEED, asked_class_hit, extractor, measure_system
+from ganforge.judge import extractor
+from ganforge.measure import FIRST_SEED, asked_class_hit, measure_system
 from ganforge.models.base import System, with_label
 from ganforge.sample import crossed, drawn, pictures
 from ganforge.testing import make_store
@@ -164,13 +165,13 @@ def test_no_class_asked_and_none_known_is_no_number(store):
     found = Store(store)
     extract = extractor(found)
     features = extract([found.read(found.train)])
-    assert np.isnan(asked_class_hit(extract, features, None))
+    assert asked_class_hit(extract, features, None) is None
     assert asked_class_hit(extract, features, found.labels[found.train].tolist()) > 0.5
-    assert np.isnan(asked_class_hit(replace(extract, kind="clusters"), features, [0] * len(features)))
+    assert asked_class_hit(replace(extract, kind="clusters"), features, [0] * len(features)) is None
     loaded = models.load("gan")
     unconditional = measure_system(loaded.system(loaded.config(width=8, latent=8), SPEC), found, 50)
-    assert np.isnan(unconditional.asked)
-    assert "asked" not in str(unconditional)
+    assert unconditional.asked is None
+    assert "asked class" not in str(unconditional)
 
 
 def test_a_label_as_numbers():

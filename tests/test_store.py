@@ -15,7 +15,8 @@ from ganforge.data import stamps
 from ganforge.data.store import Store
 from ganforge.errors import StoreError
 from ganforge.images import ImageSpec
-from ganforge.measure import extractor, measure
+from ganforge.judge import extractor
+from ganforge.measure import measure
 from ganforge.run import Run
 from ganforge.testing import make_store
 
@@ -171,16 +172,16 @@ def test_features_and_extractor_are_compared_too(place, tmp_path):
     run, store = Run(tmp_path / "run"), Store(place)
     whole = measure(run, store, 40)
     kept = sorted((place / "features").glob("*.npy"))
-    assert len(kept) == 2
+    assert [path.name.split("-")[0] for path in kept] == ["floors", "heldout", "thumbnails", "train"]
     before = kept[0].read_bytes()
-    _flip(kept[0], -1)
-    _flip(kept[1], 3)
+    for path in kept:
+        _flip(path, -1)
     (kept[1].with_name(kept[1].name + ".sha256")).write_bytes(b"\xff")
     again = measure(run, store, 40)
     assert (again.distance, again.floor) == (whole.distance, whole.floor)
     assert kept[0].read_bytes() == before
-    _flip(place / "features" / "extractor.safetensors", -1)
-    with pytest.raises(StoreError, match=r"extractor\.safetensors is damaged"):
+    _flip(place / "features" / "extractor-v2.safetensors", -1)
+    with pytest.raises(StoreError, match=r"extractor-v2\.safetensors is damaged"):
         extractor(store)
 
 

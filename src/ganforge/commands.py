@@ -26,7 +26,7 @@ def demo(asked: argparse.Namespace) -> None:
     minutes = MINUTES if asked.minutes is None else asked.minutes
     run, numbers, untrained, page = demo(asked.out, minutes, _say)
     print(numbers)
-    print(f"untrained          {untrained.distance:10.3f}    the same generator before training")
+    print(f"untrained: {untrained.distance:.1f}, the same generator before training")
     print(f"\nReport: {page}\nMore pictures: ganforge sample {run.path} --count 100")
 
 

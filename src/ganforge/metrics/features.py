@@ -38,7 +38,9 @@ EPOCHS = 20
 SCALED = 10_000  # pictures by which features are scaled
 BATCH = 64
 PORTION = 256
-LEAST = 1.0  # deviation of an amplitude, in levels, below which it counts as constant: the colours of grey pictures, say
+LEAST = (
+    1.0  # deviation of an amplitude, in levels, below which it counts as constant: the colours of grey pictures, say
+)
 
 
 def _block(before: int, after: int, stride: int, side: int = 3) -> nn.Sequential:

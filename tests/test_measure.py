@@ -1,0 +1,110 @@
+"""Measuring runs and folders: floors, protocols, and what is printed of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ganforge.cli import main
+from ganforge.collect import collect
+from ganforge.data.store import Store
+from ganforge.images import ImageSpec, write_png
+from ganforge.measure import as_json, measure_folder, measure_system
+from ganforge.models import load
+from ganforge.prepare import prepare
+from ganforge.testing import make_store
+
+
+def strict(text: str) -> dict:
+    """JSON as the standard has it: NaN and Infinity are refused."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    found: dict = json.loads(text, parse_constant=refuse)
+    return found
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
+    """Two thirds of the embedded digits as a store, the last third as a folder of class folders that the store never saw."""
+    place = tmp_path_factory.mktemp("digits")
+    whole = prepare(collect("digits", place / "originals"), place / "whole", resolution=16, heldout=0).store
+    pixels, labels = whole.read(np.arange(len(whole))), whole.labels
+    for n, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
+        folder = place / ("unseen" if n % 3 == 2 else "seen") / whole.spec.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_png(folder / f"{n:04d}.png", picture)
+    return prepare(place / "seen", place / "store", heldout=0.4).store, place / "unseen"
+
+
+def test_real_pictures_that_nobody_has_seen_measure_at_their_floor(digits):
+    store, unseen = digits
+    found, skipped = measure_folder(unseen, store)
+    assert not skipped
+    assert found.samples == 599
+    assert found.compared == min(599, len(store.heldout))
+    assert abs(found.distance - found.floor) < 3 * math.hypot(found.distance_spread, found.floor_spread)
+    assert found.told_apart == pytest.approx(0.5, abs=4 * found.told_apart_spread)
+    for ours, real in zip(found.sliced, found.sliced_floor, strict=True):
+        assert ours < 2 * real
+    for name in ("precision", "recall", "coverage"):
+        assert getattr(found, name) == pytest.approx(getattr(found, f"{name}_floor"), abs=0.12)
+    assert found.copies < 0.05
+    assert found.asked > 0.8  # its folders bear the classes' names
+    assert "at its floor" in found.above_floor
+
+
+def test_a_folder_of_training_pictures_is_found_out(digits, tmp_path):
+    store, _ = digits
+    for n, picture in enumerate(store.read(store.train[:200])):
+        write_png(tmp_path / f"{n}.png", picture)
+    assert measure_folder(tmp_path, store)[0].copies > 0.98
+
+
+def test_a_folder_from_the_command_line(digits, tmp_path, capsys, fails):
+    store, unseen = digits
+    (tmp_path / "some").mkdir()
+    for n, file in enumerate(sorted(unseen.rglob("*.png"))[:60]):
+        (tmp_path / "some" / f"{n}.png").write_bytes(file.read_bytes())
+    assert main(["measure", str(tmp_path / "some"), "--store", str(store.path), "--json"]) == 0
+    numbers = strict(capsys.readouterr().out)
+    assert (numbers["samples"], numbers["asked"]) == (60, None)
+    assert "--store" in fails("measure", tmp_path / "some")
+    assert "belong to a run" in fails("measure", tmp_path / "some", "--store", store.path, "--samples", "50")
+    (tmp_path / "some" / "notes.png").write_bytes(b"no picture")
+    assert main(["measure", str(tmp_path / "some"), "--store", str(store.path)]) == 2
+    assert "notes.png" in capsys.readouterr().err
+    (tmp_path / "few").mkdir()
+    for n in range(9):
+        write_png(tmp_path / "few" / f"{n}.png", np.full((16, 16, 1), 20 * n, np.uint8))
+    assert "at least 16" in fails("measure", tmp_path / "few", "--store", store.path)
+
+
+def test_nothing_held_out_is_null_and_no_nan(tmp_path):
+    spec = ImageSpec(8, 8, 1)
+    make_store(tmp_path / "store", spec, 60)
+    store = Store(tmp_path / "store")
+    store.train, store.heldout = np.arange(len(store)), np.arange(0)
+    gan = load("gan")
+    torch.manual_seed(0)
+    found = measure_system(gan.system(gan.config(width=8, latent=8), spec), store, 64)
+    numbers = strict(as_json(found))
+    assert (numbers["floor"], numbers["copies"], numbers["told_apart"], numbers["sliced_floor"]) == (None,) * 4
+    assert "there is no floor" in str(found)
+    assert not re.search(r"\bnan\b|None", str(found))
+
+
+def test_the_same_run_gives_the_same_numbers(digits):
+    store, _ = digits
+    gan = load("gan")
+    torch.manual_seed(0)
+    system = gan.system(gan.config(width=8, latent=8), store.spec)
+    one, two = (json.loads(as_json(measure_system(system, store, 200))) for _ in range(2))
+    assert {**one, "seconds": 0} == {**two, "seconds": 0}
