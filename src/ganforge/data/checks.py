@@ -15,14 +15,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ganforge.data import depth, hashes
-from ganforge.data.facts import Facts
+from ganforge.data import hashes
+from ganforge.data.facts import SIDE, Facts
 from ganforge.data.kinds import suits
 from ganforge.images import Pixels
 
 Values = npt.NDArray[np.float32]
 
-GREY_MODES = {"1", "L", "LA", "La", "L;16", *depth.GREY}
 SEVERITIES = ("ok", "convert", "warn", "reject")
 
 SMALLEST = 8  # the smallest side that `prepare` makes
@@ -273,8 +272,9 @@ def _bars(
     flat = plain[:, here] & (np.abs(level - level[:, :1]) < 6)
     depth = np.where(flat.all(1), 0, flat.argmin(1))
     alone = np.zeros(len(level), bool)
+    beyond = np.arange(max(1, 3 * len(here) // SIDE))  # lines in which a bar ends that is straight
     for n in np.flatnonzero(depth >= BORDER):
-        after = pixels[n, :, here[np.minimum(depth[n] + np.arange(3), len(here) - 1)].tolist()].numpy().astype(int)
+        after = pixels[n, :, here[np.minimum(depth[n] + beyond, len(here) - 1)].tolist()].numpy().astype(int)
         bar = pixels[n, :, here[: depth[n] // 2].tolist()].numpy().astype(np.float32)  # away from JPEG's ringing
         ends = (np.abs(after - bar.mean((1, 2), keepdims=True)) > 16).any(0)
         rough = bar.std((1, 2)).max()
@@ -362,7 +362,7 @@ def of_pixels(rows: Sequence[int], numbers: Numbers, facts: Sequence[Facts]) -> 
     sharpness = np.array([f.sharpness for f in facts], np.float32)
     strong = (quality > 0) & (quality < QUALITY)
     repeated = ~uniform & ~strong & (numbers.repeats > 1)
-    colours = np.array([f.mode not in GREY_MODES for f in facts])
+    colours = np.array([f.mode in ("RGB", "RGBA") for f in facts])
     opaque = np.array([not f.transparent for f in facts])  # a cut-out has margins
     tests = (
         ("near_uniform", uniform, numbers.spread, "{:.0f} levels"),
