@@ -99,9 +99,15 @@ def train(
     return Run(made.path)
 
 
-def sample(run: str | Path | _run.Run, seeds: Iterable[int] = range(16), labels: Labels = None) -> Pixels:
+def sample(
+    run: str | Path | _run.Run,
+    seeds: Iterable[int] = range(16),
+    labels: Labels = None,
+    truncation: float = 1.0,
+    device: str = "auto",
+) -> Pixels:
     """One picture a seed: (N, H, W, C) uint8. Labels, numbers or names of classes: one for all, one a seed, or "all"."""
-    return _sample(run if isinstance(run, _run.Run) else Run(run), list(seeds), labels)
+    return _sample(run if isinstance(run, _run.Run) else Run(run), list(seeds), labels, truncation, device)
 
 
 def measure(

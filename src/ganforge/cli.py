@@ -287,7 +287,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"ganforge: Not enough memory: {said[0]} Take smaller pictures, batches or networks.", file=sys.stderr)
         return 1
     except OSError as error:  # a disk that is full, a folder that may not be written or read
-        print(f"ganforge: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
+        what = f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}"
+        print(f"ganforge: {what}. Free some space, or look at the place and its permissions.", file=sys.stderr)
         return 1
 
 

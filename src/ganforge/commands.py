@@ -402,7 +402,7 @@ def _labels(text: str | None, run: Run) -> str | list[str] | None:
 def sample(asked: argparse.Namespace) -> None:
     """A sheet or files; walks and mixtures."""
     from ganforge.run import Run
-    from ganforge.sample import write
+    from ganforge.sample import every_class, write
 
     run = Run(asked.run)
     if asked.walk or asked.mix is not None:
@@ -410,9 +410,11 @@ def sample(asked: argparse.Namespace) -> None:
         return
     out = asked.out or run.path / ("pictures" if asked.each else "samples.png")
     labels = _labels(asked.labels, run)
-    many = len(labels) if isinstance(labels, list) else 8 if labels == "all" else 64
+    many = len(labels) if isinstance(labels, list) else 64
+    if labels is not None and every_class(labels, run.spec):
+        many = 8
     written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels, asked.truncation, asked.device)
-    print(written[0] if len(written) == 1 else f"{len(written):,} pictures in {out}")
+    print(written[0] if len(written) == 1 else f"{len(set(written)):,} pictures in {out}")
 
 
 def restore(asked: argparse.Namespace) -> int:
@@ -484,7 +486,7 @@ def measure(asked: argparse.Namespace) -> int:
     from ganforge.measure import SAMPLES, as_json, measure, measure_folder
     from ganforge.run import Run
 
-    store = Store(asked.store) if asked.store else None
+    store = None if asked.store is None else Store(asked.store)
     say = None if asked.json else _say
     if not (asked.run / "run.toml").exists() and asked.run.exists():
         if store is None:

@@ -25,8 +25,8 @@ def choose(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The device {name!r} cannot be used here: {reason} Use auto, cpu, cuda or mps.") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"The device {name!r} cannot be used here: {reason}. Use auto, cpu, cuda or mps.") from error
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True

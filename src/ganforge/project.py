@@ -6,12 +6,14 @@ pixels at several scales and needs no other network.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -146,16 +148,16 @@ def write(
     check_suffix(out, system.spec.channels)
     target = read(image, system.spec)
     found = project(system, target, steps, progress)
+    point, partial = out.with_name(f"{out.stem}-point.safetensors"), out.with_name(f".{out.stem}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        point = out.with_name(f"{out.stem}-point.safetensors")
-        partial = out.with_name(f".{out.stem}.partial")
         save_file({name: value.cpu() for name, value in found.tensors.items()}, partial)
         partial.replace(point)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
-        ) from error
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{point} cannot be written: {reason}. Choose another place with --out.") from error
     sheet = grid(enlarge(np.stack([target, found.start, found.picture]), 224), 3)
     write_png(out, sheet, {**made_by(run, system), "projected": image.name})
     return found, point

@@ -98,7 +98,7 @@ def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tu
     if not system.classes:
         why = "its store has no labels" if not system.spec.classes else "it learned without labels (model.conditional)"
         raise InputError(f"{run.path} makes no pictures by class: {why}. Leave the labels out.")
-    if isinstance(labels, str) and labels == "all":
+    if every_class(labels, system.spec):
         return crossed(seeds, range(system.classes))
     asked = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
     numbers = [_number(label, system.spec.classes) for label in asked]
@@ -111,6 +111,11 @@ def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tu
             f"{len(numbers)} labels do not fit {len(seeds)} seeds: give one label for all, one a seed, or 'all'."
         )
     return seeds, numbers
+
+
+def every_class(labels: Labels, spec: ImageSpec) -> bool:
+    """Whether they are the word "all"; a class of that name comes first."""
+    return isinstance(labels, str) and labels == "all" and "all" not in spec.classes
 
 
 def _number(label: str | int, classes: tuple[str, ...]) -> int:
@@ -176,7 +181,7 @@ def write(
         check_suffix(out, system.spec.channels)
     elif out.suffix.lower() in SUFFIXES:
         raise InputError(f"{out} is the name of a picture; single files go into a folder. Name one, or make a sheet.")
-    columns = len(seeds) if isinstance(labels, str) and labels == "all" else None
+    columns = len(seeds) if every_class(labels, system.spec) else None
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     if numbers is None and system.classes:
         numbers = drawn(seeds, np.ones(system.classes))

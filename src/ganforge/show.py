@@ -11,7 +11,7 @@ import torch
 from ganforge import config
 from ganforge.data import augment, card, history, meta
 from ganforge.data.store import Store
-from ganforge.errors import InputError
+from ganforge.errors import DataError, InputError
 from ganforge.images import enlarge, grid, spec_from, to_float, to_uint8, write_png
 from ganforge.run import Run
 from ganforge.seeds import permuted
@@ -78,7 +78,11 @@ def _store(store: Store) -> list[str]:
     store.verify()
     chosen = permuted(0, "sheet", len(store), np.arange(min(SHEET, len(store))))
     sheet = store.path / "sheet.png"
-    write_png(sheet, grid(enlarge(store.read(np.sort(chosen)), 56)))
+    try:
+        write_png(sheet, grid(enlarge(store.read(np.sort(chosen)), 56)))
+        drawn = str(sheet)
+    except DataError as error:  # a store that may only be read has its facts all the same
+        drawn = f"none: {error}"
     lines = [
         f"{store.path}: a store of {store.spec}",
         f"  pictures   {len(store):,}: {len(store.train):,} for training, {len(store.heldout):,} held out",
@@ -94,7 +98,7 @@ def _store(store: Store) -> list[str]:
         for name, count in list(zip(store.spec.classes, counts, strict=True))[:30]:
             lines.append(f"  {name:<{widest}}  {count:>8,}  {'#' * round(40 * count / max(counts.max(), 1))}")
     lines += _history(store.path)
-    return [*lines, f"  sheet      {sheet}"]
+    return [*lines, f"  sheet      {drawn}"]
 
 
 def _augmented(store: Store, changes: str) -> Path:

@@ -229,7 +229,7 @@ class Trainer:
         s = self.settings
         if s.images or self.progress.seconds < 60 * s.minutes * (1 - s.cooldown):
             return
-        steps = math.ceil(self.progress.seen / s.batch / (1 - s.cooldown)) if s.cooldown < 1 else 1
+        steps = math.ceil(self.progress.seen / s.batch / (1 - s.cooldown))  # plan asks for a cooldown below 1
         self.settings = replace(s, images=steps * s.batch)
         self.sections["train"] = asdict(self.settings)
         self.run.begin(self.sections)

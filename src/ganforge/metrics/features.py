@@ -251,7 +251,10 @@ def save(extractor: Extractor, path: Path) -> Extractor:
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = extractor.network.state_dict() | {"mean": extractor.mean, "scale": extractor.scale}
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, facts)
+    try:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, facts)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
     seal(partial, path)
     return load(path)
 
