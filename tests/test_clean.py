@@ -238,7 +238,7 @@ def test_recipes_in_a_file_and_dry_run(audited, tmp_path, capsys, fails):
     assert "needs an audit" in fails("clean", root, "-o", tmp_path / "o", "--drop", "blurred")
     assert "nothing to do" in fails("clean", root, "-o", tmp_path / "o")
     assert "has no pictures.parquet" in fails("clean", root, "-o", tmp_path / "o", "--audit", root)
-    assert "lies inside" in fails("clean", root, "-o", root / "o", "--filter", "median")
+    assert "lie in each other" in fails("clean", root, "-o", root / "o", "--filter", "median")
     assert "exists already" in fails("clean", root, "-o", audit, "--filter", "median")
     assert "name the folder" in fails("clean", root, "--filter", "median")
     assert "takes a folder" in fails("clean", root / "ok.png", "-o", tmp_path / "o", "--filter", "median")

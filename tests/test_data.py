@@ -367,29 +367,31 @@ def _idx(path: Path, array: np.ndarray) -> None:
 
 
 def test_idx_files(tmp_path, fails):
-    rng = np.random.default_rng(0)
+    rng, root = np.random.default_rng(0), tmp_path / "in"
+    root.mkdir()
     for prefix, count in (("train", 30), ("t10k", 12)):
-        _idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
-        _idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", (np.arange(count) % 10).astype(np.uint8))
-    store = prepare(tmp_path, tmp_path / "store").store
+        _idx(root / f"{prefix}-images-idx3-ubyte.gz", rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
+        _idx(root / f"{prefix}-labels-idx1-ubyte.gz", (np.arange(count) % 10).astype(np.uint8))
+    store = prepare(root, tmp_path / "store").store
     assert (len(store.train), len(store.heldout), store.spec.channels, len(store.spec.classes)) == (30, 12, 1, 10)
-    whole = (tmp_path / "train-images-idx3-ubyte.gz").read_bytes()
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(whole[:-500])
-    assert "cannot be read" in fails("prepare", tmp_path, "-o", tmp_path / "again")
-    _idx(tmp_path / "train-images-idx3-ubyte.gz", rng.integers(0, 256, (29, 28, 28), dtype=np.uint8))
-    assert "do not fit" in fails("prepare", tmp_path, "-o", tmp_path / "again")
+    whole = (root / "train-images-idx3-ubyte.gz").read_bytes()
+    (root / "train-images-idx3-ubyte.gz").write_bytes(whole[:-500])
+    assert "cannot be read" in fails("prepare", root, "-o", tmp_path / "again")
+    _idx(root / "train-images-idx3-ubyte.gz", rng.integers(0, 256, (29, 28, 28), dtype=np.uint8))
+    assert "do not fit" in fails("prepare", root, "-o", tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 
 def test_cifar_binary_files(tmp_path):
-    rng = np.random.default_rng(0)
+    rng, root = np.random.default_rng(0), tmp_path / "in"
+    root.mkdir()
     for name in ("data_batch_1", "test_batch"):
         records = rng.integers(0, 256, (20, 3073), dtype=np.uint8)
         records[:, 0] %= 10
-        (tmp_path / f"{name}.bin").write_bytes(records.tobytes())
-    store = prepare(tmp_path, tmp_path / "store").store
+        (root / f"{name}.bin").write_bytes(records.tobytes())
+    store = prepare(root, tmp_path / "store").store
     assert (len(store.train), len(store.heldout), store.spec.classes[3]) == (20, 20, "cat")
-    last = np.frombuffer((tmp_path / "data_batch_1.bin").read_bytes(), np.uint8).reshape(-1, 3073)[-1]
+    last = np.frombuffer((root / "data_batch_1.bin").read_bytes(), np.uint8).reshape(-1, 3073)[-1]
     assert np.array_equal(store.read(np.array([39]))[0].transpose(2, 0, 1).ravel(), last[1:])
 
 

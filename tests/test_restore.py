@@ -151,7 +151,7 @@ def test_psnr():
 
 def test_mistakes(fails, denoiser, autoencoder, tmp_path):
     picture(tmp_path / "in" / "a.png", 9, 9)
-    assert "Choose another folder" in fails("restore", denoiser, tmp_path / "in", "-o", tmp_path / "in")
+    assert "lie in each other" in fails("restore", denoiser, tmp_path / "in", "-o", tmp_path / "in" / "out")
     assert "Choose another folder" in fails("restore", denoiser, tmp_path / "in" / "a.png", "-o", tmp_path / "in")
     assert "does not exist" in fails("restore", denoiser, tmp_path / "nowhere", "-o", tmp_path / "o")
     (tmp_path / "empty").mkdir()

@@ -25,9 +25,10 @@ from ganforge.data.depth import Levels
 from ganforge.data.facts import Facts, code_of, look, spread
 from ganforge.data.history import step
 from ganforge.data.kinds import EXTENSIONS
-from ganforge.data.sources import Entry, Skip, Source, digest, open_source
+from ganforge.data.sources import Entry, Skip, Source, digest, keep_apart, open_source
 from ganforge.device import keep_memory
 from ganforge.errors import DataError, InputError
+from ganforge.files import put
 
 CHUNK = 64
 UNREADABLE = {"unreadable", "empty", "too_large", "truncated", "damaged"}
@@ -67,6 +68,7 @@ def audit(
     path = Path(source)
     opened = open_source(path, Path(labels) if labels else None)
     out = Path(out) if out else Path("audits") / opened.name
+    keep_apart(path, out)
     reader = _reader() if ocr else None
     say = progress or (lambda words: None)
     with _Folder(out, overwrite) as folder, (folder / "grey.bin").open("w+b") as grey:
@@ -150,11 +152,7 @@ class _Folder:
     ) -> None:
         try:
             if kind is None:
-                old = self.path.with_name(f".{self.path.name}.old-{os.getpid()}")
-                if self.path.exists():
-                    self.path.rename(old)
-                self.partial.rename(self.path)
-                shutil.rmtree(old, ignore_errors=True)
+                put(self.partial, self.path)
         except OSError as problem:
             raise self._cannot_write(problem) from problem
         finally:

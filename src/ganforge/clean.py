@@ -38,7 +38,7 @@ from ganforge.data.decode import decode, probe
 from ganforge.data.depth import Levels
 from ganforge.data.findings import Findings, chosen
 from ganforge.data.kinds import EXTENSIONS, refusal
-from ganforge.data.sources import Entry, Skip, is_picture, open_source
+from ganforge.data.sources import Entry, Skip, is_picture, keep_apart, open_source
 from ganforge.errors import DataError, GanforgeError, InputError, did_you_mean
 from ganforge.images import Pixels, as_image, write_png
 from ganforge.seeds import permuted
@@ -139,8 +139,7 @@ def clean(
         raise InputError("There is nothing to do: name a filter, such as --filter median:size=3, a recipe or an audit.")
     if out.exists():
         raise DataError(f"{out} exists already. Choose another name with -o, or remove it first.")
-    if out.resolve().is_relative_to(path.resolve()):
-        raise InputError(f"{out} lies inside {path}. Choose a place beside it.")
+    keep_apart(path, out)
     opened = open_source(path)
     entries = list(opened.entries())
     if found:

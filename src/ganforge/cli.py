@@ -150,6 +150,9 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--folds", type=_whole, default=0, help="deal the training pictures into so many folds")
     prepare.add_argument("--per-class", type=_whole, default=0, help="at most so many training pictures of a class")
     prepare.add_argument("--format", default="store", help="store (default), webdataset, parquet or folder")
+    prepare.add_argument(
+        "--overwrite", action="store_true", help="replace an older store, when the new one is finished"
+    )
     prepare.add_argument("--part-size", type=_whole, help="pictures in a part (what fits into 256 MiB)")
     prepare.add_argument(
         "--shard", help="i/n: make every n-th part from i on; the same words without --shard join them"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganforge import recipe as recipes
-from ganforge.errors import DataError, InputError, Stopped
+from ganforge.data.sources import keep_apart
+from ganforge.errors import DataError, Stopped
 from ganforge.gather import WORK, Collected, Collection, Say, originals
 from ganforge.recipe import Recipe
 from ganforge.web import public
@@ -51,7 +52,7 @@ def mix(
     `sources` are public sets, folders, zips, lists of addresses and recipes; `options` are those of
     `ganforge.recipe.Settings`: seed, total, cap, cap_per_class, licence, unknown_rights, allow_host, contact. `source`
     is a folder that has the files of a public set already. `resolve` replaces the system's resolver of names. The same
-    call again fetches what is missing. Raises InputError, DataError, and Stopped on Ctrl-C.
+    call again fetches what is missing. Raises InputError, DataError where nothing can be had, and Stopped on Ctrl-C.
     """
     recipe = recipes.read(sources, options)
     folder = Path(out) if out else Path("data") / Path(sources[0]).stem
@@ -65,7 +66,9 @@ def mix(
         else:  # a notebook: its loop is running already
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(asyncio.run, collection.work()).result()
-        return collection.finish()
+        if not collection.journal.count("1"):
+            raise DataError(f"There is nothing to collect in {', '.join(asked.name for asked in recipe.sources)}.")
+        made = collection.finish()
     except KeyboardInterrupt:
         raise Stopped(f"{folder}: stopped. The same command goes on from here.") from None
     except (OSError, sqlite3.Error) as error:
@@ -75,6 +78,12 @@ def mix(
         ) from error
     finally:
         collection.clean()
+    if not made.apart_count and not any(made.kept.values()):
+        why = "; ".join(f"{count:,} {reason}" for reason, count in list(made.reasons.items())[:3])
+        raise DataError(
+            f"Nothing was collected into {folder}: {why or 'nothing was asked for'}. See {folder / 'skipped.csv'}."
+        )
+    return made
 
 
 def _check_place(folder: Path, recipe: Recipe) -> None:
@@ -84,9 +93,6 @@ def _check_place(folder: Path, recipe: Recipe) -> None:
         and (not folder.is_dir() or any(folder.iterdir()))
     ):
         raise DataError(f"{folder} exists and holds something else. Choose another place with --out.")
-    place = folder.resolve()
     for asked in recipe.sources:
-        if asked.kind == "local" and (place.is_relative_to(asked.path) or asked.path.is_relative_to(place)):
-            raise InputError(
-                f"{folder} and the source {asked.path} lie in each other. Choose another place with --out."
-            )
+        if asked.kind == "local":
+            keep_apart(asked.path, folder)

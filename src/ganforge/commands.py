@@ -215,6 +215,7 @@ def prepare(asked: argparse.Namespace) -> int:
         "drop",
         "keep",
         "part_size",
+        "overwrite",
     )
     settings = {name: getattr(asked, name) for name in names}
     with Console(stderr=True).status("looking") as status:
@@ -226,7 +227,10 @@ def prepare(asked: argparse.Namespace) -> int:
             if asked.format != "store":
                 if out is None:
                     raise InputError("prepare: --format needs --out, the folder to write.")
+                if out.exists():  # before the work, not after it
+                    raise InputError(f"prepare: {out} exists already. Choose another name, or remove it first.")
                 out = out.with_name(f".{out.name}.store")
+                settings["overwrite"] = True  # what a stopped call left there
             made = prepare(
                 asked.source, out, heldout=asked.heldout, stratify=asked.stratify, folds=asked.folds,
                 per_class=asked.per_class, engine=asked.engine, **settings,

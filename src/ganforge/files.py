@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,20 @@ def file_sha256(path: Path, skip: int = 0) -> str:
     with path.open("rb") as file:
         file.seek(skip)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def put(made: Path, place: Path) -> None:
+    """Rename a finished folder to its place. An older one there is removed afterwards, and stays where that fails. OSError."""
+    old = place.with_name(f".{place.name}.old-{os.getpid()}")
+    if place.exists():
+        place.rename(old)
+    try:
+        made.rename(place)
+    except OSError:
+        if old.exists():
+            old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def seal(partial: Path, path: Path) -> None:

@@ -26,9 +26,9 @@ from ganforge.data.convert import Plan, convert_part
 from ganforge.data.decode import Header, probe, span
 from ganforge.data.depth import Levels, Span
 from ganforge.data.findings import Findings
-from ganforge.data.layout import Layout
+from ganforge.data.layout import Layout, some
 from ganforge.data.parts import Sides, finished
-from ganforge.data.sources import Part, Skip, Source, open_source
+from ganforge.data.sources import Part, Skip, Source, keep_apart, open_source
 from ganforge.data.split import CAPPED, EQUAL
 from ganforge.data.store import Store
 from ganforge.data.transform import FITS
@@ -43,6 +43,8 @@ PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17
 RESIZE = "torch bicubic, antialiased"
 NORMALISE = ("none", "unit", "range", "centre", "standard", "image")
 ENGINES = ("local", "ray")
+BESIDE = ("manifest.json", history.NAME, "README.md", "sheet.png", "augmented.png", "features")
+"""What is put into a store beside the files that its manifest names."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def prepare(
     per_class: int = 0,
     part_size: int | None = None,
     engine: str = "local",
+    overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Prepared:
     """Make a store of every picture in `source` that can be read; the others are named with a reason and left out.
@@ -94,10 +97,24 @@ def prepare(
     go ("warn": all warnings), `keep` those that stay. `stratify`, `folds` and `per_class` are those of `split.split`.
 
     `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again with the same
-    arguments, it goes on. `progress` is told how many were looked at.
+    arguments, it goes on; `overwrite` begins anew where another one is unfinished, and replaces an older store when the new one is
+    finished. `progress` is told how many were looked at.
     """
     work = _Work(
-        source, out, resolution, channels, fit, background, normalise, levels, labels, audit, drop, keep, part_size
+        source,
+        out,
+        resolution,
+        channels,
+        fit,
+        background,
+        normalise,
+        levels,
+        labels,
+        audit,
+        drop,
+        keep,
+        part_size,
+        overwrite,
     )
     if engine not in ENGINES:
         raise InputError(f"There is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
@@ -137,7 +154,7 @@ def prepare_shard(
         raise InputError(f"The shard {index}/{count} is not understood; with 16 jobs they are 0/16 to 15/16.")
     asked: dict[str, Any] = {
         "resolution": None, "channels": None, "fit": "crop", "background": "white", "normalise": "none", "levels": "auto",
-        "labels": None, "audit": None, "drop": (), "keep": (), "part_size": None,
+        "labels": None, "audit": None, "drop": (), "keep": (), "part_size": None, "overwrite": False,
     }  # fmt: skip
     work = _Work(source, out, **{**asked, **settings})
     mine = range(index, work.plan.parts, count)
@@ -155,14 +172,16 @@ class _Work:
     def __init__(
         self, source: str | Path, out: str | Path | None, resolution: str | int | None, channels: int | None, fit: str,
         background: str, normalise: str, levels: str, labels: str | Path | None, audit: str | Path | None,
-        drop: Iterable[str], keep: Iterable[str], part_size: int | None,
+        drop: Iterable[str], keep: Iterable[str], part_size: int | None, overwrite: bool,
     ) -> None:  # fmt: skip
         path = Path(source)
         table = Path(labels) if labels else None
-        self.out = Path(out) if out else Path("stores") / (path.name if path.is_dir() else path.stem)
-        self.folder = self.out.with_name(f".{self.out.name}.parts")
+        self.out = Path(out) if out else Path("stores") / (path.resolve().name if path.is_dir() else path.stem)
+        self.folder = parts.unfinished(self.out)
+        self.overwrite = overwrite
         if self.out.exists():
-            raise StoreError(f"{self.out} exists already. Choose another name with --out, or remove it first.")
+            _check_replaced(self.out, overwrite)
+        keep_apart(path, self.out)
         for word, value, known in (("way to fit", fit, FITS), ("way to normalise", normalise, NORMALISE)):
             if value not in known:
                 raise InputError(f"There is no {word} called {value!r}.{did_you_mean(value, known)}")
@@ -208,12 +227,14 @@ class _Work:
             self.found.check(Path(self.plan.source), (entry.name for entry in self.opened.entries()), mine)
         place, plan = self.folder / "plan.json", self.plan.to_plain()
         plain = json.loads(json.dumps(plan))
+        if self.overwrite and self._begun() != plain:
+            self.remove()
         if place.is_file():
             there = self._begun()
             if there != plain:
                 named = next((name for name in plain if there.get(name) != plain[name]), "plan")
                 raise StoreError(
-                    f"{self.folder} holds an unfinished store with another {named}. Finish that one with its own words, or remove the folder."
+                    f"{self.folder} holds an unfinished store with another {named}. Finish that one with its own words, or begin anew with --overwrite."
                 )
             return
         try:
@@ -238,6 +259,7 @@ class _Work:
         reasons = parts.join(
             self.paths, self.out, plan.spec, recipe, sides, self.groups, levels, FEWEST,
             {"ganforge": __version__, "torch": torch.__version__},
+            self.overwrite,
         )  # fmt: skip
         self.remove()
         store = Store(self.out)
@@ -272,6 +294,21 @@ class _Work:
     def remove(self) -> None:
         """Remove the parts."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _check_replaced(out: Path, overwrite: bool) -> None:
+    """StoreError unless `out` may be replaced: it is a store, and nothing that somebody may miss lies in it."""
+    if not overwrite:
+        raise StoreError(f"{out} exists already. Choose another name with --out, or replace it with --overwrite.")
+    try:
+        files = json.loads((out / "manifest.json").read_text("utf-8"))["files"]
+        strange = {path.name for path in out.iterdir()} - {*files, *BESIDE}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StoreError(f"{out} is no store, so it is not overwritten. Choose another name with --out.") from None
+    if strange:
+        raise StoreError(
+            f"{out} holds other files too ({some(sorted(strange))}), so it is not overwritten. Move them away first."
+        )
 
 
 def _check_sides(heldout: float, stratify: bool, folds: int, per_class: int, plan: Plan) -> Sides:

@@ -17,7 +17,7 @@ from ganforge.data import survey, tables
 from ganforge.data.decode import decode, fit_channels, probe
 from ganforge.data.depth import Levels
 from ganforge.data.kinds import refusal
-from ganforge.data.sources import Entry, Skip, is_picture, open_source, read_file
+from ganforge.data.sources import Entry, Skip, is_picture, keep_apart, open_source, read_file
 from ganforge.data.transform import resize
 from ganforge.errors import DataError, InputError
 from ganforge.images import Pixels, to_float, to_uint8, write_png
@@ -83,8 +83,10 @@ def restore(
         raise InputError(
             f"{run.system_name} makes pictures and restores none. Train one that does, such as dae or vae."
         )
-    if out.resolve() in (source.resolve(), source.resolve().parent if source.is_file() else None):
+    if source.is_file() and out.resolve() == source.resolve().parent:
         raise InputError(f"{out} is where the originals are. Choose another folder with --out.")
+    if source.is_dir():
+        keep_apart(source, out)
     made_by = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
     clean = {_stem(entry.name): entry for entry in _entries(Path(reference))} if reference else None
     if clean is not None:

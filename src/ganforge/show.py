@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ganforge import config
-from ganforge.data import augment, card, history, meta
+from ganforge.data import augment, card, history, meta, parts
 from ganforge.data.store import Store
 from ganforge.errors import DataError, InputError
 from ganforge.images import enlarge, grid, spec_from, to_float, to_uint8, write_png
@@ -28,6 +28,24 @@ def show(path: str | Path, changes: str = "") -> list[str]:
     For a TOML file with the sections [model] and [spec]: the layers, shapes and parameters of a composed system.
     """
     path = Path(path)
+    if path.name.startswith(".") and path.suffix == ".parts":  # the folder of the parts itself
+        path = path.with_name(path.stem.removeprefix("."))
+    under_way = _unfinished(path)
+    if under_way and not path.exists():
+        return under_way
+    return _finished(path, changes) + under_way
+
+
+def _unfinished(path: Path) -> list[str]:
+    """A line where `prepare` was stopped, or is at work."""
+    for store in (path, path.with_name(f".{path.name}.store")):
+        if found := parts.progress(store):
+            done, count = found
+            return [f"{path}: unfinished, {done:,} of {count:,} parts are there; the words that began it go on with it"]
+    return []
+
+
+def _finished(path: Path, changes: str) -> list[str]:
     if (path / "manifest.json").is_file():
         store = Store(path)
         return _store(store) + ([f"  augmented  {_augmented(store, changes)}"] if changes else [])

@@ -26,7 +26,7 @@ from ganforge.data.provenance import NOWHERE, Origin
 from ganforge.data.split import ASIDE, HELDOUT, TRAIN, Splits, split
 from ganforge.data.store import HEADER, SCHEMA, npy_header, root_hash
 from ganforge.errors import DataError
-from ganforge.files import file_sha256
+from ganforge.files import file_sha256, put
 from ganforge.images import ImageSpec, Pixels
 
 ROW_GROUP = 8192
@@ -150,6 +150,20 @@ class PartWriter:
                 raise
 
 
+def unfinished(store: Path) -> Path:
+    """The folder of a store's parts, beside its place."""
+    return store.with_name(f".{store.name}.parts")
+
+
+def progress(store: Path) -> tuple[int, int] | None:
+    """Parts finished and parts in all of a store that is not joined yet; None where there is no such thing."""
+    try:
+        plan = json.loads((unfinished(store) / "plan.json").read_text("utf-8"))
+        return sum(finished(path) for path in unfinished(store).glob("part-*")), int(plan["parts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def finished(path: Path) -> bool:
     """Whether a part was committed."""
     return (path / "part.json").is_file()
@@ -175,10 +189,12 @@ def join(
     levels: str = "bytes",
     fewest: int = 0,
     made: Mapping[str, str] | None = None,
+    overwrite: bool = False,
 ) -> dict[str, int]:
     """Make the store `out` of finished parts, whose pictures it shares until they are removed; returns the counts of reasons for dropping.
 
-    `groups` are by file; `made` are versions, noted outside the root hash. TooFew where fewer than `fewest` pictures are usable. Whatever goes
+    `groups` are by file; `made` are versions, noted outside the root hash. `overwrite` puts the store in the place of an older one.
+    TooFew where fewer than `fewest` pictures are usable. Whatever goes
     wrong, the parts stay as they are.
     """
     final = out.with_name(f".{out.name}.joining-{os.getpid()}")
@@ -229,7 +245,10 @@ def join(
         for source, target in shards:
             _share(source, target)
         write_json(final / "manifest.json", manifest)
-        final.rename(out)
+        if overwrite:
+            put(final, out)
+        else:
+            final.rename(out)
     except OSError as error:
         raise DataError(
             f"{out} cannot be written: {error.strerror or error}. Its parts are kept: free some space, and the same command goes on."

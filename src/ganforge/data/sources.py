@@ -134,6 +134,13 @@ def open_source(path: Path, labels: Path | None = None, known: Layout | None = N
         ) from error
 
 
+def keep_apart(source: Path, out: Path) -> None:
+    """InputError where one lies in the other: originals are only read, and what is made of them is no original."""
+    one, other = source.resolve(), out.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise InputError(f"{out} and the source {source} lie in each other. Choose another place with --out.")
+
+
 Table = tuple[str, bytes]
 """The name and the bytes of a CSV of labels."""
 

@@ -1,0 +1,276 @@
+"""Folders as they are found: closed, linked, in each other; what is there already; what is unfinished; nothing at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ganforge.cli import main
+from ganforge.data.store import Store
+from ganforge.errors import StoreError
+from ganforge.images import write_png
+from ganforge.prepare import prepare, prepare_shard
+from synthetic import natural
+
+
+def pictures(root: Path, *folders: str, count: int = 10, first: int = 0) -> Path:
+    for f, folder in enumerate(folders):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for n in range(count):
+            write_png(root / folder / f"{n}.png", natural(first + 100 * f + n, 24))
+    return root
+
+
+# --------------------------------------------------------------------------------------------------------- permissions
+
+NOBODY = """
+import ctypes, json, os, sys
+import ganforge.api, ganforge.audit_page, ganforge.show, rich.console, rich.status, rich.live
+from ganforge.cli import main
+if os.geteuid() == 0:  # no user, but root without the right to pass over modes: the interpreter may lie in root's own home
+    class Head(ctypes.Structure):
+        _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+    class Data(ctypes.Structure):
+        _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset(ctypes.byref(Head(0x20080522, 0)), ctypes.byref((Data * 2)())):
+        sys.exit(77)
+try:
+    os.listdir(json.loads(sys.argv[1]))
+    sys.exit(77)
+except PermissionError:
+    pass
+sys.exit(main(json.loads(sys.argv[2])))
+"""
+
+
+@pytest.fixture
+def restricted() -> Callable[..., tuple[int, str, str]]:
+    """Run a command in a process for which `closed`, of mode 000, is closed, also where the tests run as root."""
+
+    def run(closed: Path, *words: object) -> tuple[int, str, str]:
+        command = [sys.executable, "-c", NOBODY, json.dumps(str(closed)), json.dumps([str(word) for word in words])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 77:
+            pytest.skip("the system lets this process pass over modes")
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def closing() -> Iterator[Callable[[Path], Path]]:
+    done: list[Path] = []
+
+    def close(path: Path) -> Path:
+        path.chmod(0)
+        done.append(path)
+        return path
+
+    yield close
+    for path in done:
+        path.chmod(0o755)
+
+
+@pytest.mark.parametrize("verb", ["prepare", "audit", "collect", "clean"])
+def test_a_folder_that_cannot_be_listed_is_one_sentence(tmp_path, restricted, closing, verb):
+    root = closing(pictures(tmp_path / "in", "."))
+    more = ["--filter", "median"] if verb == "clean" else []
+    code, _, said = restricted(root, verb, root, "-o", tmp_path / "out", *more)
+    assert code == 1
+    assert f"{root} cannot be read: Permission denied" in said or "Permission denied" in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["prepare", "audit", "collect", "clean"])
+def test_a_sub_folder_that_cannot_be_listed_is_named_and_stops_nothing(tmp_path, restricted, closing, verb):
+    root = pictures(tmp_path / "in", "cat", "dog", "lost.d")
+    closed = closing(root / "lost.d")
+    more = ["--filter", "median"] if verb == "clean" else []
+    code, out, said = restricted(closed, verb, root, "-o", tmp_path / "out", *more)
+    assert code == 2, said
+    where = tmp_path / "out"
+    if verb == "prepare":
+        assert "left out: 'lost.d/': cannot be listed: Permission denied" in out
+        assert "read as: 2 classes" in out and len(Store(where)) == 20
+    elif verb == "audit":
+        rows = {row["file"]: row for row in pq.read_table(where / "pictures.parquet").to_pylist()}
+        assert rows["lost.d/"]["reasons"] == ["unreadable"]
+    else:
+        table = (where / ("skipped.csv" if verb == "collect" else "dropped.csv")).read_text()
+        assert "cannot be listed: Permission denied" in table
+
+
+def test_files_and_places_that_are_closed(tmp_path, restricted, closing):
+    root = pictures(tmp_path / "in", "cat", "dog")
+    closed = closing(pictures(tmp_path / "closed", "."))
+    for words, what in (
+        (["prepare", closed / "set.zip", "-o", tmp_path / "o"], "Permission denied"),
+        (["prepare", root, "-o", closed / "o"], "Permission denied"),
+        (["prepare", root, "-o", tmp_path / "o", "--labels", closed / "l.csv"], "Permission denied"),
+        (["show", closed / "store"], ""),
+    ):
+        code, _, said = restricted(closed, *words)
+        assert code == 1 and what in said, (words, said)
+
+
+# --------------------------------------------------------------------------------------------------------------- links
+
+
+def test_links_to_folders_are_followed_inside_the_source_only(tmp_path):
+    root = pictures(tmp_path / "in", "cat", "pool/canines", first=0)
+    pictures(tmp_path / "outside", ".", first=500)
+    (root / "dog").symlink_to("pool/canines")
+    (root / "away").symlink_to(tmp_path / "outside")
+    (root / "cat" / "up").symlink_to("..")
+    (root / "cat" / "twice").symlink_to("../dog")
+    made = prepare(root, tmp_path / "store", resolution=16)
+    reasons = dict(made.skipped)
+    assert reasons == {
+        "away/": "a link to a folder outside of the source", "cat/up/": "a link to a folder that it lies in",
+    }  # fmt: skip
+    assert made.store.spec.classes == ("cat", "dog", "pool")
+    files = set(pq.read_table(tmp_path / "store" / "meta.parquet")["file"].to_pylist())
+    assert {"dog/3.png", "pool/canines/3.png", "cat/twice/3.png"} <= files
+
+
+def test_links_between_folders_cannot_multiply_what_is_read(tmp_path):
+    root = pictures(tmp_path / "in", *(f"d{n}" for n in range(12)), count=1)
+    for n in range(11):
+        for way in ("a", "b"):
+            (root / f"d{n}" / way).symlink_to(f"../d{n + 1}")
+    made = prepare(root, tmp_path / "store", resolution=16)
+    assert made.skipped_count < 100 and len(made.store) == 12 + 2 * 11
+    assert {why for _, why in made.skipped} == {"a link to a folder inside a linked folder"}
+
+
+# -------------------------------------------------------------------------------------------------------------- places
+
+
+@pytest.mark.parametrize("verb", ["prepare", "audit", "collect", "clean"])
+def test_what_is_made_never_lies_in_the_source(tmp_path, fails, verb, monkeypatch):
+    root = pictures(tmp_path / "in", "cat", "dog")
+    more = ["--filter", "median"] if verb == "clean" else []
+    assert "lie in each other" in fails(verb, root, "-o", root / "made", *more)
+    (root / "way").symlink_to(root)
+    assert "lie in each other" in fails(verb, root, "-o", root / "way" / "made", *more)
+    if verb in ("prepare", "audit"):
+        monkeypatch.chdir(root)
+        assert f"{'stores' if verb == 'prepare' else 'audits'}/in and the source ." in fails(verb, ".")
+    assert {path.name for path in root.iterdir()} == {"cat", "dog", "way"}
+    assert {path.name for path in tmp_path.iterdir()} == {"in"}
+
+
+def test_collecting_nothing_is_a_mistake(tmp_path, fails):
+    (tmp_path / "empty").mkdir()
+    assert "nothing to collect in empty" in fails("collect", tmp_path / "empty", "-o", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a")
+    assert "Nothing was collected" in fails("collect", tmp_path / "texts", "-o", tmp_path / "o")
+    pictures(tmp_path / "mine", ".", count=3)
+    said = fails("collect", tmp_path / "mine", "-o", tmp_path / "p", "--licence", "cc0")
+    assert "Nothing was collected" in said and "no licence is stated" in said
+
+
+# ------------------------------------------------------------------------------------------------------------ archives
+
+
+def test_archives_that_cannot_be_read_are_called_what_they_are(tmp_path, fails):
+    root = pictures(tmp_path / "set", "cat", "dog")
+    for path in (
+        Path(shutil.make_archive(str(tmp_path / "set"), kind, root)) for kind in ("zip", "gztar", "bztar", "xztar")
+    ):
+        if path.suffix == ".zip":
+            path.write_bytes(path.read_bytes()[:-300])
+            assert "is a zip whose end is missing: it was cut short" in fails("prepare", path, "-o", tmp_path / "o")
+        else:
+            said = fails("prepare", path, "-o", tmp_path / "o")
+            assert "is packed with" in said and "Unpack it into a folder first" in said
+            path.rename(tmp_path / "x.tar")
+            assert "is packed with" in fails("prepare", tmp_path / "x.tar", "-o", tmp_path / "o")
+    (tmp_path / "empty.zip").write_bytes(b"")
+    assert "neither a folder nor a zip" in fails("prepare", tmp_path / "empty.zip", "-o", tmp_path / "o")
+
+
+def test_a_tar_is_known_by_its_content(tmp_path):
+    root = pictures(tmp_path / "set", "cat", "dog")
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("x.txt", "x")
+    with tarfile.open(tmp_path / "noname", "w") as tar:
+        tar.add(root, ".")
+        info = tarfile.TarInfo("last.zip")  # a zip at its end does not make it one
+        info.size = len(inner.getvalue())
+        tar.addfile(info, io.BytesIO(inner.getvalue()))
+    made = prepare(tmp_path / "noname", tmp_path / "o", resolution=16)
+    assert (len(made.store), made.store.spec.classes) == (20, ("cat", "dog"))
+    assert made.skipped == [("last.zip", "not a picture: .zip file")]
+
+
+# ---------------------------------------------------------------------------------------- unfinished and already there
+
+
+def test_unfinished_parts_are_shown(tmp_path, capsys):
+    root = pictures(tmp_path / "in", "cat", "dog", count=20)
+    prepare_shard(root, tmp_path / "s", 0, 2, resolution=16, part_size=10)
+    for place in (tmp_path / "s", tmp_path / ".s.parts"):
+        assert main(["show", str(place)]) == 0
+        assert "s: unfinished, 2 of 4 parts are there" in capsys.readouterr().out
+    prepare(root, tmp_path / "s", resolution=16, part_size=10)
+    assert main(["show", str(tmp_path / "s")]) == 0
+    assert "unfinished," not in capsys.readouterr().out
+    prepare_shard(root, tmp_path / "s", 0, 2, resolution=8, part_size=10, overwrite=True)
+    assert main(["show", str(tmp_path / "s")]) == 0
+    out = capsys.readouterr().out
+    assert "a store of" in out and "unfinished, 2 of 4 parts" in out
+
+
+def test_overwrite_replaces_a_store_when_the_new_one_is_finished(tmp_path, fails, capsys):
+    root = pictures(tmp_path / "in", "cat", "dog")
+    first = prepare(root, tmp_path / "s", resolution=16).store.root
+    assert "replace it with --overwrite" in fails("prepare", root, "-o", tmp_path / "s", "--resolution", "8")
+    pictures(tmp_path / "few", ".", count=3)
+    assert "3 usable" in fails("prepare", tmp_path / "few", "-o", tmp_path / "s", "--overwrite")
+    assert Store(tmp_path / "s").root == first, "a new one that cannot be made leaves the old one"
+    prepare_shard(root, tmp_path / "s", 0, 2, resolution=24, part_size=10, overwrite=True)
+    assert main(["show", str(tmp_path / "s")]) == 0  # writes a sheet into it
+    assert main(["prepare", str(root), "-o", str(tmp_path / "s"), "--resolution", "8", "--overwrite"]) == 0
+    assert Store(tmp_path / "s").spec.height == 8
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "few", "s"}
+
+
+def test_overwrite_spares_what_is_no_store_or_holds_more(tmp_path):
+    root = pictures(tmp_path / "in", "cat", "dog")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(StoreError, match="is no store, so it is not overwritten"):
+        prepare(root, tmp_path / "mine", overwrite=True)
+    store = prepare(root, tmp_path / "s", resolution=16).store.path
+    (store / "letter.txt").write_text("dear")
+    with pytest.raises(StoreError, match=r"holds other files too \('letter\.txt'\)"):
+        prepare(root, store, resolution=8, overwrite=True)
+    assert (store / "letter.txt").read_text() == "dear"
+
+
+def test_a_format_that_has_no_place_is_refused_before_the_work(tmp_path, fails):
+    root = pictures(tmp_path / "in", "cat", "dog")
+    (tmp_path / "o").mkdir()
+    assert "exists already" in fails("prepare", root, "-o", tmp_path / "o", "--format", "folder")
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "o"}
+    (tmp_path / "o").rmdir()
+    prepare(root, tmp_path / ".o.store", resolution=8)  # left behind by a call that was killed
+    assert main(["prepare", str(root), "-o", str(tmp_path / "o"), "--format", "folder", "--resolution", "16"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "o"}
