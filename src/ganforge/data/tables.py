@@ -24,6 +24,7 @@ def carry(source: Path, to: Path, names: Sequence[str], made: Mapping[str, str])
     meant = finder(names)
     folders = {""}
     for name in names:
+        name = name.removesuffix("/")  # a folder that cannot be listed
         while (name := name.rpartition("/")[0]) and f"{name}/" not in folders:
             folders.add(f"{name}/")
     for folder in sorted(folders):
