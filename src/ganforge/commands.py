@@ -330,32 +330,22 @@ def train(asked: argparse.Namespace) -> None:
     print(f"Next: ganforge measure {run.path}")
 
 
-def _described(system: str) -> dict[str, dict[str, tuple[str, str, str]]]:
-    """(default, range, meaning) by section and name."""
-    from ganforge import config
-    from ganforge.train import Settings
-
-    loaded = models.load(system)
-    model = config.describe(loaded.config, loaded.presets["medium"])
-    for name, (default, span, meaning) in model.items():
-        sizes = {size: preset[name] for size, preset in loaded.presets.items() if size != "medium" and name in preset}
-        others = ", ".join(f"{size} {value}" for size, value in sizes.items())
-        model[name] = (f"{default} ({others})" if others else default, span, meaning)
-    return {"model": model, "train": config.describe(Settings, loaded.train)}
-
-
 def _notes(system: str) -> dict[str, dict[str, str]]:
     """What --dry-run says behind each setting."""
+    from ganforge.train import explained
+
     return {
         section: {name: f"{meaning} [{span}; default {default}]" for name, (default, span, meaning) in rows.items()}
-        for section, rows in _described(system).items()
+        for section, rows in explained(system).items()
     }
 
 
 def settings(system: str) -> str:
     """Every setting of a system and of the loop: name, default, range, meaning."""
+    from ganforge.train import explained
+
     lines = []
-    for section, rows in _described(system).items():
+    for section, rows in explained(system).items():
         what = f"settings of {system}" if section == "model" else f"settings of the training, as {system} has them"
         lines.append(f"\n{what}: name, default, range, meaning")
         widths = [max(len(row[n]) for row in rows.values()) for n in (0, 1)]

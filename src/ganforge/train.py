@@ -16,7 +16,7 @@ from ganforge.errors import GanforgeError, InputError, RunError, did_you_mean
 from ganforge.run import FREE, LOCK, Run, spec_section
 from ganforge.training import Settings, Trainer
 
-__all__ = ["Settings", "Trainer", "plan", "train"]
+__all__ = ["Settings", "Trainer", "explained", "plan", "train"]
 
 SIZES = ("small", "medium", "large")
 ASKED = "as asked for"
@@ -84,6 +84,17 @@ def plan(
         "model": asdict(model),
         "spec": spec_section(store.spec),
     }
+
+
+def explained(system: str) -> dict[str, dict[str, tuple[str, str, str]]]:
+    """(default, range, meaning) of every setting of a system and of the loop as it has it, by section and name."""
+    loaded = models.load(system)
+    model = config.describe(loaded.config, loaded.presets["medium"])
+    for name, (default, span, meaning) in model.items():
+        sizes = {size: preset[name] for size, preset in loaded.presets.items() if size != "medium" and name in preset}
+        others = ", ".join(f"{size} {value}" for size, value in sizes.items())
+        model[name] = (f"{default} ({others})" if others else default, span, meaning)
+    return {"model": model, "train": config.describe(Settings, loaded.train)}
 
 
 def _read_base(path: Path, system: str) -> dict[str, dict[str, Any]]:
