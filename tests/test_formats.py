@@ -309,7 +309,7 @@ def test_shards_joined_share_the_levels(tmp_path):
     assert main([*words, "--shard", "0/2"]) == 0 and main(words) == 0
     at_once = prepare(tmp_path / "in", tmp_path / "again", part_size=4)
     assert np.array_equal(Store(tmp_path / "store").read(np.arange(10)), at_once.store.read(np.arange(10)))
-    assert json.loads((tmp_path / "store" / "manifest.json").read_text())["recipe"]["levels"]["integers"] == [0, 4095]
+    assert json.loads((tmp_path / "store" / "manifest.json").read_text())["recipe"]["depth"] == "integers 0 to 4,095"
 
 
 # ------------------------------------------------------------------------------------------------------ colour profiles

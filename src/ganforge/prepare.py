@@ -13,7 +13,7 @@ import os
 import shutil
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -251,7 +251,7 @@ class _Work:
         plan = self.plan
         recipe = {
             "fit": plan.fit, "background": list(plan.background), "normalise": self.normalise,
-            "levels": asdict(plan.levels),
+            **({"depth": str(plan.levels)} if plan.levels != Levels() else {}),
             "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
             "resize": RESIZE,
         }  # fmt: skip

@@ -65,6 +65,11 @@ class Levels:
     floats: Pair | None = None
     clip: bool = False
 
+    def __str__(self) -> str:
+        pairs = {"integers": self.integers, "floats": self.floats}
+        said = [f"{kind} {pair[0]:,.6g} to {pair[1]:,.6g}" for kind, pair in pairs.items() if pair]
+        return ", ".join(said) or "as their formats say"
+
     def of(self, found: Deep) -> Pair:
         """The pair for one picture. Raises Skip where none fits."""
         least, most, floats = found.span()
