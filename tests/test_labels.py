@@ -106,7 +106,7 @@ def test_the_trainers_sheet_has_a_row_a_class(run):
     )
 
 
-def test_mistakes(run, store, tmp_path, fails, capsys):
+def test_labels_that_a_run_cannot_make(run, store, tmp_path, fails, capsys):
     assert "Did you mean dog?" in fails("sample", run, "--labels", "dogg")
     assert "numbered from 0 to 3: cat, dog" in fails("sample", run, "--labels", "9")
     assert "2 labels do not fit 3 seeds" in fails("sample", run, "--seeds", "1-3", "--labels", "cat,dog")

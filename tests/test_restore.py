@@ -149,7 +149,7 @@ def test_psnr():
     assert psnr(a, a + 5) == pytest.approx(20 * np.log10(255 / 5))
 
 
-def test_mistakes(fails, denoiser, autoencoder, tmp_path):
+def test_what_cannot_be_restored(fails, denoiser, autoencoder, tmp_path):
     picture(tmp_path / "in" / "a.png", 9, 9)
     assert "lie in each other" in fails("restore", denoiser, tmp_path / "in", "-o", tmp_path / "in" / "out")
     assert "Choose another folder" in fails("restore", denoiser, tmp_path / "in" / "a.png", "-o", tmp_path / "in")
