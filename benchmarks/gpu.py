@@ -68,7 +68,7 @@ def main() -> None:
                     speeds[f"{system}, {label}, {precision}"] = round(
                         steps * asked.batch / (time.perf_counter() - start), 1
                     )
-                    assert not trainer._recover()
+                    assert not trainer._recover(saving=True)
                 trainer.save()  # of bf16
                 here, there = drawn(run.build(), store), drawn(trainer.average, store)
                 differences[f"{system}, {label}"] = float(np.abs(here.astype(float) - there).max())

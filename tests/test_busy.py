@@ -66,7 +66,7 @@ def test_sleeping_threads_change_no_bit(tmp_path):
             trainer = Trainer(run, store, "cpu")
             with Busy() as busy:
                 if crowded:
-                    busy._crowd()
+                    busy.crowd()
                     assert busy.sleepers
                 for _ in range(4):
                     trainer.step()

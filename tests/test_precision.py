@@ -67,7 +67,9 @@ def test_the_steps_are_real_and_leave_the_run_alone(store, tmp_path, monkeypatch
     monkeypatch.setattr(Trainer, "step", noted)
     made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
     chosen = made.settings["train"]["precision"]
-    assert tried == ["bf16", "fp32"] * 4 + [chosen] * 4
+    turns = (len(tried) - 4) // 2
+    assert 4 <= turns <= 16
+    assert tried == ["bf16", "fp32"] * turns + [chosen] * 4
     again = {**OVERRIDES, "train": {**OVERRIDES["train"], "precision": chosen}}
     other = train("gan", store, tmp_path / "asked", overrides=again, device_name="cpu")
     assert other.settings["run"]["precision"] == ASKED

@@ -78,7 +78,7 @@ class Busy:
         if self.sleepers or idle < IDLE:
             self.taken += others * wall
         if not self.sleepers and others > WANTED and idle < IDLE:
-            self._crowd()
+            self.crowd()
         elif self.sleepers and others < GONE:
             self._spin()
 
@@ -88,10 +88,10 @@ class Busy:
         self.taken, self.passed = 0.0, 0.0
         return share
 
-    def _crowd(self) -> None:
-        """Have libgomp count more threads than processors."""
+    def crowd(self) -> None:
+        """Have libgomp count more threads than processors, until `look` finds nobody else there, or the end."""
         threads = torch.get_num_threads()
-        if threads < 2:
+        if threads < 2 or self.before is None:
             return
         self.leave = threading.Event()
         for _ in range((len(os.sched_getaffinity(0)) - threads) // (threads - 1) + 1):

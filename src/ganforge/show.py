@@ -136,6 +136,9 @@ def _run(run: Run) -> list[str]:
     rows = read(run.path)
     lines = [f"{run.path}: {run.system_name} on {run.spec}, trained on {run.store}"]
     lines.append(f"  checkpoints  {', '.join(p.name for p in run.checkpoints()) or 'none yet'}")
+    settings = run.settings
+    if why := settings.get("run", {}).get("precision"):
+        lines.append(f"  precision    {settings['train']['precision']}: {why}")
     if rows:
         last = rows[-1]
         lines.append(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge import config, device, models, stats
+from ganforge.busy import Busy
 from ganforge.data import augment
 from ganforge.data.store import Store
 from ganforge.errors import GanforgeError, InputError, RunError, did_you_mean
@@ -20,7 +21,10 @@ __all__ = ["Settings", "Trainer", "explained", "plan", "train"]
 
 SIZES = ("small", "medium", "large")
 ASKED = "as asked for"
-PROBES = 4  # steps in each precision before a run begins
+PROBES, SECONDS = (
+    (4, 16),
+    2.0,
+)  # steps in each precision before a run begins: the least, and the most within so many seconds
 
 
 def plan(
@@ -179,14 +183,18 @@ def _settle_precision(run: Run, store: Store, device_name: str, say: Callable[[s
 def _seconds_a_step(trainer: Trainer) -> dict[str, float]:
     """Of real steps in each precision by turns, the fastest. The trainer is of no use afterwards."""
     trainer.progress.seen = trainer.settings.batch  # at 0 all phases come that otherwise come now and then
-    best = dict.fromkeys(("bf16", "fp32"), math.inf)
-    for turn in range(PROBES):
-        for name in best:
-            trainer.settings = replace(trainer.settings, precision=name)
-            started = time.perf_counter()
-            trainer.step()
-            if turn:  # the first step of each prepares things
-                best[name] = min(best[name], time.perf_counter() - started)
+    best, begun = dict.fromkeys(("bf16", "fp32"), math.inf), time.perf_counter()
+    with Busy() as busy:
+        busy.crowd()  # spinning beside other programs would drown the difference
+        for turn in range(PROBES[1]):
+            if turn >= PROBES[0] and time.perf_counter() - begun > SECONDS:
+                break
+            for name in best:
+                trainer.settings = replace(trainer.settings, precision=name)
+                started = time.perf_counter()
+                trainer.step()
+                if turn:  # the first step of each prepares things
+                    best[name] = min(best[name], time.perf_counter() - started)
     return best
 
 
