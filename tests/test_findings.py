@@ -12,6 +12,7 @@ import pytest
 
 from ganforge.audit import audit
 from ganforge.cli import main
+from ganforge.data.split import joined
 from ganforge.data.store import Store, root_hash
 from ganforge.errors import DataError
 from ganforge.images import write_png
@@ -100,6 +101,14 @@ def test_a_verdict_about_another_label_does_not_hold(tmp_path):
         prepare(root, tmp_path / "s", audit=found, labels=tmp_path / "l.csv")
     again = audit(root, tmp_path / "again", labels=tmp_path / "l.csv").path
     assert len(Store(prepare(root, tmp_path / "s", audit=again, labels=tmp_path / "l.csv").store.path)) == 46
+
+
+def test_groups_of_the_audit_and_of_a_table_are_joined():
+    said = joined({"a": "0", "b": "0", "c": "1", "d": "1"}, {"b": "film", "e": "film", "f": "other"})
+    assert said["a"] == said["b"] == said["e"]
+    assert len({said["a"], said["c"], said["f"]}) == 3 and said["c"] == said["d"]
+    chain = joined({"a": "0", "b": "0", "c": "1"}, {"b": "x", "c": "x"})
+    assert len(set(chain.values())) == 1
 
 
 # ------------------------------------------------------------------------------------------------------- the root hash

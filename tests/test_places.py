@@ -252,6 +252,15 @@ def test_overwrite_replaces_a_store_when_the_new_one_is_finished(tmp_path, fails
     assert {path.name for path in tmp_path.iterdir()} == {"in", "few", "s"}
 
 
+def test_overwrite_does_not_read_another_set_by_the_layout_of_the_one_before(tmp_path):
+    for name, folders in (("old", ("cat", "dog")), ("new", ("car", "bus", "tram"))):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            tar.add(pictures(tmp_path / name, *folders), ".")
+    prepare_shard(tmp_path / "old.tar", tmp_path / "s", 0, 1, resolution=16)
+    made = prepare(tmp_path / "new.tar", tmp_path / "s", resolution=16, overwrite=True)
+    assert made.store.spec.classes == ("bus", "car", "tram") and not made.skipped
+
+
 def test_overwrite_spares_what_is_no_store_or_holds_more(tmp_path):
     root = pictures(tmp_path / "in", "cat", "dog")
     (tmp_path / "mine").mkdir()

@@ -29,7 +29,7 @@ from ganforge.data.findings import Findings
 from ganforge.data.layout import Layout, some
 from ganforge.data.parts import Sides, finished
 from ganforge.data.sources import Part, Skip, Source, keep_apart, open_source
-from ganforge.data.split import CAPPED, EQUAL
+from ganforge.data.split import CAPPED, EQUAL, joined
 from ganforge.data.store import Store
 from ganforge.data.transform import FITS
 from ganforge.device import keep_memory
@@ -188,8 +188,8 @@ class _Work:
         if part_size is not None and part_size < 1:
             raise InputError(f"The part size is {part_size}; it takes a number of pictures from 1 on.")
         self.normalise = normalise
-        begun = self._begun()
-        self.opened = open_source(path, table, _known(begun))
+        before = None if overwrite else _known(self._begun(), path)
+        self.opened = open_source(path, table, before)
         spec, chosen, self.notes = _look(self.opened, resolution, channels, background, levels)
         size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.parts(size)
@@ -199,10 +199,8 @@ class _Work:
                 "Dropping and keeping by findings needs an audit: ganforge audit SOURCE, then --audit with its folder."
             )
         refused = found.left_out(tuple(drop), tuple(keep)) if found else {}
-        self.groups = {name: group for name, group in found.group.items() if group >= 0} if found else {}
-        named = self.opened.layout.groups
-        words = {word: len(self.groups) + n for n, word in enumerate(sorted(set(named.values())))}
-        self.groups |= {name: words[word] for name, word in named.items()}
+        alike = {name: str(group) for name, group in found.group.items() if group >= 0} if found else {}
+        self.groups = joined(alike, self.opened.layout.groups)
         layout = self.opened.layout.label_at, self.opened.layout.split_at, self.opened.layout.table
         self.plan = Plan(
             str(path.resolve()), str(table.resolve()) if table else None, spec, fit, _color(background),
@@ -409,10 +407,14 @@ def _portions(
     return open_source(Path(source), Path(labels) if labels else None, known).parts(size)
 
 
-def _known(plan: dict[str, Any]) -> Layout | None:
-    """The layout that an unfinished store was begun with; a table of labels is read again."""
+def _known(plan: dict[str, Any], source: Path) -> Layout | None:
+    """The layout that an unfinished store of this source was begun with; a table of labels is read again."""
     label_at, split_at, table = plan.get("layout") or (None, None, "?")
-    return None if table else Layout(tuple(plan["spec"]["classes"]), label_at, split_at)
+    return (
+        None
+        if table or plan.get("source") != str(source.resolve())
+        else Layout(tuple(plan["spec"]["classes"]), label_at, split_at)
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- the plan

@@ -5,6 +5,7 @@ Pictures of one group (equal pixels, near-duplicates of an audit, a patient) are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,23 @@ class Splits:
     """(N,) 0..K-1 for training pictures, -1 elsewhere and where no folds were asked for."""
     reasons: dict[int, str]
     """Row -> EQUAL or CAPPED."""
+
+
+def joined(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, int]:
+    """Two ways to say what belongs together, name -> group, as one: groups that share a name become one group. Numbers from 0 on."""
+    above: dict[tuple[int, str], tuple[int, str]] = {}
+
+    def top(group: tuple[int, str]) -> tuple[int, str]:
+        while (higher := above.get(group, group)) != group:
+            group = higher
+        return group
+
+    for name in sorted(one.keys() & other.keys()):
+        high, low = sorted((top((0, one[name])), top((1, other[name]))))
+        above[low] = high
+    tops = {name: top((n, group)) for n, said in enumerate((one, other)) for name, group in said.items()}
+    numbers = {group: n for n, group in enumerate(sorted(set(tops.values())))}
+    return {name: numbers[group] for name, group in tops.items()}
 
 
 def split(
