@@ -147,7 +147,9 @@ def test_what_is_not_read_is_named_for_what_it_is(tmp_path, capsys):
     reasons = dict(made.skipped)
     for name, (_, reason) in NAMED.items():
         assert reasons[name].startswith(reason) and f"'{name}': {reason}" in said
+    assert main(["clean", str(folder), "-o", str(tmp_path / "clean"), "--filter", "median"]) == 2
     audited = audit(folder, tmp_path / "audit")
+    assert audited.unreadable == 6, "all but words"
     rows = pq.read_table(audited.path / "findings.parquet").to_pylist()
     details = {row["file"]: row["detail"] for row in rows if row["severity"] == "reject"}
     assert all(details[name].startswith(NAMED[name][1]) for name in ("a.jxl", "b.jxl", "c.svg", "d.png", "e.jpg"))

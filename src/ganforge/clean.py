@@ -37,7 +37,7 @@ from ganforge.data import compare, filters, history, noise, survey, tables
 from ganforge.data.decode import decode, probe
 from ganforge.data.depth import Levels
 from ganforge.data.findings import Findings, chosen
-from ganforge.data.kinds import EXTENSIONS, refusal
+from ganforge.data.kinds import EXTENSIONS, of_name, refusal
 from ganforge.data.sources import Entry, Skip, is_picture, keep_apart, open_source
 from ganforge.errors import DataError, GanforgeError, InputError, did_you_mean
 from ganforge.images import Pixels, as_image, write_png
@@ -299,6 +299,7 @@ def _one(
     row: dict[str, Any] = {"file": entry.name, "out": None, "changed": False, "reason": None, "unreadable": False}
     row["reason"] = refusal(entry.name) or (f"audit: {left_out}" if left_out else None)
     if row["reason"]:
+        row["unreadable"] = not is_picture(entry.name) and of_name(entry.name) is not None
         return row
     try:
         data = entry.read() if entry.path else None

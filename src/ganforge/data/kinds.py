@@ -81,8 +81,13 @@ def refusal(name: str) -> str:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (asked a million times; a Path costs more than the rest)
     if suffix in ("", ".") or suffix in EXTENSIONS:
         return ""
-    kind = _BY_SUFFIX.get(suffix)
+    kind = of_name(name)
     return not_read(kind) if kind else f"not a picture: {suffix} file"
+
+
+def of_name(name: str) -> Kind | None:
+    """The format that a name's suffix stands for, read or not."""
+    return _BY_SUFFIX.get(os.path.splitext(name)[1].lower())  # noqa: PTH122
 
 
 def not_read(kind: Kind) -> str:
