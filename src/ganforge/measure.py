@@ -173,7 +173,7 @@ def measure(
         raise RunError(
             f"{run.path} makes {run.spec}; {store.address} holds {store.spec}. Measure it against its own store."
         )
-    result = measure_system(system, store, samples, say, run.file("nearest.png"))
+    result = measure_system(system, store, samples, say, run.path / "nearest.png")
     _keep(run.file("measures.jsonl"), result)
     return result
 
