@@ -260,7 +260,8 @@ def test_an_audit_is_obeyed(pictures, tmp_path):
     made = prepare(pictures, tmp_path / "s", resolution=16, audit=tmp_path / "audit", heldout=0.3)
     assert made.skipped == [(names[20], "refused by the audit: truncated")]
     rows = pq.read_table(tmp_path / "s" / "meta.parquet").to_pylist()
-    assert len({row["split"] for row in rows if row["group"] == 5}) == 1
+    assert len({row["split"] for row in rows if row["file"] in names[:9]}) == 1
+    assert len({row["group"] for row in rows if row["file"] in names[:9]}) == 1
     with pytest.raises(DataError, match=r"has no pictures\.parquet"):
         prepare(pictures, tmp_path / "t", audit=tmp_path)
 
