@@ -183,7 +183,8 @@ def test_a_run_goes_on_by_its_folder_alone(run, capsys, fails):
     assert "has seen 128 images" in fails("train", run, "--images", "64")
     assert "would be less" in fails("train", run, "--minutes", "0.00001")
     assert (run / "run.toml").read_text() == settings
-    assert main(["train", str(run), "--minutes", "0.01"]) == 0
+    spent = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])["seconds"]
+    assert main(["train", str(run), "--minutes", str(spent / 60 + 0.005)]) == 0
     seen = Run(run).load()[1]["seen"]
     assert main(["train", str(run), "--images", str(seen + 64)]) == 0
     assert Run(run).load()[1]["seen"] == seen + 64
