@@ -53,7 +53,8 @@ def main() -> None:
                 for precision in ("fp32", "bf16"):
                     run = Run(Path(name) / f"{system}-{label}-{precision}")
                     loop = {"batch": asked.batch, "images": 10**9, "precision": precision}
-                    run.begin(plan(system, store, run.path, asked.size, {"train": loop}))
+                    size = asked.size if any(models.load(system).presets.values()) else None
+                    run.begin(plan(system, store, run.path, size, {"train": loop}))
                     trainer = Trainer(run, store, str(chosen))
                     for _ in range(3):
                         trainer.step()
