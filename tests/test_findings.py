@@ -151,3 +151,21 @@ def test_the_root_hash_is_that_of_the_content_whatever_wrote_the_tables(tmp_path
     assert root_hash(manifest) == store.root
     manifest["files"]["meta.parquet"]["content"] = "other rows"
     assert root_hash(manifest) != store.root
+
+
+def test_a_flipped_bit_in_an_audit_changes_no_verdict(audited, tmp_path, fails):
+    """Every column that is acted on: a flipped bit in its pages is found."""
+    pictures, made = audited
+    for table, columns in (("pictures.parquet", ("file", "sha256", "rank")), ("findings.parquet", ("code", "severity"))):
+        whole = (made / table).read_bytes()
+        group = pq.ParquetFile(made / table).metadata.row_group(0)
+        for n in range(group.num_columns):
+            column = group.column(n)
+            if column.path_in_schema in columns:
+                data = bytearray(whole)
+                first = column.dictionary_page_offset or column.data_page_offset
+                data[first + column.total_compressed_size - 3] ^= 4
+                (made / table).write_bytes(data)
+                assert "cannot be read" in fails("prepare", pictures, "--audit", made, "-o", tmp_path / "store")
+        (made / table).write_bytes(whole)
+    assert not (tmp_path / "store").exists()

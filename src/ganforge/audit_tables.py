@@ -189,7 +189,7 @@ def write_tables(folder: Path, pictures: Pictures, verdicts: list[str], reasons:
     }
     columns |= {name: pa.array(pictures.stat(name), from_pandas=True) for name in STATS}
     columns["outlier"] = pa.array(pictures.outlier, from_pandas=True)
-    pq.write_table(pa.table(columns), folder / "pictures.parquet", compression="zstd", row_group_size=65_536)
+    _write(pa.table(columns), folder / "pictures.parquet")
     found = pictures.findings
     table = {
         "file": pa.array([names[f.row] for f in found], pa.string()),
@@ -201,7 +201,7 @@ def write_tables(folder: Path, pictures: Pictures, verdicts: list[str], reasons:
         "detail": pa.array([recorded(f.detail) for f in found], pa.string()),
         "group": pa.array([f.group for f in found], pa.int64()),
     }
-    pq.write_table(pa.table(table), folder / "findings.parquet", compression="zstd", row_group_size=65_536)
+    _write(pa.table(table), folder / "findings.parquet")
     with (folder / "findings.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table)
@@ -210,6 +210,11 @@ def write_tables(folder: Path, pictures: Pictures, verdicts: list[str], reasons:
             value = "" if f.value is None else f"{f.value:.6g}"
             row = (name, label, f.code, f.severity, value, CODES[f.code].remedy, recorded(f.detail), f.group)
             writer.writerow([_cell(str(cell)) for cell in row])
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """With a checksum a page, so that no flipped bit changes a verdict."""
+    pq.write_table(table, path, compression="zstd", row_group_size=65_536, write_page_checksum=True)
 
 
 def _cell(text: str) -> str:
@@ -323,7 +328,7 @@ def _verdicts(path: Path) -> dict[str, str]:
             f"{path} is no audit: there is no pictures.parquet in it. Make one with: ganforge audit FOLDER -o {path}"
         )
     try:
-        table = pq.read_table(file, columns=["file", "verdict", "reasons"])
+        table = pq.read_table(file, columns=["file", "verdict", "reasons"], page_checksum_verification=True)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{file} cannot be read: {str(error).splitlines()[0]}. Audit the pictures again.") from error
     columns = (table[name].to_pylist() for name in ("file", "verdict", "reasons"))

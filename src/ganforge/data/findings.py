@@ -36,8 +36,9 @@ class Findings:
             )
         try:
             columns = ["file", "label", "sha256", "group", "rank"]
-            rows = pq.read_table(pictures, columns=columns).to_pylist()
-            found = pq.read_table(findings, columns=["file", "code", "severity"]).to_pylist()
+            rows = pq.read_table(pictures, columns=columns, page_checksum_verification=True).to_pylist()
+            columns = ["file", "code", "severity"]
+            found = pq.read_table(findings, columns=columns, page_checksum_verification=True).to_pylist()
             self.sha256 = hashlib.sha256(pictures.read_bytes() + findings.read_bytes()).hexdigest()
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}. Make the audit again.") from error
