@@ -156,7 +156,10 @@ def test_the_root_hash_is_that_of_the_content_whatever_wrote_the_tables(tmp_path
 def test_a_flipped_bit_in_an_audit_changes_no_verdict(audited, tmp_path, fails):
     """Every column that is acted on: a flipped bit in its pages is found."""
     pictures, made = audited
-    for table, columns in (("pictures.parquet", ("file", "sha256", "rank")), ("findings.parquet", ("code", "severity"))):
+    for table, columns in (
+        ("pictures.parquet", ("file", "sha256", "rank")),
+        ("findings.parquet", ("code", "severity")),
+    ):
         whole = (made / table).read_bytes()
         group = pq.ParquetFile(made / table).metadata.row_group(0)
         for n in range(group.num_columns):
