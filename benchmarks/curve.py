@@ -102,7 +102,7 @@ def main() -> None:
         extract = extractor(store, print)
         judge, scale, accuracy = train_judge(store)
         judges = {
-            extract.name: (features.SIZE, lambda pixels: extract([pixels])),
+            extract.name: (len(extract.scale), lambda pixels: extract([pixels])),
             "second judge": (96, lambda pixels: judge.features(pixels) * scale),
         }
         train = {n: frechet.Moments(size).add(f(store.read(store.train))) for n, (size, f) in judges.items()}

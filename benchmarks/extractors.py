@@ -1,121 +1,234 @@
-"""Does an extractor that needs no labels rank generators as one that learned the classes does?
+"""What is the store's own extractor worth? Spoilt pictures ranked by strength, and systems ranked beside networks that saw a million photographs.
 
-    python benchmarks/extractors.py --data FOLDER --sets mnist fashion-mnist
+    python benchmarks/extractors.py --data FOLDER [--sets flowers/flowers128.zip cifar10] [--sides 32 64 128]
+        [--runs FOLDER ...] [--models FOLDER] [--samples 5000]
 
-For each set a `dcgan` is trained and its samples are kept at ten moments; held-out pictures made worse by blur, noise,
-shifts and missing classes are added. Each extractor's Fréchet distances rank them all; the figure is Spearman's rank
-correlation with the classes' extractor, with that of untrained (random) features beside it.
+First part: held-out pictures of each set at each side (not above their own) are spoilt in six ways of three strengths each. Every judge should
+put them in the order of their strengths, the unspoilt ones first; Spearman's rank correlation over all of them says how far two judges agree.
+Second part: samples of every run in the folders `--runs` (those of `systems.py`), by the same judges.
+
+The independent networks (`--models`, a folder with load_models.py and weights; see its README) are asked through Fréchet distances of their
+features at 224 px. They are no truth either: read how far they agree with each other.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import itertools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
 from scipy.stats import spearmanr
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 import common
 from ganforge.data.store import Store
+from ganforge.device import autocast, keep_memory, resolve_precision
 from ganforge.images import Pixels
+from ganforge.judge import Judge
 from ganforge.measure import FIRST_SEED
-from ganforge.metrics import features, frechet
+from ganforge.metrics import frechet, pyramid, sliced, twosample
 from ganforge.prepare import prepare
 from ganforge.run import Run
-from ganforge.sample import pictures
+from ganforge.sample import drawn, pictures
 from ganforge.seeds import permuted
-from ganforge.train import Trainer, plan
 
-MOMENTS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96)  # thousands of images
-COUNT = 4000
+NETWORKS = {"darknet": "darknet_tiny", "squeezenet": "squeezenet_v11"}
+COUNT = 1000  # held-out pictures that are spoilt, at most
+GRID = 4  # cells of a side in which patches are shuffled
 
 
-def worse(real: Pixels, labels: np.ndarray) -> dict[str, Pixels]:
-    """Held-out pictures and six ways to spoil them."""
+def spoilt(real: Pixels) -> dict[str, Pixels]:
+    """The pictures as they are, and six ways to spoil them in three strengths each, the lightest first."""
     rng = np.random.default_rng(0)
+    count, height, width, channels = real.shape
+    x = real.astype(np.float32)
 
-    def blurred(radius: float) -> Pixels:
-        return np.stack(
-            [np.asarray(Image.fromarray(p[..., 0]).filter(ImageFilter.GaussianBlur(radius))) for p in real]
-        )[..., None]
+    def bytes_(values: np.ndarray) -> Pixels:
+        found: Pixels = values.round().clip(0, 255).astype(np.uint8)
+        return found
 
-    def noisy(sigma: float) -> Pixels:
-        return (real + rng.normal(0, sigma, real.shape)).clip(0, 255).astype(np.uint8)
+    def blurred(sigma: float) -> Pixels:
+        reach = int(3 * sigma) + 1
+        window = torch.exp(-torch.arange(-reach, reach + 1.0).square() / (2 * sigma**2))
+        window = (window / window.sum())[None, None]
+        maps = torch.from_numpy(x).permute(0, 3, 1, 2).reshape(-1, 1, height, width)
+        maps = torch.nn.functional.pad(maps, (reach,) * 4, mode="replicate")
+        maps = torch.conv2d(torch.conv2d(maps, window[:, :, None]), window[..., None])
+        return bytes_(maps.reshape(count, channels, height, width).permute(0, 2, 3, 1).numpy())
+
+    def speckled(share: float) -> Pixels:
+        where = rng.random((count, height, width, 1)) < share
+        return bytes_(x + where * rng.choice([-80, 80], where.shape))
+
+    def checkered(levels: float) -> Pixels:
+        y, z = np.mgrid[:height, :width]
+        return bytes_(x + levels * (2 * ((y + z) % 2) - 1)[None, ..., None])
+
+    def shuffled(share: float) -> Pixels:
+        out, down, across = real.copy(), height // GRID, width // GRID
+        for n in range(count):
+            cells = np.flatnonzero(rng.random(GRID**2) < share)
+            for a, b in zip(cells, rng.permutation(cells), strict=True):
+                (ay, ax), (by, bx) = divmod(a, GRID), divmod(b, GRID)
+                out[n, ay * down : (ay + 1) * down, ax * across : (ax + 1) * across] = real[
+                    n, by * down : (by + 1) * down, bx * across : (bx + 1) * across
+                ]
+        return out
+
+    def few(divisor: int) -> Pixels:
+        return real[rng.integers(0, max(1, count // divisor), count)]
+
+    def tinted(levels: float) -> Pixels:
+        return bytes_(x + levels * np.array([1, 0, -1] if channels == 3 else [1] * channels, np.float32))
+
+    scale = max(height, 32) / 32 * 0.75
+    ways: dict[str, tuple[Callable[[Any], Pixels], tuple[Any, ...]]] = {
+        "blur": (lambda s: blurred(s * scale), (0.5, 0.8, 1.5)), "speckle": (speckled, (0.02, 0.06, 0.2)),
+        "checkerboard": (checkered, (4, 10, 25)), "shuffled patches": (shuffled, (0.25, 0.5, 1.0)),
+        "few kinds": (few, (2, 8, 32)), "colour cast": (tinted, (6, 15, 40)),
+    }  # fmt: skip
+    return {"as they are": real} | {
+        f"{name} {strength:g}": make(strength) for name, (make, strengths) in ways.items() for strength in strengths
+    }
+
+
+def networks(folder: Path | None) -> dict[str, Callable[[Pixels], Tensor]]:
+    """Features (N, D) of the independent networks, by name."""
+    if folder is None:
+        return {}
+    spec = importlib.util.spec_from_file_location("load_models", folder / "load_models.py")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    cpu = torch.device("cpu")
+    precision = resolve_precision("auto", cpu)
+
+    @torch.no_grad()
+    def features(function: Callable[..., Any], pixels: Pixels) -> Tensor:
+        parts = []
+        for start in range(0, len(pixels), 32):
+            x = torch.from_numpy(pixels[start : start + 32]).permute(0, 3, 1, 2).float()
+            x = interpolate(x.expand(-1, 3, -1, -1), (224, 224), mode="bicubic", antialias=True).clamp(0, 255)
+            with autocast(cpu, precision):
+                parts.append(function(x.contiguous(memory_format=torch.channels_last))[0].float())
+        return torch.cat(parts)
 
     return {
-        "held out": real,
-        "blur 0.7": blurred(0.7), "blur 1.5": blurred(1.5),
-        "noise 20": noisy(20), "noise 60": noisy(60),
-        "shifted by 3": np.roll(real, 3, axis=2),
-        "classes 0-4 only": real[labels < 5],
-        "class 1 only": real[labels == 1],
-    }  # fmt: skip
+        name: lambda pixels, function=getattr(loaded, where): features(function, pixels)  # type: ignore[misc]
+        for name, where in NETWORKS.items()
+    }
+
+
+class Judges:
+    """Every judge's number for a set of pictures."""
+
+    def __init__(self, store: Store, others: dict[str, Callable[[Pixels], Tensor]], count: int) -> None:
+        self.judge = Judge(store, print)
+        self.count = count
+        reference = self.judge.train_pixels(5000)
+        self.patches = sliced.patches(reference[:2000])
+        self.real = reference
+        self.others = {}
+        for name, features in others.items():
+            found = features(reference)
+            self.others[name] = features, frechet.Moments(found.shape[1]).add(found)
+
+    def __call__(self, pixels: Pixels, learned_from: Pixels) -> dict[str, float]:
+        """The numbers of `pixels`, (N, H, W, C) uint8; the two-sample test learns from `learned_from`, others of the same kind."""
+        found = self.judge.extract([pixels])
+        scales = sliced.distances(self.patches, sliced.patches(pixels))
+        tried = min(len(pixels), len(self.judge.heldout))
+        apart = twosample.accuracy(
+            self.real[: len(learned_from)], learned_from, self.judge.heldout_pixels(tried), pixels[:tried]
+        )
+        row = {
+            "distance": frechet.distance(self.judge.moments, frechet.Moments(found.shape[1]).add(found)),
+            **{
+                f"patches, {side} px": value
+                for side, value in zip(pyramid.scales(*pixels.shape[1:3]), scales, strict=True)
+            },
+            "told apart": apart,
+        }
+        for name, (features, reference) in self.others.items():
+            theirs = features(pixels)
+            row[name] = frechet.distance(reference, frechet.Moments(theirs.shape[1]).add(theirs))
+        return {name: float(f"{value:.4g}") for name, value in row.items()}
+
+
+def agreement(table: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Spearman's rank correlation of each pair of judges over the rows."""
+    columns = list(next(iter(table.values())))
+    return {
+        f"{a} and {b}": round(
+            float(spearmanr([row[a] for row in table.values()], [row[b] for row in table.values()]).statistic), 3
+        )
+        for a, b in itertools.combinations(columns, 2)
+    }
+
+
+def in_order(table: dict[str, dict[str, float]]) -> dict[str, dict[str, bool]]:
+    """Whether each judge puts the strengths of each way in order, the pictures as they are first."""
+    ways = dict.fromkeys(name.rsplit(" ", 1)[0] for name in table if name != "as they are")
+    found: dict[str, dict[str, bool]] = {}
+    for column in table["as they are"]:
+        for way in ways:
+            values = [table["as they are"][column]] + [
+                row[column] for n, row in table.items() if n.startswith(f"{way} ")
+            ]
+            found.setdefault(column, {})[way] = values == sorted(values) and values[-1] > values[0]
+    return found
 
 
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sets", nargs="+", default=["mnist", "fashion-mnist"])
+    parser.add_argument("--sets", nargs="*", default=["flowers/flowers128.zip", "cifar10"])
+    parser.add_argument("--sides", nargs="+", type=int, default=[32, 64, 128])
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="folders of run folders")
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--samples", type=int, default=5000)
     asked = parser.parse_args()
-    results: dict[str, Any] = {"protocol": f"{COUNT} pictures each, against the training pictures"}
-    for name in asked.sets:
+    keep_memory()
+    others = networks(asked.models)
+    results: dict[str, Any] = {"protocol": __doc__.split("\n\n")[2].replace("\n", " ")}
+    for name, side in itertools.product(asked.sets, asked.sides):
         with tempfile.TemporaryDirectory() as temporary:
-            store = prepare(asked.data / name, Path(temporary) / "store").store
-            labels = store.labels[store.train]
-            heldout = store.labels[store.heldout]
-            extractors = {
-                "classes": features.train(store.read, store.train, labels, store.heldout, heldout),
-                "clusters": features.train(store.read, store.train, None, store.heldout, None),
-            }
-            torch.manual_seed(0)
-            blank = features.Network(store.spec.channels, 10)
-            extractors["random"] = features.Extractor(blank, 1.0, "random", 0.0, "")
-            # a keyed choice: MNIST's test pictures are sorted by two kinds of writers
-            some = permuted(0, "real", len(store.heldout), np.arange(COUNT))
-            sets = worse(store.read(store.heldout[some]), heldout[some]) | generated(store, Path(temporary))
-            table: dict[str, dict[str, float]] = {}
-            for kind, extract in extractors.items():
-                reference = frechet.Moments(features.SIZE).add(extract([store.read(store.train[:20_000])]))
-                table[kind] = {
-                    which: float(
-                        f"{frechet.distance(reference, frechet.Moments(features.SIZE).add(extract([made]))):.4g}"
-                    )
-                    for which, made in sets.items()
-                }
-            order = list(sets)
-            values = {kind: [row[which] for which in order] for kind, row in table.items()}
-            results[name] = {
-                "accuracy": {kind: round(e.accuracy, 4) for kind, e in extractors.items()},
-                "rank correlation with classes": {
-                    kind: round(float(spearmanr(values["classes"], values[kind]).statistic), 3)
-                    for kind in ("clusters", "random")
-                },
-                "rank correlation of distance with training time": {
-                    kind: round(float(spearmanr(MOMENTS, [row[f"dcgan {m}k"] for m in MOMENTS]).statistic), 3)
-                    for kind, row in table.items()
-                },
-                "distances": table,
-            }
-    common.write("extractors", results)
-
-
-def generated(store: Store, folder: Path) -> dict[str, Pixels]:
-    """Samples of a training `dcgan` at MOMENTS."""
-    run = Run(folder / "run")
-    settings = plan("dcgan", store, run.path, "small", {"train": {"images": 1000 * MOMENTS[-1], "precision": "bf16"}})
-    run.begin(settings)
-    trainer, out = Trainer(run, store, "cpu"), {}
-    for moment in MOMENTS:
-        while trainer.progress.seen < 1000 * moment:
-            trainer.step()
-        made = pictures(trainer.average, range(FIRST_SEED, FIRST_SEED + COUNT))
-        out[f"dcgan {moment}k"] = np.concatenate(list(made))
-    return out
+            source = asked.data / name
+            if source.is_dir() and side != 32:
+                continue  # these are of 32 px: enlarged, they have no more to show
+            store = prepare(source, Path(temporary) / "store", resolution=side).store
+            judges = Judges(store, others, COUNT)
+            held = store.read(
+                store.heldout[permuted(0, "real", len(store.heldout), np.arange(min(COUNT, len(store.heldout))))]
+            )
+            learned = spoilt(judges.judge.train_pixels(4000)[2000:])
+            table = {which: judges(made, learned[which]) for which, made in spoilt(held).items()}
+            results[f"{store.name}, {source.stem}, {side} px"] = {
+                "accuracy": judges.judge.extract.accuracy, "in order": in_order(table), "agreement": agreement(table),
+                "numbers": table,
+            }  # fmt: skip
+            common.write("extractors", results)
+    for folder in asked.runs:
+        runs = [Run(path.parent) for path in sorted(folder.glob("*/run.toml"))]
+        judges = Judges(Store(runs[0].store), others, asked.samples)
+        table = {}
+        for run in runs:
+            system = run.build()
+            seeds = range(FIRST_SEED, FIRST_SEED + asked.samples)
+            labels = drawn(seeds, np.bincount(judges.judge.store.labels)) if system.classes else None
+            made = np.concatenate(list(pictures(system, seeds, labels)))
+            table[run.path.name] = judges(made[2000:], made[:2000])
+        results[f"systems, {folder.name}"] = {"agreement": agreement(table), "numbers": table}
+        common.write("extractors", results)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Every system under one protocol: the same store, the same minutes on the same cores, the same judge; a table, and a sheet each.
 
     python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--jobs 2] [--systems dcgan cgan]
-        [--conditional] [--work FOLDER]
+        [--conditional] [--like FILE] [--work FOLDER]
 
 FOLDER holds the set's original files in a folder of its name (or NAME.zip, prepared to --resolution). So many jobs train side
-by side, each on its share of the cores. A system may be a file of layers, such as examples/composed/dcgan.toml.
+by side, each on its share of the cores. With `--like` a run has as many images as the same row of an earlier results file, whatever the
+time: what a quiet machine did in those minutes, on one that is not. A system may be a file of layers, such as examples/composed/dcgan.toml.
 Store, runs and sheets stay in the folder `work`. Results are added to `results/systems.json` one by one and printed as a table.
 """
 
@@ -35,25 +36,39 @@ from ganforge.sample import pictures
 from ganforge.stats import read
 from ganforge.train import train
 
-COLUMNS = ("distance", "times floor", "precision", "recall", "coverage", "asked class hit", "images/s", "parameters")
+COLUMNS = (
+    "distance",
+    "above floor",
+    "patches",
+    "told apart",
+    "precision",
+    "recall",
+    "coverage",
+    "copies",
+    "asked class hit",
+    "images",
+    "parameters",
+)
 ROWS, ACROSS = 6, 10
 
 
-def one(name: str, place: str, minutes: float, size: str, samples: int, conditional: bool) -> dict[str, Any]:
-    """Train, measure, draw."""
+def one(
+    name: str, place: str, minutes: float, images: int | None, size: str, samples: int, conditional: bool
+) -> dict[str, Any]:
+    """Train for so many images or else minutes, measure, draw."""
     store, file = Store(place), Path(name)
     folder = store.path.parent / ((f"composed-{file.stem}" if file.suffix else name) + "-conditional" * conditional)
     layers = file if file.suffix == ".toml" else None
     run: Run = train(
         "composed" if layers else name, store, folder, size=None if layers else size, base=layers,
-        overrides={"train": {"minutes": minutes}, "model": {"conditional": True} if conditional else {}},
+        overrides={"train": {"images": images} if images else {"minutes": minutes}, "model": {"conditional": True} if conditional else {}},
         say=lambda line: print(f"{name}: {line}", flush=True),
     )  # fmt: skip
     last, system = read(run.path)[-1], run.build()
     what = f"composed {store.name} --config {name}" if layers else f"{name} {store.name} --size {size}"
     what += " --model.conditional true" * conditional
     row: dict[str, Any] = {
-        "command": f"ganforge train {what} --minutes {minutes:g}", "images": last["seen"], "seconds": last["seconds"],
+        "command": f"ganforge train {what} {f'--images {images}' if images else f'--minutes {minutes:g}'}", "images": last["seen"], "seconds": last["seconds"],
         "images/s": round(last["seen"] / last["seconds"], 1), "parameters": sum(p.numel() for p in system.parameters()),
     }  # fmt: skip
     write_png(
@@ -64,9 +79,12 @@ def one(name: str, place: str, minutes: float, size: str, samples: int, conditio
     if not system.generates:
         return row | {"dB, noisy": last["denoiser/noisy"], "dB, restored": last["denoiser/restored"]}
     found = asdict(measure(run, store, samples))
-    found["asked"] = found["asked"] if system.classes else None
     found["measured in seconds"] = found.pop("seconds")
-    return row | found | {"times floor": found["distance"] / found["floor"], "asked class hit": found["asked"]}
+    shown_too = {
+        "above floor": found["distance"] - found["floor"], "patches": found["sliced"][0], "told apart": found["told_apart"],
+        "asked class hit": found["asked"],
+    }  # fmt: skip
+    return row | found | shown_too
 
 
 def add(title: str, name: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +125,7 @@ def main() -> None:
     parser.add_argument("--set", default="fashion-mnist")
     parser.add_argument("--resolution", type=int)
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--like", type=Path, help="results file whose rows say how many images")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--threads", type=int, help="of each job; default: the cores shared out")
     parser.add_argument("--samples", type=int, default=10_000)
@@ -128,15 +147,26 @@ def main() -> None:
     store = work / source.stem
     if not store.exists():
         prepare(source, store, resolution=asked.resolution)
-    extractor(Store(store))
+    extractor(Store(store), print)
+    by = ", by class" * asked.conditional
+    images = {n: row["images"] for n, row in json.loads(asked.like.read_text())[title].items()} if asked.like else {}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.jobs, spawn, torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
         jobs = {
-            pool.submit(one, system, str(store), asked.minutes, asked.size, asked.samples, asked.conditional): system
+            pool.submit(
+                one,
+                system,
+                str(store),
+                asked.minutes,
+                images.get(system + by),
+                asked.size,
+                asked.samples,
+                asked.conditional,
+            ): system
             for system in asked.systems
         }
         for job in as_completed(jobs):
-            table = add(title, jobs[job] + ", by class" * asked.conditional, job.result())
+            table = add(title, jobs[job] + by, job.result())
     print(f"\n{title}\n\n| system | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for system, row in sorted(table.items(), key=lambda item: item[1].get("distance", 1e9)):
         print(f"| `{system}` | {' | '.join(shown(row.get(c)) for c in COLUMNS)} |")
