@@ -24,7 +24,7 @@ from ganforge.data.store import Store
 from ganforge.images import to_float
 from ganforge.judge import extractor
 from ganforge.measure import FIRST_SEED
-from ganforge.metrics import features, frechet
+from ganforge.metrics import frechet
 from ganforge.prepare import prepare
 from ganforge.run import Run
 from ganforge.sample import pictures

@@ -18,6 +18,7 @@ import importlib.util
 import itertools
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +122,7 @@ def networks(folder: Path | None) -> dict[str, Callable[[Pixels], Tensor]]:
                 parts.append(function(x.contiguous(memory_format=torch.channels_last))[0].float())
         return torch.cat(parts)
 
-    return {
-        name: lambda pixels, function=getattr(loaded, where): features(function, pixels)  # type: ignore[misc]
-        for name, where in NETWORKS.items()
-    }
+    return {name: partial(features, getattr(loaded, where)) for name, where in NETWORKS.items()}
 
 
 class Judges:

@@ -171,12 +171,16 @@ class Remaining:
 
     def __init__(self, say: Say, what: str, total: int) -> None:
         self.say, self.what, self.total = say, what, total
-        self.done, self.started, self.said = 0, time.perf_counter(), False
+        self.done, self.started, self.said = 0, 0.0, False
 
     def add(self, count: int) -> None:
-        """So much more is done."""
+        """So much more is done. The first call only starts the clock: a first step is no measure of the next."""
+        now = time.perf_counter()
+        if not self.started:
+            self.started = now
+            return
         self.done += count
-        took = time.perf_counter() - self.started
+        took = now - self.started
         if not self.said and (self.done >= 0.05 * self.total or took > 2):
             self.said = True
             whole = took / self.done * self.total
