@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -106,6 +107,25 @@ class Busy:
         for thread in self.sleepers:
             thread.join()
         self.sleepers = []
+
+
+@contextlib.contextmanager
+def noticed() -> Iterator[None]:
+    """Looks once a second by itself, for work that is no loop of steps."""
+    done = threading.Event()
+    with Busy() as busy:
+
+        def watch() -> None:
+            while not done.wait(SECONDS):
+                busy.look()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def _sleep(ready: threading.Event, leave: threading.Event) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge import device
+from ganforge import busy, device
 from ganforge.data.store import Store
 from ganforge.errors import DataError, InputError, RunError
 from ganforge.images import Pixels, enlarge, grid, write_png
@@ -178,6 +178,7 @@ def measure(
     return result
 
 
+@busy.noticed()
 def measure_system(
     system: System,
     store: Store,
@@ -200,6 +201,7 @@ def measure_system(
     return found.result(f"seeds from {FIRST_SEED}, averaged weights {weights}", labels, started, nearest_sheet)
 
 
+@busy.noticed()
 def measure_folder(
     source: str | Path, store: Store, say: Callable[[str], None] | None = None, device_name: str = "auto"
 ) -> tuple[Measured, list[tuple[str, str]]]:
