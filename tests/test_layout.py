@@ -206,6 +206,32 @@ def test_labels_that_match_nothing_are_a_mistake(tmp_path, fails, verb):
     assert "No row of labels.csv" in fails(verb, source, "-o", tmp_path / "out")
 
 
+def test_labels_without_a_label_are_a_mistake(tmp_path, fails):
+    source = make(tmp_path / "in", several("cat", "dog"))
+    table = csv(tmp_path / "l.csv", *(f"cat/{n}.png, " for n in range(6)))
+    assert "No row of" in fails("prepare", source, "-o", tmp_path / "out", "--labels", table)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_as_spreadsheets_write_them(tmp_path, fails):
+    """UTF-8 with and without its mark, UTF-16; commas, semicolons, tabs; line ends of Windows."""
+    source = make(tmp_path / "in", several("pictures"))
+    rows = ["file,label", *(f"{n}.png,{'blüte' if n % 2 else 'blatt'}" for n in range(10))]
+    for n, (by, end, encoding) in enumerate(((",", "\n", "utf-8-sig"), (";", "\r\n", "utf-8"), ("\t", "\r\n", "utf-16"))):
+        table = tmp_path / f"{n}.csv"
+        table.write_bytes(end.join(row.replace(",", by) for row in rows).encode(encoding))
+        assert open_source(source, table).classes == ("blatt", "blüte")
+    table.write_bytes("\n".join(rows).encode("latin-1"))
+    assert "it is not in UTF-8; save it as CSV UTF-8" in fails("prepare", source, "--labels", table)
+
+
+@pytest.mark.parametrize("what", ["run.toml", "findings.parquet"])
+def test_runs_and_audits_are_no_pictures(tmp_path, fails, what):
+    source = make(tmp_path / "in", [*several("samples"), what])
+    for words in (("prepare",), ("audit",), ("clean", "--filter", "median")):
+        assert f"{what} in it, and no set of pictures" in fails(*words, source, "-o", tmp_path / "out")
+
+
 @pytest.mark.parametrize("verb", ["prepare", "audit"])
 def test_two_rows_that_contradict_each_other_are_a_mistake(tmp_path, fails, verb):
     source = make(tmp_path / "in", several("a"))

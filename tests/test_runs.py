@@ -15,8 +15,10 @@ import torch
 
 from ganforge import lock
 from ganforge.cli import main
+from ganforge.data.store import Store
 from ganforge.errors import RunError
 from ganforge.images import ImageSpec
+from ganforge.measure import measure
 from ganforge.run import LOCK, Run
 from ganforge.testing import make_store
 from ganforge.train import train
@@ -122,9 +124,16 @@ def test_no_whole_checkpoint_is_no_fresh_start(run, fails):
 
 def test_a_store_that_moved(run, store, tmp_path, fails):
     store.rename(tmp_path / "elsewhere")
-    assert f"ganforge train {run} --store STORE" in fails("train", run)
+    for verb in ("train", "measure"):
+        assert "Name the store where it is now with --store STORE" in fails(verb, run)
     make_store(tmp_path / "other", SPEC, 120, seed=1)
     assert "is not the store that" in fails("train", run, "--store", tmp_path / "other")
+    said: list[str] = []
+    measure(Run(run), Store(tmp_path / "other"), 16, said.append)
+    assert any("is not the store that" in line for line in said)
+    said.clear()
+    measure(Run(run), Store(tmp_path / "elsewhere"), 16, said.append)
+    assert not any("is not the store that" in line for line in said)
     assert "no manifest.json" in fails("train", run, "--store", tmp_path / "nowhere")
     assert "two stores" in fails("train", run, tmp_path / "other", "--store", tmp_path / "elsewhere")
     assert main(["train", str(run), "--store", str(tmp_path / "elsewhere"), "--images", "192"]) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganforge import models
-from ganforge.errors import InputError, RunError, did_you_mean
+from ganforge.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from ganforge.run import Run
@@ -277,7 +277,6 @@ def show(asked: argparse.Namespace) -> None:
 def train(asked: argparse.Namespace) -> None:
     """A trained run, or its settings with --dry-run."""
     from ganforge import config, device
-    from ganforge.data.remote import is_address
     from ganforge.data.store import Store
     from ganforge.run import Run
     from ganforge.train import Settings, plan, train
@@ -293,11 +292,7 @@ def train(asked: argparse.Namespace) -> None:
                     f"train: --{name} is for a new run; {run.path} has its settings and its place. A new run with the same "
                     f"settings: ganforge train {run.system_name} {run.store} --config {run.path / 'run.toml'} --out OTHER"
                 )
-        if asked.store is None and not is_address(run.store) and not Path(run.store).exists():
-            raise RunError(
-                f"{run.path} learned from {run.store}, which is not there. Name the store where it is now: ganforge train {run.path} --store STORE"
-            )
-        asked.system, asked.store = run.system_name, run.store if asked.store is None else asked.store
+        asked.system, asked.store = run.system_name, run.own_store() if asked.store is None else asked.store
         asked.out, asked.config = run.path, run.path / "run.toml"
     if asked.store is None:
         raise InputError(f"train: {asked.system} on which store? ganforge train {asked.system} STORE")

@@ -165,8 +165,10 @@ def measure(
     their features are made; see `device.choose`.
     """
     system = run.build(device_name)
-    store = store or Store(run.store)
+    store = store or Store(run.own_store())
     store.check(say)
+    if say and store.root != run.section("run").get("store_root"):
+        say(f"{store.address} is not the store that {run.path} learned from: its copies are not found there")
     if (fold := run.settings.get("train", {}).get("fold", -1)) >= 0:
         store = store.fold(fold)
     if store.spec != run.spec:

@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganforge import config, device, lock, models
+from ganforge.data.remote import is_address
 from ganforge.errors import InputError, RunError
 from ganforge.files import file_sha256
 from ganforge.images import ImageSpec, spec_from
@@ -65,6 +66,14 @@ class Run:
     def store(self) -> str:
         """The folder or address of the store when the run began."""
         return self._said("store")
+
+    def own_store(self) -> str:
+        """The folder or address of the store. RunError where the folder is not there any more."""
+        if not is_address(self.store) and not Path(self.store).exists():
+            raise RunError(
+                f"{self.path} learned from {self.store}, which is not there. Name the store where it is now with --store STORE."
+            )
+        return self.store
 
     @property
     def spec(self) -> ImageSpec:

@@ -6,6 +6,7 @@ train and test (or val, ...) are the split; the next folders are the classes. A 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -192,6 +193,8 @@ def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) ->
         )
     found = {name: row[1] for name, row in said.items() if row[1]}
     groups = {name: row[2] for name, row in said.items() if row[2]}
+    if not found and not groups:
+        raise DataError(f"No row of {table} says a label. Write one into each, or leave {table} out.")
     if not found:  # only groups: the folders are the classes
         layout = of_names(names)
         return replace(layout, groups=groups, notes=(*layout.notes, *notes))
@@ -240,10 +243,21 @@ def _stylegan(place: str, data: bytes) -> list[Row]:
 _READERS = dict(zip(TABLES, (_csv, _metadata_jsonl, _metadata_csv, _stylegan), strict=True))
 
 
+def read_csv(data: bytes) -> list[dict[str, Any]]:
+    """The rows of a table as spreadsheets write it: UTF-8, or UTF-16 with its mark; commas, semicolons or tabs, by its first line. ValueError
+    or csv.Error where it is none."""
+    try:
+        text = data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not in UTF-8; save it as CSV UTF-8") from error
+    by = max(",;\t", key=text.partition("\n")[0].count)
+    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=by))
+
+
 def _table(place: str, data: bytes) -> list[dict[str, Any]]:
     try:
-        return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
+        return read_csv(data)
+    except (ValueError, csv.Error) as error:
         raise DataError(f"{place} cannot be read as a CSV of labels: {error}.") from error
 
 

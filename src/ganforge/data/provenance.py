@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 import unicodedata
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ganforge.data.layout import read_csv
 from ganforge.errors import DataError
 
 NAME = "provenance.csv"
@@ -79,10 +79,9 @@ def origins(tables: Mapping[str, Callable[[], bytes]]) -> dict[str, Origin]:
 
 def _records(place: str, data: bytes) -> list[dict[str, Any]]:
     try:
-        text = data.decode("utf-8-sig")
         if place.endswith(".csv"):
-            return list(csv.DictReader(io.StringIO(text, newline="")))
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            return read_csv(data)
+        rows = [json.loads(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
         return [row for row in rows if isinstance(row, dict)]
     except (ValueError, csv.Error) as error:
         raise DataError(f"{place} cannot be read: {error}. Repair or remove it.") from error

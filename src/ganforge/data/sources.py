@@ -151,6 +151,9 @@ def _folder(path: Path, labels: Table | None, known: Layout | None) -> Source:
     if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
         return _unnamed(formats.from_store(path), labels)
     there = [file.name for file in path.iterdir()]
+    for mark, what in (("run.toml", "a run"), ("findings.parquet", "an audit")):
+        if mark in there:
+            raise DataError(f"{path} is {what}, with {mark} in it, and no set of pictures. Name the folder of the originals.")
     said = {provenance.NAME: partial(read_file, path / provenance.NAME)} if provenance.NAME in there else {}
     try:
         origins = provenance.origins(said)

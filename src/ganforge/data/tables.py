@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganforge.data.layout import finder
+from ganforge.data.layout import finder, read_csv
 from ganforge.errors import DataError
 
 _COLUMNS = {"provenance.csv": "file", "labels.csv": "file", "metadata.csv": "file_name", "metadata.jsonl": "file_name",
@@ -44,9 +44,9 @@ def carry(source: Path, to: Path, names: Sequence[str], made: Mapping[str, str])
 
 def _read(place: Path) -> list[dict[str, Any]]:
     try:
-        text = place.read_text("utf-8-sig")
         if place.suffix == ".csv":
-            return list(csv.DictReader(io.StringIO(text, newline="")))
+            return read_csv(place.read_bytes())
+        text = place.read_text("utf-8-sig")
         if place.suffix == ".jsonl":
             return [row for line in text.splitlines() if line.strip() and isinstance(row := json.loads(line), dict)]
         found = json.loads(text)
