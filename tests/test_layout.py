@@ -217,7 +217,9 @@ def test_tables_as_spreadsheets_write_them(tmp_path, fails):
     """UTF-8 with and without its mark, UTF-16; commas, semicolons, tabs; line ends of Windows."""
     source = make(tmp_path / "in", several("pictures"))
     rows = ["file,label", *(f"{n}.png,{'blüte' if n % 2 else 'blatt'}" for n in range(10))]
-    for n, (by, end, encoding) in enumerate(((",", "\n", "utf-8-sig"), (";", "\r\n", "utf-8"), ("\t", "\r\n", "utf-16"))):
+    for n, (by, end, encoding) in enumerate(
+        ((",", "\n", "utf-8-sig"), (";", "\r\n", "utf-8"), ("\t", "\r\n", "utf-16"))
+    ):
         table = tmp_path / f"{n}.csv"
         table.write_bytes(end.join(row.replace(",", by) for row in rows).encode(encoding))
         assert open_source(source, table).classes == ("blatt", "blüte")

@@ -153,7 +153,9 @@ def _folder(path: Path, labels: Table | None, known: Layout | None) -> Source:
     there = [file.name for file in path.iterdir()]
     for mark, what in (("run.toml", "a run"), ("findings.parquet", "an audit")):
         if mark in there:
-            raise DataError(f"{path} is {what}, with {mark} in it, and no set of pictures. Name the folder of the originals.")
+            raise DataError(
+                f"{path} is {what}, with {mark} in it, and no set of pictures. Name the folder of the originals."
+            )
     said = {provenance.NAME: partial(read_file, path / provenance.NAME)} if provenance.NAME in there else {}
     try:
         origins = provenance.origins(said)
