@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ganforge.cli import main
 from ganforge.collect import collect
 from ganforge.data.store import Store
 from ganforge.images import ImageSpec, write_png
+from ganforge.judge import Remaining
 from ganforge.measure import as_json, measure_folder, measure_system
 from ganforge.models import load
 from ganforge.prepare import prepare
@@ -108,3 +110,12 @@ def test_the_same_run_gives_the_same_numbers(digits):
     system = gan.system(gan.config(width=8, latent=8), store.spec)
     one, two = (json.loads(as_json(measure_system(system, store, 200))) for _ in range(2))
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_a_slow_first_portion_is_not_taken_for_the_rest():
+    said: list[str] = []
+    told = Remaining(said.append, "looking", 1000)
+    time.sleep(0.2)
+    for _ in range(1000):
+        told.add(1)
+    assert not said

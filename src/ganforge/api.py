@@ -31,6 +31,8 @@ from ganforge.sample import sample as _sample
 from ganforge.show import show
 from ganforge.train import train as _train
 from ganforge.walk import walk as _walk
+from ganforge.worth import Worth
+from ganforge.worth import worth as _worth
 
 
 class Run(_run.Run):
@@ -61,6 +63,10 @@ class Run(_run.Run):
     def measure(self, store: Store | None = None, samples: int = SAMPLES, device: str = "auto") -> Measured:
         """Its numbers; see `ganforge.measure`."""
         return _measure(self, store, samples, device_name=device)
+
+    def worth(self, store: Store | None = None, samples: int | None = None, device: str = "auto") -> Worth:
+        """What its samples are worth for training a classifier; see `ganforge.worth`, also for the pictures of a folder."""
+        return _worth(self, store, samples, device_name=device)
 
     def restore(
         self, source: str | Path, out: str | Path, reference: str | Path | None = None, device: str = "auto"

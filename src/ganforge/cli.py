@@ -23,6 +23,7 @@ APART = {
         *(("--suggest", name) for name in ("--out", "--recipe", "--filter", "--audit", "--drop", "--keep", "--preview", "--dry-run")),
         *(("--preview", name) for name in ("--out", "--audit", "--drop", "--keep", "--dry-run")),
     ],
+    "measure": [("--as-training-data", "--report")],
     "prepare": [("--shard", "--format")],
     "sample": [
         ("--seeds", "--count"), ("--walk", "--mix"), ("--walk", "--each"), ("--mix", "--each"), ("--mix", "--labels"),
@@ -224,6 +225,10 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--samples", type=_whole, help="pictures to make (10,000)")
     measure.add_argument("--json", action="store_true", help="print as JSON")
     measure.add_argument("--report", action="store_true", help="write RUN/report.html as well")
+    measure.add_argument(
+        "--as-training-data", action="store_true",
+        help="what they teach a classifier instead: real pictures, samples, both, and augmented real pictures, tried on held-out ones",
+    )  # fmt: skip
     device(measure)
     return top
 

@@ -12,7 +12,9 @@ from ganforge import models
 from ganforge.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from ganforge.measure import Measured
     from ganforge.run import Run
+    from ganforge.worth import Worth
 
 
 def _say(line: str) -> None:
@@ -474,6 +476,7 @@ def measure(asked: argparse.Namespace) -> int:
     from ganforge.data.store import Store
     from ganforge.measure import SAMPLES, as_json, measure, measure_folder
     from ganforge.run import Run
+    from ganforge.worth import worth, worth_of_folder
 
     store = None if asked.store is None else Store(asked.store)
     say = None if asked.json else _say
@@ -484,12 +487,22 @@ def measure(asked: argparse.Namespace) -> int:
             )
         if asked.report or asked.samples is not None:
             raise InputError("measure: --report and --samples belong to a run; all pictures of a folder are measured.")
-        result, skipped = measure_folder(asked.run, store, say, asked.device)
+        result: Measured | Worth
+        if asked.as_training_data:
+            if asked.device not in ("auto", "cpu"):
+                raise InputError("measure: --device says where samples are made; classifiers learn on the processor.")
+            result, skipped = worth_of_folder(asked.run, store, say)
+        else:
+            result, skipped = measure_folder(asked.run, store, say, asked.device)
         print(as_json(result) if asked.json else result)
         for name, reason in skipped[:20]:
             print(f"left out: {name}: {reason}", file=sys.stderr)
         return 2 if skipped else 0
     run = Run(asked.run)
+    if asked.as_training_data:
+        taught = worth(run, store, asked.samples, say, asked.device)
+        print(as_json(taught) if asked.json else taught)
+        return 0
     result = measure(run, store, SAMPLES if asked.samples is None else asked.samples, say, asked.device)
     print(as_json(result) if asked.json else result)
     if asked.report:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,10 +23,13 @@ from ganforge.images import Pixels, enlarge, grid, write_png
 from ganforge.judge import NEIGHBOURS, SEEN, Floors, Judge, Remaining
 from ganforge.metrics import features, frechet, kernel, neighbours, pixels, pyramid, sliced, twosample
 from ganforge.models.base import System
-from ganforge.prepare import prepare
+from ganforge.prepare import Prepared, prepare
 from ganforge.run import Run, weights_hash
 from ganforge.sample import check_generates, drawn, pictures
 from ganforge.seeds import permuted
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SAMPLES = 10_000
 FEWEST = 16
@@ -165,6 +169,14 @@ def measure(
     their features are made; see `device.choose`.
     """
     system = run.build(device_name)
+    store = checked_store(run, store, say)
+    result = measure_system(system, store, samples, say, run.path / "nearest.png")
+    keep(run.file("measures.jsonl"), result)
+    return result
+
+
+def checked_store(run: Run, store: Store | None = None, say: Callable[[str], None] | None = None) -> Store:
+    """The store that a run learned from, or `store` in its place, checked and with the run's fold held out. RunError where it does not fit."""
     store = store or Store(run.own_store())
     store.check(say)
     if say and store.root != run.section("run").get("store_root"):
@@ -175,9 +187,7 @@ def measure(
         raise RunError(
             f"{run.path} makes {run.spec}; {store.address} holds {store.spec}. Measure it against its own store."
         )
-    result = measure_system(system, store, samples, say, run.path / "nearest.png")
-    _keep(run.file("measures.jsonl"), result)
-    return result
+    return store
 
 
 @busy.noticed()
@@ -217,16 +227,9 @@ def measure_folder(
     device.keep_memory()
     store.check(say)
     judge = Judge(store, say, device.choose(device_name))
-    spec, recipe = store.spec, store.manifest["recipe"]
     with tempfile.TemporaryDirectory() as temporary:
-        say(f"reading {source}")
-        made = prepare(
-            source, Path(temporary) / "pictures", resolution=f"{spec.height}x{spec.width}", channels=spec.channels, heldout=0,
-            fit=recipe.get("fit", "crop"), background="#" + "".join(f"{v:02x}" for v in recipe.get("background", [255] * 3)[:3]),
-        )  # fmt: skip
-        theirs, count = made.store, len(made.store)
-        if count < FEWEST:
-            raise DataError(f"{source} holds {count} pictures; at least {FEWEST} are needed, and thousands say more.")
+        made = read_folder(source, store, Path(temporary), say)
+        theirs, spec, count = made.store, store.spec, len(made.store)
         order = permuted(0, "folder", count, np.arange(count))
         known = [spec.classes.index(name) if name in spec.classes else -1 for name in theirs.spec.classes]
         labels = [known[n] for n in theirs.labels[order]] if theirs.labelled and min(known, default=-1) >= 0 else None
@@ -234,6 +237,21 @@ def measure_folder(
         found.add(theirs.read(order[i : i + 512]) for i in range(0, count, 512))
         name = Path(source).name
         return found.result(f"pictures of {name}, {theirs.root[:16]}", labels, started, None), made.skipped
+
+
+def read_folder(source: str | Path, store: Store, temporary: Path, say: Callable[[str], None]) -> Prepared:
+    """A folder or zip of pictures as a store in `temporary`, in the shape of `store`, by its own recipe. DataError where they are too few."""
+    spec, recipe = store.spec, store.manifest["recipe"]
+    say(f"reading {source}")
+    made = prepare(
+        source, temporary / "pictures", resolution=f"{spec.height}x{spec.width}", channels=spec.channels, heldout=0,
+        fit=recipe.get("fit", "crop"), background="#" + "".join(f"{v:02x}" for v in recipe.get("background", [255] * 3)[:3]),
+    )  # fmt: skip
+    if len(made.store) < FEWEST:
+        raise DataError(
+            f"{source} holds {len(made.store)} pictures; at least {FEWEST} are needed, and thousands say more."
+        )
+    return made
 
 
 class _Compared:
@@ -345,7 +363,8 @@ def _write_pairs(samples: Pixels, judge: Judge, copied: Sequence[neighbours.Copi
     )
 
 
-def _keep(path: Path, result: Measured) -> None:
+def keep(path: Path, result: DataclassInstance) -> None:
+    """Add the numbers to a run's file of them. RunError where it cannot be written."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(as_json(result) + "\n")
@@ -355,7 +374,7 @@ def _keep(path: Path, result: Measured) -> None:
         ) from error
 
 
-def as_json(result: Measured) -> str:
+def as_json(result: DataclassInstance) -> str:
     """The numbers as one line of JSON; None is null."""
     return json.dumps(asdict(result), allow_nan=False)
 

@@ -228,16 +228,17 @@ def _clusters(read: Reader, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64
     return found.astype(np.int64)  # type: ignore[no-any-return]
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, read: Reader, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
     """Share of the pictures `rows` whose label, (N,) int64, the network names."""
-    right = 0
-    for start in range(0, len(rows), 500):
-        part = rows[start : start + 500]
-        right += int(
-            (network(to_float(torch.from_numpy(read(part)))).argmax(1).numpy() == labels[start : start + 500]).sum()
-        )
-    return right / len(rows)
+    return float((named(network, read, rows) == labels).mean())
+
+
+@torch.no_grad()
+def named(network: nn.Module, read: Reader, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The label, (N,) int64, that the network gives each of the pictures `rows`."""
+    return np.concatenate(
+        [network(to_float(torch.from_numpy(read(part)))).argmax(1).numpy() for part in _portions(rows)]
+    )
 
 
 def _portions(rows: npt.NDArray[np.int64], size: int = 500) -> Iterator[npt.NDArray[np.int64]]:

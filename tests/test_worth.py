@@ -1,0 +1,162 @@
+"""What samples are worth as training data: copies, noise, a missing class, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganforge.cli import main
+from ganforge.collect import collect
+from ganforge.data.store import Store
+from ganforge.images import Pixels, write_png
+from ganforge.prepare import prepare
+from ganforge.train import train
+from ganforge.worth import Taught, Worth, worth_of_folder
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half as long a training does for digits of 8x8 pixels."""
+    monkeypatch.setattr("ganforge.worth.LEAST", 3_200)
+    monkeypatch.setattr("ganforge.worth.IMAGES", 3_200)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The embedded digits at 8x8."""
+    place = tmp_path_factory.mktemp("digits")
+    return prepare(collect("digits", place / "originals"), place / "store", resolution=8, heldout=0.3).store
+
+
+def folder(path: Path, pixels: Pixels, classes: list[str]) -> Path:
+    """Pictures in class folders."""
+    for n, (picture, name) in enumerate(zip(pixels, classes, strict=True)):
+        (path / name).mkdir(parents=True, exist_ok=True)
+        write_png(path / name / f"{n:04d}.png", picture)
+    return path
+
+
+def some(store: Store, count: int) -> tuple[Pixels, list[str]]:
+    """Training pictures of all classes and the names of these."""
+    rows = store.train[:: len(store.train) // count][:count]
+    return store.read(rows), [store.spec.classes[n] for n in store.labels[rows]]
+
+
+def test_copies_teach_what_the_real_pictures_teach_and_are_named_and_a_missing_class_is(digits, tmp_path):
+    pixels, classes = some(digits, 300)
+    keep = [n for n, name in enumerate(classes) if name != "3"]
+    said: list[str] = []
+    found, skipped = worth_of_folder(
+        folder(tmp_path / "copies", pixels[keep], [classes[n] for n in keep]), digits, said.append
+    )
+    assert not skipped
+    assert [found.real.pictures, found.samples.pictures, found.both.pictures] == [len(keep), len(keep), 2 * len(keep)]
+    assert found.copies > 0.98
+    assert (found.absent, found.weak) == (("3",), ())
+    three = digits.spec.classes.index("3")
+    assert found.samples.recall[three] == 0
+    assert found.real.recall[three] > 0.7
+    others = [kind.recall[:three] + kind.recall[three + 1 :] for kind in (found.real, found.samples)]
+    assert np.mean(others[1]) == pytest.approx(np.mean(others[0]), abs=0.08)
+    assert found.differ(found.samples, found.real)
+    text = str(found)
+    assert "Samples alone teach worse than real pictures" in text
+    assert "Missing: no sample is of 3." in text
+    assert "Copies: " in text
+    assert any("training 12 classifiers: about" in line for line in said)
+
+
+def test_noise_teaches_nothing(digits, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (120, 8, 8, 1), dtype=np.uint8)
+    source = folder(tmp_path / "noise", noise, [digits.spec.classes[n % 10] for n in range(120)])
+    (source / "0" / "torn.png").write_bytes(b"no picture")
+    assert main(["measure", str(source), "--store", str(digits.path), "--as-training-data", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert "torn.png" in err
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert found["real"]["accuracy"] > 0.75
+    assert found["samples"]["accuracy"] < 0.3
+    assert found["samples"]["accuracy"] == pytest.approx(np.mean(found["samples"]["accuracies"]))
+    assert found["samples"]["spread"] == pytest.approx(np.std(found["samples"]["accuracies"], ddof=1))
+    assert len(found["real"]["accuracies"]) == found["seeds"] == 3
+    assert found["copies"] < 0.05
+    assert len(found["weak"]) >= 5
+    assert not found["absent"]
+
+
+def test_a_run_from_the_command_line(digits, tmp_path, capsys, fails, monkeypatch):
+    monkeypatch.setattr("ganforge.worth.LEAST", 64)  # what it learns does not matter here
+    monkeypatch.setattr("ganforge.worth.IMAGES", 64)
+    loop = {"images": 32, "batch": 16, "precision": "fp32"}
+    model = {"width": 8, "latent": 8, "conditional": True}
+    run = train("gan", digits, tmp_path / "run", device_name="cpu", overrides={"train": loop, "model": model})
+    words = ["measure", str(run.path), "--as-training-data"]
+    assert main([*words, "--samples", "64"]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split("  ")[0] for line in out.splitlines()]
+    at = rows.index("learned from")
+    assert rows[at + 1 : at + 5] == [
+        "real pictures", "samples alone", "real pictures and samples", "real pictures, augmented",
+    ]  # fmt: skip
+    assert "seeds from 1000000" in out
+    kept = json.loads((run.path / "worth.jsonl").read_text())
+    assert [kept[name]["pictures"] for name in ("real", "samples", "both", "augmented")] == [64, 64, 128, 64]
+    assert f"16 to {len(digits.train):,}" in fails(*words, "--samples", len(digits.train) + 1)
+    assert "16 to" in fails(*words, "--samples", "3")
+    assert "--report" in fails(*words, "--report")
+
+
+def test_what_cannot_be_taught_is_one_sentence(digits, tmp_path, fails):
+    loop = {"images": 16, "batch": 16, "precision": "fp32"}
+    overrides = {"train": loop, "model": {"width": 8, "latent": 8}}
+    run = train("gan", digits, tmp_path / "run", device_name="cpu", overrides=overrides)
+    assert "model.conditional" in fails("measure", run.path, "--as-training-data")
+    pixels, classes = some(digits, 40)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for n, picture in enumerate(pixels):
+        write_png(flat / f"{n}.png", picture)
+    words = ("--store", digits.path, "--as-training-data")
+    assert "put them into folders named as the store's classes: 0, 1" in fails("measure", flat, *words)
+    one = folder(tmp_path / "one", pixels, ["7"] * len(pixels))
+    assert "put them into folders" in fails("measure", one, *words)
+    other = folder(tmp_path / "other", pixels, [f"{name}x" for name in classes])
+    assert "a class '0x'" in fails("measure", other, *words)
+    bare = prepare(flat, tmp_path / "bare", resolution=8).store
+    assert "no labels" in fails("measure", other, "--store", bare.path, "--as-training-data")
+    whole = prepare(folder(tmp_path / "named", pixels, classes), tmp_path / "whole", resolution=8, heldout=0).store
+    assert "--heldout" in fails("measure", tmp_path / "named", "--store", whole.path, "--as-training-data")
+    assert "--store" in fails("measure", tmp_path / "named", "--as-training-data")
+    assert "--device" in fails("measure", tmp_path / "named", *words, "--device", "cuda")
+
+
+def test_words_say_only_what_exceeds_the_spread():
+    def taught(accuracy: float, spread: float) -> Taught:
+        return Taught(1000, (accuracy,) * 3, accuracy, spread, (accuracy, None))
+
+    found = Worth(
+        real=taught(0.9, 0.01), samples=taught(0.8, 0.01), both=taught(0.905, 0.01), augmented=taught(0.95, 0.002),
+        classes=("cat", "dog"), absent=(), weak=(), copies=0.01, chance=0.5, tested=2000, shown=6400, seeds=3, made_by="nobody",
+        store="none", machine="none", seconds=1.0,
+    )  # fmt: skip
+    assert found.findings == [
+        "Samples alone teach worse than real pictures: 80.0% against 90.0%.",
+        "Real pictures and samples against real pictures: no difference beyond the spread.",
+        "Real pictures, augmented teach better than real pictures: 95.0% against 90.0%.",
+        "Real pictures and samples teach worse than real pictures, augmented: 90.5% against 95.0%.",
+    ]
+    assert not found.warnings
+    assert re.search(r"^dog( +-){4}$", str(found), re.M)  # of which nothing is held out
+    # held-out pictures are few: what they can tell apart is less
+    assert not replace(found, tested=20).differ(found.samples, found.real)
+    many = replace(found, classes=tuple(map(str, range(30))))
+    many = replace(
+        many,
+        **{name: replace(getattr(many, name), recall=(0.5,) * 30) for name in ("real", "samples", "both", "augmented")},
+    )
+    assert "recall of 12 of 30 classes" in str(many)
