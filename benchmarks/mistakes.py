@@ -15,6 +15,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -208,7 +209,7 @@ def tables(ground: Ground) -> Iterator[Mistake]:
     table(csv, [*rows, (rows[0][0], "another")])
     yield Mistake("two rows for one file", prepare("d"), 1, "another")
     table(csv, rows[1:])
-    yield Mistake("a file without a row", prepare("e"), 0, rows[0][0])
+    yield Mistake("a file without a row", prepare("e"), 2, rows[0][0])
     for words, options in {
         "a byte order mark": {"encoding": "utf-8-sig"}, "line ends of Windows": {"end": "\r\n"}, "UTF-16": {"encoding": "utf-16"},
         "semicolons": {"by": ";"}, "tabs": {"by": "\t"},
@@ -278,7 +279,7 @@ def layouts(ground: Ground) -> Iterator[Mistake]:
     yield Mistake("a web page that is called .zip", ("prepare", fake, *SHAPE), 1, "fake.zip")
     empty = ground.few()
     (empty / "lotus").mkdir()
-    yield Mistake("a class folder without pictures", ("prepare", empty, *SHAPE), 0, "lotus")
+    yield Mistake("a class folder without pictures", ("prepare", empty, *SHAPE), 0, "read as: 5 classes")
     lone = ground.few()
     (lone / "lotus").mkdir()
     shutil.copy(ground.picture(70), lone / "lotus")
@@ -290,19 +291,24 @@ def layouts(ground: Ground) -> Iterator[Mistake]:
     nothing = ground.room() / "nothing"
     nothing.mkdir()
     for verb in ("prepare", "audit"):
-        yield Mistake(f"an empty folder, {verb}", (verb, nothing), 1, "picture")
-    yield Mistake("an empty folder, clean", ("clean", nothing, "-o", nothing.parent / "c"), 1, "picture")
+        yield Mistake(f"an empty folder, {verb}", (verb, nothing), 1, "right folder")
+    yield Mistake(
+        "an empty folder, clean",
+        ("clean", nothing, "-o", nothing.parent / "c", "--filter", "median"),
+        1,
+        "right folder|picture|nothing",
+    )
     yield Mistake("an empty folder, collect", ("collect", nothing, "-o", nothing.parent / "d"), 1, "picture|nothing")
     twins = ground.room() / "twins"
     twins.mkdir()
-    for number, name in enumerate(("a.jpg", "A.jpg", "a.JPG", "b.jpg")):
+    for number, name in enumerate(("a.jpg", "A.jpg", "a.JPG", *(f"{n}.jpg" for n in range(7)))):
         shutil.copy(ground.picture(number), twins / name)
-    yield Mistake("names that differ by case alone", ("prepare", twins, *SHAPE), 0, "4 pictures")
+    yield Mistake("names that differ by case alone", ("prepare", twins, *SHAPE), 0, ": 10 pictures")
     yield Mistake(
         "the same, cleaned",
         ("clean", twins, "-o", twins.parent / "out", "--filter", "median:size=3"),
         0,
-        "4 pictures filtered",
+        "10 pictures filtered",
     )
     spaced = ground.few("my pictures ü")
     yield Mistake(
@@ -323,6 +329,15 @@ def layouts(ground: Ground) -> Iterator[Mistake]:
     yield Mistake("a link to a class folder of the source", ("prepare", linked, *SHAPE), 0, "6 classes")
     outside = ground.few()
     (outside / "lotus").symlink_to(ground.set / "roses")
+    strange = ground.few()
+    for name in (".DS_Store", "Thumbs.db", "-rf.jpg", "line\nend.jpg"):
+        shutil.copy(ground.picture(), strange / "roses" / name)
+    os.mkfifo(strange / "roses" / "pipe.jpg")
+    (strange / "roses" / "loop.jpg").symlink_to("loop.jpg")
+    yield Mistake("a pipe, a loop of links, names of dashes and line ends", ("prepare", strange, *SHAPE), 2, "pipe.jpg")
+    yield Mistake(
+        "the same, cleaned", ("clean", strange, "-o", strange.parent / "out", "--filter", "median"), 2, "pipe.jpg"
+    )
     yield Mistake("a link to a folder elsewhere", ("prepare", outside, *SHAPE), 2, "lotus")
 
 
@@ -385,6 +400,20 @@ def pictures(ground: Ground) -> Iterator[Mistake]:
         image.convert("L").convert("RGB").save(bad / "a" / "grey.png")
     yield Mistake("up-scaling, JPEG quality 3, grey as RGB", ("audit", bad), 0, "compressed")
     yield Mistake("wrong suffixes of an output", ("sample", ground.run, "-o", ground.room() / "out.xyz"), 1, "xyz")
+    plain = ground.few()
+    recipe = plain.parent / "clean.toml"
+    recipe.write_text("[select]\ndrop = []\nfilter = []\n")
+    yield Mistake(
+        "a recipe that changes nothing",
+        ("clean", plain, "-o", plain.parent / "same", "--recipe", recipe),
+        1,
+        "recipe|nothing|filter",
+    )
+    yield Mistake("the proposal for clean pictures", ("clean", plain, "--suggest"), 0, "filter|bilateral")
+    broken = plain.parent / "broken.png"
+    broken.write_bytes(ground.picture().read_bytes()[:600])
+    yield Mistake("a damaged picture, projected", ("project", ground.run, broken), 1, "broken.png")
+    yield Mistake("a damaged picture in a folder, measured", ("measure", spoilt, "--store", ground.store), 2, "cut.jpg")
     yield Mistake(
         "levels the wrong way round",
         ("prepare", deep, *SHAPE, "--levels", "4095,0", "-o", deep.parent / "l"),
@@ -403,30 +432,54 @@ def places(ground: Ground) -> Iterator[Mistake]:
         "prepare --out inside the source",
         ("prepare", source, *SHAPE, "-o", source / "out"),
         1,
-        "inside|in the source|lies in",
+        "lie in each other",
         source,
     )
     yield Mistake(
         "clean --out inside the source",
         ("clean", source, "-o", source / "out", "--filter", "median"),
         1,
-        "inside|in the source|lies in",
+        "lie in each other",
         source,
     )
     yield Mistake(
         "audit --out inside the source",
         ("audit", source, "-o", source / "out"),
         1,
-        "inside|in the source|lies in",
+        "lie in each other",
         source,
     )
-    yield Mistake("--out that is the source", ("prepare", source, *SHAPE, "-o", source), 1, "source|there", source)
+    yield Mistake("--out that is the source", ("prepare", source, *SHAPE, "-o", source), 1, "is no store", source)
     yield Mistake(
         "--out that is another folder of files",
         ("prepare", source, *SHAPE, "-o", ground.audit),
         1,
-        "there",
+        "is no store",
         ground.audit,
+    )
+    yield Mistake(
+        "the same with --overwrite",
+        ("prepare", source, *SHAPE, "-o", ground.audit, "--overwrite"),
+        1,
+        "is no store",
+        ground.audit,
+    )
+    yield Mistake(
+        "--out that is the source, with --overwrite",
+        ("prepare", source, *SHAPE, "-o", source, "--overwrite"),
+        1,
+        "is no store",
+        source,
+    )
+    yield Mistake(
+        "audit --overwrite over pictures", ("audit", source, "-o", ground.set, "--overwrite"), 1, "set", ground.set
+    )
+    yield Mistake(
+        "a store over itself",
+        ("prepare", ground.store, "-o", ground.store, "--overwrite"),
+        1,
+        "lie in each other",
+        ground.store,
     )
     yield Mistake(
         "--out that is a file",
@@ -436,13 +489,17 @@ def places(ground: Ground) -> Iterator[Mistake]:
         ground.picture(),
     )
     yield Mistake(
-        "a store as the source of clean", ("clean", ground.store, "-o", ground.room() / "out"), 1, "store", ground.store
+        "a store as the source of clean",
+        ("clean", ground.store, "-o", ground.room() / "out", "--filter", "median"),
+        1,
+        "store",
+        ground.store,
     )
     yield Mistake(
         "a store as the source of collect",
         ("collect", ground.store, "-o", ground.room() / "out"),
-        1,
-        "store",
+        0,
+        "300 pictures",
         ground.store,
     )
     yield Mistake(
@@ -452,7 +509,7 @@ def places(ground: Ground) -> Iterator[Mistake]:
         "an audit as the source of prepare",
         ("prepare", ground.audit, *SHAPE, "-o", ground.room() / "out"),
         1,
-        "picture",
+        "audit",
     )
     yield Mistake("pictures where a store is expected", ("train", "gan", ground.set, *SHORT), 1, "prepare")
     yield Mistake("a run where a store is expected", ("train", "gan", ground.run, *SHORT), 1, "run|store")
@@ -558,8 +615,8 @@ def stores(ground: Ground) -> Iterator[Mistake]:
     yield Mistake(
         "a run measured against another store",
         ("measure", run, "--store", other, "--samples", "64"),
-        1,
-        "another|same|other",
+        0,
+        "is not the store that",
     )
 
 
@@ -578,6 +635,8 @@ def runs(ground: Ground) -> Iterator[Mistake]:
     yield Mistake("two processes on one run", words, 1, "process|training|another")
     yield Mistake("samples of a run under way", ("sample", out, "--count", "4"), 0, "samples.png")
     yield Mistake("facts of a run under way", ("show", out), 0, "gan")
+    training.send_signal(signal.SIGSTOP)
+    yield Mistake("… while it is halted, measured", ("measure", out, "--samples", "64"), 0, "Fr.chet")
     training.kill()
     training.wait()
     yield Mistake("killed, sampled", ("sample", out, "--count", "4"), 0, "samples.png")
@@ -590,6 +649,10 @@ def runs(ground: Ground) -> Iterator[Mistake]:
     for tensors in run.glob("checkpoints/*/tensors.safetensors"):
         flip(tensors)
     yield Mistake("all checkpoints damaged", ("train", run, "--images", "1600"), 1, "checkpoint", run / "checkpoints")
+    run = ground.copy(ground.run)
+    for checkpoint in (run / "checkpoints").iterdir():
+        shutil.rmtree(checkpoint)
+    yield Mistake("no checkpoint left: sample", ("sample", run), 1, "checkpoint")
     for name, old, new in (("lr", r"lr = \S+", "lr = 0.1"), ("seed", r"seed = \S+", "seed = 9")):
         run = ground.copy(ground.run)
         text = (run / "run.toml").read_text()
@@ -685,7 +748,46 @@ def options(ground: Ground) -> Iterator[Mistake]:
         "a licence that there is not", ("collect", few, "--licence", "ccc0", "-o", few.parent / "l"), "licence|ccc0"
     )
     yield wrong("a share below nothing", ("collect", few, "--cap", "-1", "-o", few.parent / "l"), "cap")
+    yield wrong("a setting of another system", (*train, "--model.beta", "1"), "beta")
+    yield wrong("a run's setting changed on going on", ("train", run, "--model.lr", "1e-3", "--images", "1600"), "lr")
+    yield wrong("a length of half a picture", (*train, "--images", "0.5"), "images")
+    yield wrong("a length without end", (*train, "--images", "1e999"), "images")
+    yield wrong("a picture asked for as a store", ("train", "gan", ground.picture()), "store|manifest")
+    yield wrong("no store", ("train", "gan"), "which store")
+    yield wrong("no words behind a verb", ("prepare",), "source")
+    yield wrong("a name that begins with a dash", ("prepare", "-my-pictures"), "-m")
+    yield wrong("a class that there is not", ("prepare", few, *SHAPE, "--per-class", "-1"), "per.class|cap")
+    yield wrong("one fold", ("prepare", few, *SHAPE, "--folds", "1"), "folds")
+    yield wrong("more folds than pictures of a class", ("prepare", few, *SHAPE, "--folds", "50"), "folds")
+    yield wrong("measure a folder without a store", ("measure", few), "--store")
+    yield wrong("measure three pictures", ("measure", three(ground), "--store", store), "3|16|few")
+    yield wrong(
+        "a recipe that is no TOML",
+        ("clean", few, "-o", few.parent / "c", "--recipe", ground.picture()),
+        "toml|recipe|read",
+    )
+    yield wrong("a collection of a set that there is not", ("collect", "minst"), "did you mean mnist|minst")
+    yield wrong("a list without addresses", ("collect", listed(ground), "-o", few.parent / "l"), "url")
+    yield wrong("a cache that is a file", ("show", store / "labels.npy"), "labels.npy")
+    yield wrong("a layer misspelt", ("layers", "convolutoin"), "did you mean convolution")
+    yield wrong("an audit compared with a store", ("audit", "--diff", ground.audit, store), "audit")
     yield wrong("a word too many", ("show", store, "more"), "more")
+
+
+def three(ground: Ground) -> Path:
+    """Three pictures."""
+    made = ground.room() / "three"
+    made.mkdir()
+    for number in range(3):
+        shutil.copy(ground.picture(number), made)
+    return made
+
+
+def listed(ground: Ground) -> Path:
+    """A list without addresses."""
+    made = ground.room() / "list.csv"
+    made.write_text("picture,label\na.jpg,rose\n")
+    return made
 
 
 def judge(mistake: Mistake, code: int, said: str, before: str | None) -> list[str]:

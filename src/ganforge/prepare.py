@@ -296,13 +296,15 @@ class _Work:
 
 def _check_replaced(out: Path, overwrite: bool) -> None:
     """StoreError unless `out` may be replaced: it is a store, and nothing that somebody may miss lies in it."""
-    if not overwrite:
-        raise StoreError(f"{out} exists already. Choose another name with --out, or replace it with --overwrite.")
     try:
         files = json.loads((out / "manifest.json").read_text("utf-8"))["files"]
         strange = {path.name for path in out.iterdir()} - {*files, *BESIDE}
     except (OSError, ValueError, KeyError, TypeError):
-        raise StoreError(f"{out} is no store, so it is not overwritten. Choose another name with --out.") from None
+        raise StoreError(
+            f"{out} exists already and is no store, so it is not overwritten. Choose another name with --out."
+        ) from None
+    if not overwrite:
+        raise StoreError(f"{out} exists already. Choose another name with --out, or replace it with --overwrite.")
     if strange:
         raise StoreError(
             f"{out} holds other files too ({some(sorted(strange))}), so it is not overwritten. Move them away first."
