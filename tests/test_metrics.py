@@ -220,7 +220,7 @@ def test_two_samples_of_one_kind_cannot_be_told_apart_and_two_of_two_can():
     assert twosample.accuracy(real, spoiling[0], unseen, spoiling[1]) > 0.95
 
 
-@pytest.mark.parametrize("side", [20, 32, 64])
+@pytest.mark.parametrize("side", [20, 32, 64, 128])
 def test_copies_are_found_in_pixels_though_shifted_mirrored_and_noisy(side):
     train, heldout = photographs(800, 1, side), photographs(200, 2, side)
     thumbnails = pixels.thumbnails(train)

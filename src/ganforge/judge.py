@@ -46,7 +46,9 @@ class Floors:
     features_limit: float
     """The least distance in features to a training picture that 99 % of held-out pictures exceed."""
     pixels_limit: float
-    """The same in levels; see `metrics.pixels`."""
+    """The same in levels, but at least `pixels.NOISE`, within which two pictures are one; see `metrics.pixels`."""
+    pixels_rate: float
+    """Share of held-out pictures within that limit: more than 1 % where the set has near-duplicates across the split."""
     sliced: tuple[float, ...]
 
 
@@ -96,9 +98,10 @@ class Judge:
         shown = self.heldout_pixels(SEEN)
         seen = pixels.nearest(shown, self.thumbnails, self.read_train)[0]
         scales = sliced.distances(self.patches(size), sliced.patches(shown[: min(SEEN, size)]))
+        limit = max(pixels.NOISE, neighbours.yardstick(seen))
         return [
             *distance, *spread, real.precision, real.recall, real.density, real.coverage,
-            neighbours.yardstick(near), neighbours.yardstick(seen), *scales,
+            neighbours.yardstick(near), limit, float((seen < limit).float().mean()), *scales,
         ]  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------- real pictures

@@ -76,6 +76,9 @@ class Measured:
     copies_by_features: float | None
     """Share of samples nearer to a training picture than all but 1 % of held-out pictures are."""
     copies_by_pixels: float | None
+    """The same after small shifts, mirroring and noise are undone, and within at least three levels."""
+    copies_by_pixels_floor: float | None
+    """Share of held-out pictures that would pass for such copies."""
     asked: float | None
     """Share of the samples that the store's classifier gives the class that was asked; None where none was, or it knows none."""
     compared: int
@@ -145,7 +148,12 @@ class Measured:
         if self.copies is not None:
             lines.append(row("copies by features", share(self.copies_by_features), "1.0%"))
             lines.append(
-                row("copies by pixels", share(self.copies_by_pixels), "1.0%", "shifts, mirroring, noise undone")
+                row(
+                    "copies by pixels",
+                    share(self.copies_by_pixels),
+                    share(self.copies_by_pixels_floor),
+                    "shifts, mirroring, noise undone",
+                )
             )
         if self.asked is not None:
             lines.append(row("asked class hit", share(self.asked), share(self.accuracy)))
@@ -313,6 +321,7 @@ class _Compared:
             told_apart=apart[0] if apart else None, told_apart_spread=apart[1] if apart else None,
             copies=max(one.rate for one in copied) if copied else None,
             copies_by_features=copied[0].rate if copied else None, copies_by_pixels=copied[1].rate if copied else None,
+            copies_by_pixels_floor=floors.pixels_rate if floors else None,
             asked=asked_class_hit(judge.extract, fake, labels), compared=size, samples=len(fake),
             train=len(judge.train), heldout=len(judge.heldout), extractor=judge.extract.name, accuracy=judge.extract.accuracy,
             made_by=made_by, store=store.root[:16], resize=str(store.manifest["recipe"].get("resize", "none")),

@@ -17,6 +17,8 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 from ganforge.images import Pixels
 
 SIDE = 32
+LARGEST = 128  # pixels of a side to which larger pictures are reduced
+NOISE = 3.0  # levels within which two smoothed pictures are one: noise of 6 levels in one of them leaves 2.3
 THUMBNAIL = 16
 CANDIDATES = 8
 SHIFT = 2
@@ -37,9 +39,9 @@ def _reduced(pixels: Pixels, side: int) -> Tensor:
     return interpolate(images, (side, side), mode="bilinear", antialias=True)
 
 
-def _prepared(pixels: Pixels) -> Tensor:
-    """(N, H, W, C) uint8 -> (N, C, side, side) float32 in 0..255, at most SIDE, smoothed by the binomial 3x3 window against noise."""
-    images = _reduced(pixels, min(SIDE, *pixels.shape[1:3]))
+def _prepared(pixels: Pixels, side: int) -> Tensor:
+    """(N, H, W, C) uint8 -> (N, C, s, s) float32 in 0..255, at most `side`, smoothed by the binomial 3x3 window against noise."""
+    images = _reduced(pixels, min(side, *pixels.shape[1:3]))
     smooth = pad(images, (1, 1, 1, 1), mode="replicate")
     smooth = smooth[:, :, :-2] + 2 * smooth[:, :, 1:-1] + smooth[:, :, 2:]
     return (smooth[:, :, :, :-2] + 2 * smooth[:, :, :, 1:-1] + smooth[:, :, :, 2:]) / 16
@@ -50,7 +52,8 @@ def nearest(samples: Pixels, train: npt.NDArray[np.uint8], read: Reader) -> tupl
     and its mirror image and shifts by up to 2 pixels of 32 either way; and which training picture it is, (N,) int64.
 
     `train` are the thumbnails of all training pictures, (T, C, 16, 16) uint8, and `read` gives some of them in full.
-    The eight nearest by thumbnails are compared by thumbnails shifted and mirrored, the two best of those in full.
+    For the sample and for its mirror image the eight nearest by thumbnails are compared by shifted thumbnails, the two best of those at 32 px,
+    and the best of them at its own size as well, so that a shift by whole pixels leaves nothing; the smaller of the last two distances counts.
     """
     coarse = _coarse(train)
     norms = coarse.square().sum(1)
@@ -64,15 +67,19 @@ def nearest(samples: Pixels, train: npt.NDArray[np.uint8], read: Reader) -> tupl
         some = block.topk(min(CANDIDATES, len(train)), largest=False, sorted=False).indices
         fine = torch.from_numpy(train[some.flatten().numpy()]).unflatten(0, some.shape).float()
         first = _shifted(torch.from_numpy(small).float(), fine, 1)
-        keep = first.topk(min(2, first.shape[1]), largest=False).indices
-        some = some.gather(1, keep)
+        some = some.gather(1, first.topk(min(2, first.shape[1]), largest=False).indices)
         rows, inverse = np.unique(some.numpy(), return_inverse=True)
-        full = _prepared(read(rows))[torch.from_numpy(inverse.reshape(some.shape))]
-        exact = _shifted(_prepared(both), full, SHIFT)
-        exact, some = (torch.cat([x[: len(part)], x[len(part) :]], 1) for x in (exact, some))
-        best = exact.argmin(1, keepdim=True)
-        found.append(exact.gather(1, best)[:, 0])
-        places.append(some.gather(1, best)[:, 0])
+        pictures = read(rows)
+        which = torch.from_numpy(inverse.reshape(some.shape))
+        second = _shifted(_prepared(both, SIDE), _prepared(pictures, SIDE)[which], SHIFT)
+        best = second.argmin(1, keepdim=True)
+        beside = pictures[which.gather(1, best)[:, 0].numpy()]
+        last = _shifted(_prepared(both, LARGEST), _prepared(beside, LARGEST)[:, None], SHIFT)
+        least = torch.minimum(second.gather(1, best), last)[:, 0].unflatten(0, (2, -1))
+        whose = some.gather(1, best)[:, 0].unflatten(0, (2, -1))
+        turned = least.argmin(0, keepdim=True)
+        found.append(least.gather(0, turned)[0])
+        places.append(whose.gather(0, turned)[0])
     return torch.cat(found), torch.cat(places)
 
 
