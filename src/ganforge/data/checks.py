@@ -254,7 +254,9 @@ def _border(luma: Tensor, colours: Tensor) -> Values:
     side = luma.shape[-1]
     for lines, pixels in ((luma, colours), (luma.transpose(1, 2), colours.transpose(2, 3))):
         level, plain = lines.mean(2).numpy(), (lines.amax(2) - lines.amin(2) < 32).numpy()
-        (first, one), (last, other) = (_bars(level, plain, pixels, order) for order in (1, -1))
+        (first, one), (last, other) = (
+            _bars(level[:, ::order], plain[:, ::order], pixels.numpy()[:, :, ::order]) for order in (1, -1)
+        )
         for n in np.flatnonzero((np.minimum(first, last) >= BORDER) | one | other):
             inner = slice(int(first[n]) + 1, side - int(last[n]) - 1)
             if _shaded(lines[n, inner]):
@@ -263,24 +265,24 @@ def _border(luma: Tensor, colours: Tensor) -> Values:
 
 
 def _bars(
-    level: Values, plain: npt.NDArray[np.bool_], pixels: Tensor, order: int
+    level: Values, plain: npt.NDArray[np.bool_], pixels: Pixels
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Lines (N,) of the bar at the first side (order 1) or the last (-1), 0 where there is none, and whether it is so wide,
-    plain and straight that it needs no other opposite. Of the lines the mean and whether they are plain, (N, s); (N, 3, s, s)."""
-    here = np.arange(level.shape[1])[::order].copy()
-    level = level[:, here]
-    flat = plain[:, here] & (np.abs(level - level[:, :1]) < 6)
+    """Lines (N,) of the bar at the first side, 0 where there is none, and whether it is so wide, plain and straight that it
+    needs no other opposite. Of the lines the mean and whether they are plain, (N, s); (N, 3, s, s)."""
+    side = level.shape[1]
+    flat = plain & (np.abs(level - level[:, :1]) < 6)
     depth = np.where(flat.all(1), 0, flat.argmin(1))
     alone = np.zeros(len(level), bool)
-    beyond = np.arange(max(1, 3 * len(here) // SIDE))  # lines in which a bar ends that is straight
-    for n in np.flatnonzero(depth >= BORDER):
-        after = pixels[n, :, here[np.minimum(depth[n] + beyond, len(here) - 1)].tolist()].numpy().astype(int)
-        bar = pixels[n, :, here[: depth[n] // 2].tolist()].numpy().astype(np.float32)  # away from JPEG's ringing
-        ends = (np.abs(after - bar.mean((1, 2), keepdims=True)) > 16).any(0)
-        rough = bar.std((1, 2)).max()
-        if rough > 6 or ends.any(0).mean() < 0.5:
+    beyond = max(1, 3 * side // SIDE)  # lines in which a bar ends that is straight
+    for n in np.flatnonzero(depth >= BORDER).tolist():
+        lines = depth[n]
+        bar = pixels[n, :, : lines // 2].reshape(3, -1)  # away from JPEG's ringing
+        mean = bar.mean(1, dtype=np.float32)[:, None, None]
+        ends = (np.abs(pixels[n, :, lines : lines + beyond] - mean) > 16).any(0)
+        if np.count_nonzero(ends.any(0)) < 0.5 * side or (rough := bar.std(1, dtype=np.float32).max()) > 6:
             depth[n] = 0
-        alone[n] = depth[n] >= BAR * len(here) and rough < 2 and ends[:2].any(0).mean() > 0.8
+        else:
+            alone[n] = lines >= BAR * side and rough < 2 and ends[:2].any(0).mean() > 0.8
     return depth, alone
 
 
@@ -309,7 +311,7 @@ def _repeats(lines: tuple[Values, Values]) -> Values:
     """The factor k, 2 to 16, where steps stand at every k-th place and, as far as JPEG keeps it, nowhere else, (N,)."""
     factors = np.ones(len(lines[0]), np.float32)
     places = lines[0].shape[1]
-    quiet = [np.partition(line, 2 * places // 5, 1)[:, 2 * places // 5] < 0.4 * line.mean(1) for line in lines]
+    quiet = [(line < 0.4 * line.mean(1, keepdims=True)).sum(1) > 2 * places // 5 for line in lines]
     rows = np.flatnonzero(quiet[0] & quiet[1])
     for factor in range(2, min(16, (places + 1) // 4) + 1) if len(rows) else ():
         good = np.ones(len(rows), bool)
@@ -344,9 +346,8 @@ def _blocks(lines: tuple[Values, Values]) -> Values:
 def _grey(thumbnails: Tensor, colour: Tensor) -> npt.NDArray[np.bool_]:
     """Whether the channels are equal in every pixel, (N,); only where their means are is every pixel looked at."""
     grey = (colour.amax(1) - colour.amin(1) < GREY).numpy()
-    for n in np.flatnonzero(grey):
-        three = thumbnails[n]
-        grey[n] = bool(((three.amax(0) - three.amin(0)) <= GREY).all())
+    near = thumbnails.numpy()[grey]
+    grey[grey] = (near.max(1) - near.min(1) <= GREY).all((1, 2))
     return grey
 
 

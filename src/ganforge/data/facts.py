@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 import torch
 from PIL import Image
@@ -231,10 +232,10 @@ def _thumbnail(pixels: Pixels) -> Tensor:
 
 
 def _window(pixels: Pixels, thumbnail: Tensor) -> Tensor:
-    """The middle of the picture; of one too small for a window its thumbnail."""
+    """The middle of the picture; of one too small for a window, or of its size, the thumbnail."""
     side = thumbnail.shape[-1]
     top, left = ((length - side) // 16 * 8 for length in pixels.shape[:2])
-    if min(top, left) < 0:
+    if min(top, left) < 0 or pixels.shape[:2] == (side, side):
         return thumbnail[1]
     window = pixels[top : top + side, left : left + side, pixels.shape[2] // 2]
     return torch.from_numpy(np.require(window, requirements=["C", "W"]))
@@ -252,13 +253,20 @@ def _sharpness(pixels: Pixels) -> float:
         line = part.astype(np.int16)
         step = np.abs(line[:, 8:] - line[:, :-8])
         curve = np.abs(line[:, 3:-5] + line[:, 5:-3] - 2 * line[:, 4:-4])
-        whole = step.shape[1] // 8 * 8
-        steps.append(step[:, :whole].reshape(-1, 8).max(1))
-        curves.append(curve[:, :whole].reshape(-1, 8).max(1))
+        steps.append(_eighths(step))
+        curves.append(_eighths(curve))
     curve, step = (np.concatenate(some) for some in (curves, steps))
     tenth = int(0.9 * (len(step) - 1))
     largest = float(np.partition(step, tenth)[tenth])
     return float(np.partition(curve, tenth)[tenth]) / largest if largest >= _EDGE else math.nan
+
+
+def _eighths(lines: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """The largest of each 8 values of each line, piece by piece; by halves, ten times as fast as along an axis of 8."""
+    some = lines[:, : lines.shape[1] // 8 * 8].ravel()
+    for _ in range(3):
+        some = np.maximum(some[::2], some[1::2])
+    return some
 
 
 def _quality(jpeg: bytes) -> int:
