@@ -4,18 +4,21 @@
 
 FOLDER holds `flowers/flowers128.zip`, of which 300 photographs of five classes are taken. Each mistake is planted by itself, and the command line
 is run in a process of its own. What is expected was written down before: an exit code, a word in what is said, what has to be left as
-it was, and what may not have been made. A traceback is always wrong. Root may read everything, so as root the commands run without that right.
+it was, and what may not have been made. A traceback is always wrong. Root may read everything, so as root the program gives up that right.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,7 @@ def sentence(mistake: Mistake, said: str) -> str:
 def plant(ground: Ground, part: Callable[[Ground], Iterable[Mistake]]) -> list[dict[str, Any]]:
     """One mistake after the other, what was said of it, and whether that is as it should be."""
     rows: list[dict[str, Any]] = []
+    ground.part = part.__name__
     for mistake in part(ground):
         before = content(mistake.spared) if mistake.spared else None
         code, said = command(mistake.words, ground.room(), mistake.room)
@@ -74,13 +78,16 @@ def main() -> None:
     words.add_argument("--jobs", type=int, default=2, help="parts at once (2)")
     words.add_argument("--keep", type=Path, help="a folder for what is planted, which is kept")
     asked = words.parse_args()
+    if os.geteuid() == 0 and "PLAIN" not in os.environ:
+        os.environ["PLAIN"] = "1"
+        os.execvp("setpriv", ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", sys.executable, *sys.argv])
     place = asked.keep or Path(tempfile.mkdtemp())
     place.mkdir(exist_ok=True)
     ground = Ground(place, asked.data / "flowers" / "flowers128.zip")
     start = time.perf_counter()
     parts = [part for part in PARTS if re.search(asked.only, part.__name__)]
-    with ThreadPoolExecutor(asked.jobs) as pool:
-        rows = [row for rows in pool.map(lambda part: plant(ground, part), parts) for row in rows]
+    with ProcessPoolExecutor(asked.jobs, get_context("fork")) as pool:
+        rows = [row for rows in pool.map(plant, [ground] * len(parts), parts) for row in rows]
     right = sum(not row["wrong"] for row in rows)
     print(f"{right} of {len(rows)} as they should be")
     if not asked.only:

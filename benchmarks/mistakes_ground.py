@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import importlib
 import os
 import resource
 import shutil
-import subprocess
 import sys
+import tempfile
+import traceback
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganforge import cli
+
 EACH = 60
-PLAIN = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+for _name in (
+    "audit",
+    "clean",
+    "collect",
+    "measure",
+    "prepare",
+    "project",
+    "report",
+    "restore",
+    "show",
+    "train",
+    "walk",
+):
+    importlib.import_module(f"ganforge.{_name}")
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,7 @@ class Ground:
     """A real set with a store, an audit and a run of it, and room for copies."""
 
     def __init__(self, place: Path, flowers: Path) -> None:
-        self.place, self.numbers = place.resolve(), itertools.count(1)
+        self.place, self.part, self.count = place.resolve(), "", 0
         self.set = self.place / "set"
         with zipfile.ZipFile(flowers) as file:
             names = [name for name in file.namelist() if name.endswith(".jpg")]
@@ -54,7 +70,8 @@ class Ground:
 
     def room(self) -> Path:
         """An empty folder of its own."""
-        made = self.place / f"{next(self.numbers):03}"
+        self.count += 1
+        made = self.place / f"{self.part}-{self.count:02}"
         made.mkdir()
         return made
 
@@ -82,18 +99,28 @@ SHAPE = ("--resolution", "32")
 
 
 def command(words: Sequence[object], place: Path, room: int | None = None) -> tuple[int, str]:
-    """(exit code, what was said) of a command in a process of its own."""
-
-    def limit() -> None:
-        if room is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
-    run = subprocess.run(
-        [*PLAIN, sys.executable, "-m", "ganforge.cli", *map(str, words)],
-        cwd=place, capture_output=True, text=True, errors="replace", timeout=600, stdin=subprocess.DEVNULL,
-        env={**os.environ, "GANFORGE_CACHE": str(place / "cache")}, preexec_fn=limit,
-    )  # fmt: skip
-    return run.returncode, run.stdout + run.stderr
+    """(exit code, what was said) of the command line in a process of its own, forked from this one, which has torch in memory already."""
+    sys.stdout.flush()
+    with tempfile.TemporaryFile() as said:
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                os.dup2(said.fileno(), 1)
+                os.dup2(said.fileno(), 2)
+                os.chdir(place)
+                os.environ["GANFORGE_CACHE"] = str(place / "cache")
+                if room is not None:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+                code = cli.main([str(word) for word in words])
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        said.seek(0)
+        return os.waitstatus_to_exitcode(status), said.read().decode(errors="replace")
 
 
 def flip(path: Path, place: float = 0.5) -> None:

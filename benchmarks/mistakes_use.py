@@ -131,6 +131,7 @@ def places(ground: Ground) -> Iterator[Mistake]:
         "permission|written",
         locked,
     )
+    locked.chmod(0o755)
     yield Mistake(
         "a full disk, prepare",
         ("prepare", source, *SHAPE, "-o", source.parent / "full"),
