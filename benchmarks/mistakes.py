@@ -78,8 +78,8 @@ def main() -> None:
     words.add_argument("--jobs", type=int, default=2, help="parts at once (2)")
     words.add_argument("--keep", type=Path, help="a folder for what is planted, which is kept")
     asked = words.parse_args()
-    if os.geteuid() == 0 and "PLAIN" not in os.environ:
-        os.environ["PLAIN"] = "1"
+    if os.geteuid() == 0 and "MISTAKES_PLAIN" not in os.environ:
+        os.environ["MISTAKES_PLAIN"] = "1"
         os.execvp("setpriv", ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", sys.executable, *sys.argv])
     place = asked.keep or Path(tempfile.mkdtemp())
     place.mkdir(exist_ok=True)

@@ -105,12 +105,14 @@ def tables(ground: Ground) -> Iterator[Mistake]:
     (nested / "sub").mkdir(parents=True)
     shutil.copy(ground.picture(), nested / "p2.jpg")
     shutil.copy(ground.picture(1), nested / "sub" / "p2.jpg")
-    shutil.copy(ground.picture(2), nested / "sub" / "p3.jpg")
-    table(nested.parent / "labels.csv", [("p2.jpg", "one"), ("p3.jpg", "two")])
+    names = [f"p{number}.jpg" for number in range(3, 13)]
+    for number, name in enumerate(names):
+        shutil.copy(ground.picture(number + 2), nested / "sub" / name)
+    table(nested.parent / "labels.csv", [("p2.jpg", "one"), *((name, "two") for name in names)])
     yield Mistake(
         "one name in two folders, one row",
         ("prepare", nested, "--labels", nested.parent / "labels.csv", *SHAPE),
-        0,
+        2,
         "sub/p2.jpg",
     )
 

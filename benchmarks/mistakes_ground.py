@@ -18,7 +18,7 @@ from pathlib import Path
 from ganforge import cli
 
 EACH = 60
-for _name in (
+for _name in [
     "audit",
     "clean",
     "collect",
@@ -30,7 +30,7 @@ for _name in (
     "show",
     "train",
     "walk",
-):
+]:
     importlib.import_module(f"ganforge.{_name}")
 
 

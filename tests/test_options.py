@@ -402,3 +402,7 @@ def test_sheets_and_rows_are_all_there_after_a_kill(place, tmp_path, monkeypatch
             with Image.open(one) as a, Image.open(two) as b:
                 assert np.array_equal(np.asarray(a), np.asarray(b))
                 assert (a.size[0] > 8 * 58 + 20, a.size[1]) == (True, 3 * 58 - 2)  # a row a class, its name beside it
+
+
+def test_a_name_that_begins_with_a_dash(fails):
+    assert "there is no option -m. A name that begins with a dash is written ./-my-pictures" in fails("prepare", "-my-pictures")

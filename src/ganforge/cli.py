@@ -337,6 +337,8 @@ def _check(verb: str, words: Sequence[str], chosen: argparse.ArgumentParser) -> 
             hint = did_you_mean(name, [option for option in known if option.startswith("--")])
             more = " Any setting is --model.NAME or --train.NAME." if verb == "train" else ""
             raise InputError(f"{verb}: there is no option {name}.{hint}{more}")
+        elif name[:1] == "-" and name[1:].isalpha():
+            raise InputError(f"{verb}: there is no option {name}. A name that begins with a dash is written ./{word}.")
     for one, other in APART.get(verb, []):
         if {one, other} <= given:
             raise InputError(f"{verb}: say either {one} or {other}; beside each other one has no effect.")
