@@ -405,4 +405,6 @@ def test_sheets_and_rows_are_all_there_after_a_kill(place, tmp_path, monkeypatch
 
 
 def test_a_name_that_begins_with_a_dash(fails):
-    assert "there is no option -m. A name that begins with a dash is written ./-my-pictures" in fails("prepare", "-my-pictures")
+    assert "there is no option -m. A name that begins with a dash is written ./-my-pictures" in fails(
+        "prepare", "-my-pictures"
+    )
