@@ -13,7 +13,7 @@ import tracemalloc
 import pytest
 
 from ganforge.collect import mix
-from ganforge.errors import InputError
+from ganforge.errors import DataError, InputError
 from ganforge.web import guard, robots
 from ganforge.web.guard import Hosts, Refused
 from served import Site, png, reasons, write_list
@@ -119,9 +119,9 @@ def test_a_private_address_by_dns_is_refused_in_a_collection(tmp_path, site):
         {"url": "https://loop.example/b.png"},
         {"url": site.url("/to?url=https://inside.example/c.png")},
     ]
-    made = mix([write_list(tmp_path / "l.csv", rows)], tmp_path / "o", allow_host=site.host, resolve=resolve)
-    assert sorted(made.reasons) == ["loopback address (127.0.0.1)", "private address (10.0.0.7)"]
-    assert made.reasons["private address (10.0.0.7)"] == 2
+    said = r"Nothing was collected .* 2 private address \(10.0.0.7\); 1 loopback address \(127.0.0.1\)"
+    with pytest.raises(DataError, match=said):
+        mix([write_list(tmp_path / "l.csv", rows)], tmp_path / "o", allow_host=site.host, resolve=resolve)
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
@@ -288,8 +288,8 @@ def test_robots_that_cannot_be_read_forbid_and_missing_ones_do_not(tmp_path, sit
     (tmp_path / "list.txt").write_text(site.url("/p/1.png"))
     plain = Site.answer
     site.answer = lambda to: to.send(500) if to.path == "/robots.txt" else plain(site, to)  # type: ignore[method-assign]
-    made = mix([fast("place = 'list.txt'", limits="tries = 1")], tmp_path / "o")
-    assert list(made.reasons) == ["its robots.txt cannot be read: status 500"]
+    with pytest.raises(DataError, match=r"its robots\.txt cannot be read: status 500"):
+        mix([fast("place = 'list.txt'", limits="tries = 1")], tmp_path / "o")
     site.answer = lambda to: plain(site, to)  # type: ignore[method-assign]
     assert sum(mix([tmp_path / "recipe.toml"], tmp_path / "o").kept.values()) == 1  # it failed for now: tried again
     assert site.asked["/p/1.png"] == 1
