@@ -353,7 +353,7 @@ def _told_apart(judge: Judge, seen: Pixels) -> tuple[float, float] | None:
 def _copies(judge: Judge, floors: Floors, fake: Tensor, seen: Pixels) -> tuple[neighbours.Copies, neighbours.Copies]:
     """Copies by features and by pixels."""
     found, places = neighbours.nearest(fake[: len(seen)], judge.train)
-    near, where = pixels.nearest(seen[:SEEN], judge.thumbnails, judge.read_train)
+    near, where = pixels.nearest(seen[: SEEN // 2], judge.thumbnails, judge.read_train)
     return (
         neighbours.Copies(places[:, 0], found[:, 0], floors.features_limit),
         neighbours.Copies(where, near, floors.pixels_limit),

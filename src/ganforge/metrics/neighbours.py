@@ -30,19 +30,25 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def nearest(x: Tensor, y: Tensor, k: int = 1, same: bool = False) -> tuple[Tensor, Tensor]:
-    """The k nearest rows of y for each row of x: distances (m, k) and indices (m, k), the nearest first.
+    """The k nearest rows of y for each row of x: distances (m, k) float64 and indices (m, k), the nearest first.
 
-    `same` says that x is y itself: a row is not its own neighbour then. Memory is bounded by slices of x.
+    `same` says that x is y itself: a row is not its own neighbour then. Candidates are found in float32, a few more than asked for, and
+    measured in float64. Memory is bounded by slices of x.
     """
+    centre = y.double().mean(0)
+    a, b = (x.double() - centre).float(), (y.double() - centre).float()
+    squares, more = b.square().sum(1), min(k if k == 1 else k + 2, len(y) - same)
     found, places = [], []
     for start in range(0, len(x), _ROWS):
-        block = distances(x[start : start + _ROWS], y)
+        block = torch.addmm(squares, a[start : start + _ROWS], b.T, alpha=-2)
         if same:
             rows = torch.arange(len(block))
             block[rows, rows + start] = float("inf")
-        values, indices = block.topk(k, largest=False) if k > 1 else block.min(1, keepdim=True)
-        found.append(values)
-        places.append(indices)
+        some = block.argmin(1, keepdim=True) if k == 1 else block.topk(more, largest=False).indices
+        exact = (x[start : start + _ROWS, None].double() - y[some].double()).square().sum(2).sqrt()
+        values, order = exact.sort(1)
+        found.append(values[:, :k])
+        places.append(some.gather(1, order[:, :k]))
     return torch.cat(found), torch.cat(places)
 
 
