@@ -180,8 +180,8 @@ def test_features_and_extractor_are_compared_too(place, tmp_path):
     again = measure(run, store, 40)
     assert (again.distance, again.floor) == (whole.distance, whole.floor)
     assert kept[0].read_bytes() == before
-    _flip(place / "features" / "extractor-v2.safetensors", -1)
-    with pytest.raises(StoreError, match=r"extractor-v2\.safetensors is damaged"):
+    _flip(place / "features" / "extractor-v3.safetensors", -1)
+    with pytest.raises(StoreError, match=r"extractor-v3\.safetensors is damaged"):
         extractor(store)
 
 

@@ -26,7 +26,7 @@ LARGEST = 10_000  # pictures in a distance
 NEIGHBOURS = 5_000  # pictures in precision, recall, density, coverage and copies by features
 SEEN = 2_000  # pictures in what is measured on pixels
 FEWEST = 8  # held-out pictures below which there are no floors
-VERSION = 2  # of features and floors; older files in a store are left alone
+VERSION = 3  # of features and floors; older files in a store are left alone
 
 Say = Callable[[str], None]
 
@@ -91,7 +91,9 @@ class Judge:
     def _floors(self, size: int) -> list[float]:
         self.say("measuring the held-out pictures, for the floors; once")
         distance = frechet.estimate(self.moments, self.heldout, size)
-        spread = kernel.distance(self.train, self.heldout, size=min(kernel.SUBSET, size))
+        spread = kernel.distance(
+            *(x[:, : features.HIDDEN] for x in (self.train, self.heldout)), size=min(kernel.SUBSET, size)
+        )
         few = min(NEIGHBOURS, size, len(self.train))
         real = neighbours.manifold(self.some_features(few), self.heldout[:few])
         near = neighbours.nearest(self.heldout[:NEIGHBOURS], self.train)[0][:, 0]

@@ -53,6 +53,7 @@ class Measured:
     """The same of `compared` held-out pictures."""
     floor_spread: float | None
     kernel: float
+    """Kernel distance of the hidden layer's features alone: the cube of an outlier's amplitudes would drown all others."""
     kernel_spread: float
     kernel_floor: float | None
     precision: float
@@ -301,7 +302,7 @@ class _Compared:
         size = judge.compared(len(fake))
         floors = judge.floors(size) if judge.has_floors else None
         distance = frechet.estimate(judge.moments, fake, size)
-        spread = kernel.distance(judge.train, fake, size=min(kernel.SUBSET, size))
+        spread = kernel.distance(*(x[:, : features.HIDDEN] for x in (judge.train, fake)), size=min(kernel.SUBSET, size))
         few = min(NEIGHBOURS, size, len(judge.train))
         shape = neighbours.manifold(judge.some_features(few), fake[:few])
         patches = sliced.distances(judge.patches(size), sliced.patches(seen[: min(SEEN, size)]))

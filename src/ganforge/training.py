@@ -333,9 +333,8 @@ class Trainer:
             f"{phase if several and name == 'loss' else name} {value:.3f}" for phase, name, value in terms
         )
         losses += f"  left out {p.skipped:,}" if p.skipped else ""
+        losses += f"  (other programs took {others:.0%} of the processors)" if others > OTHERS else ""
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
-        if others > OTHERS:
-            self.say(f"      other programs took {others:.0%} of the processors since the last report")
 
     def _sheet(self) -> tuple[Pixels, dict[str, Any]]:
         """The same seeds at every report, a row a class, or what becomes of the same pictures, held out where there are enough."""
