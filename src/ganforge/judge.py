@@ -91,9 +91,8 @@ class Judge:
     def _floors(self, size: int) -> list[float]:
         self.say("measuring the held-out pictures, for the floors; once")
         distance = frechet.estimate(self.moments, self.heldout, size)
-        spread = kernel.distance(
-            *(x[:, : features.HIDDEN] for x in (self.train, self.heldout)), size=min(kernel.SUBSET, size)
-        )
+        hidden = self.train[:, : features.HIDDEN], self.heldout[:, : features.HIDDEN]
+        spread = kernel.distance(hidden[0], hidden[1], size=min(kernel.SUBSET, size))
         few = min(NEIGHBOURS, size, len(self.train))
         real = neighbours.manifold(self.some_features(few), self.heldout[:few])
         near = neighbours.nearest(self.heldout[:NEIGHBOURS], self.train)[0][:, 0]

@@ -302,7 +302,8 @@ class _Compared:
         size = judge.compared(len(fake))
         floors = judge.floors(size) if judge.has_floors else None
         distance = frechet.estimate(judge.moments, fake, size)
-        spread = kernel.distance(*(x[:, : features.HIDDEN] for x in (judge.train, fake)), size=min(kernel.SUBSET, size))
+        hidden = judge.train[:, : features.HIDDEN], fake[:, : features.HIDDEN]
+        spread = kernel.distance(hidden[0], hidden[1], size=min(kernel.SUBSET, size))
         few = min(NEIGHBOURS, size, len(judge.train))
         shape = neighbours.manifold(judge.some_features(few), fake[:few])
         patches = sliced.distances(judge.patches(size), sliced.patches(seen[: min(SEEN, size)]))
