@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 import common
-from ganforge.data.hashes import pairs
+from ganforge.auditing.hashes import pairs
 
 OURS = """
 import json, sys, time, shutil

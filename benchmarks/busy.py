@@ -35,11 +35,11 @@ BATCH = 128
 
 def turn(seconds: float) -> dict[str, float]:
     """What one process measures: images a second by system."""
-    from ganforge.busy import Busy
-    from ganforge.images import ImageSpec
-    from ganforge.run import Run
+    from ganforge.base.busy import Busy
+    from ganforge.base.images import ImageSpec
+    from ganforge.runs import Run
     from ganforge.testing import make_store
-    from ganforge.train import Trainer, plan
+    from ganforge.training.train import Trainer, plan
 
     found = {}
     with tempfile.TemporaryDirectory() as name:

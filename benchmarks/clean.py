@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image
 
 from common import write
-from ganforge.clean import suggest
-from ganforge.data import filters
-from ganforge.data.compare import psnr, ssim, stages
-from ganforge.data.decode import decode
-from ganforge.images import Pixels, write_png
-from ganforge.seeds import permuted
+from ganforge.base.images import Pixels, write_png
+from ganforge.base.seeds import permuted
+from ganforge.cleaning import filters
+from ganforge.cleaning.clean import suggest
+from ganforge.cleaning.comparison import psnr, ssim, stages
+from ganforge.sources.decode import decode
 
 COUNT = 100
 SETTINGS = {

@@ -19,16 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import common
-from ganforge import config, models
-from ganforge.data.store import Store
-from ganforge.images import to_float
-from ganforge.judge import extractor
-from ganforge.measure import FIRST_SEED
+from ganforge import models
+from ganforge.base import config
+from ganforge.base.images import to_float
+from ganforge.measuring.judge import extractor
+from ganforge.measuring.measure import FIRST_SEED
 from ganforge.metrics import frechet
-from ganforge.prepare import prepare
-from ganforge.run import Run
-from ganforge.sample import pictures
-from ganforge.train import Settings, Trainer, plan
+from ganforge.preparing.prepare import prepare
+from ganforge.runs import Run
+from ganforge.sampling import pictures
+from ganforge.store.store import Store
+from ganforge.training.train import Settings, Trainer, plan
 
 SAMPLES = 10_000
 MARKS = (30, 60, 120, 180, 240, 360, 480)

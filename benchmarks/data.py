@@ -26,9 +26,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 import common
-from ganforge.data.store import Store
-from ganforge.data.stream import Stream
-from ganforge.prepare import prepare
+from ganforge.preparing.prepare import prepare
+from ganforge.store.store import Store
+from ganforge.store.stream import Stream
 
 
 def seconds(work: Callable[[], object]) -> float:

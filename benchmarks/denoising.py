@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from ganforge.data.store import Store
-from ganforge.images import to_float, to_uint8, write_png
+from ganforge.base.images import to_float, to_uint8, write_png
+from ganforge.base.seeds import key
 from ganforge.models.dae import corrupt
-from ganforge.restore import restore
-from ganforge.run import Run
-from ganforge.seeds import key
+from ganforge.restoring import restore
+from ganforge.runs import Run
+from ganforge.store.store import Store
 
 
 def main() -> None:

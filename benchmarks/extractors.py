@@ -29,16 +29,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import common
-from ganforge.data.store import Store
-from ganforge.device import autocast, keep_memory, resolve_precision
-from ganforge.images import Pixels
-from ganforge.judge import Judge
-from ganforge.measure import FIRST_SEED
+from ganforge.base.device import autocast, keep_memory, resolve_precision
+from ganforge.base.images import Pixels
+from ganforge.base.seeds import permuted
+from ganforge.measuring.judge import Judge
+from ganforge.measuring.measure import FIRST_SEED
 from ganforge.metrics import frechet, pyramid, sliced, twosample
-from ganforge.prepare import prepare
-from ganforge.run import Run
-from ganforge.sample import drawn, pictures
-from ganforge.seeds import permuted
+from ganforge.preparing.prepare import prepare
+from ganforge.runs import Run
+from ganforge.sampling import drawn, pictures
+from ganforge.store.store import Store
 
 NETWORKS = {"darknet": "darknet_tiny", "squeezenet": "squeezenet_v11"}
 COUNT = 1000  # held-out pictures that are spoilt, at most

@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 import common
-from ganforge import device, models
-from ganforge.data.store import Store
-from ganforge.images import ImageSpec, Pixels
-from ganforge.models.base import System
-from ganforge.run import Run
-from ganforge.sample import examples, pictures
+from ganforge import models
+from ganforge.base import device
+from ganforge.base.images import ImageSpec, Pixels
+from ganforge.runs import Run
+from ganforge.sampling import examples, pictures
+from ganforge.store.store import Store
+from ganforge.system import System
 from ganforge.testing import make_store
-from ganforge.train import Trainer, plan
+from ganforge.training.train import Trainer, plan
 
 CLASSES = ("a", "b", "c")
 SPECS = {

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 import common
-from ganforge.data.decode import decode
-from ganforge.data.transform import fit
-from ganforge.device import keep_memory
-from ganforge.images import Pixels
+from ganforge.base.device import keep_memory
+from ganforge.base.images import Pixels
+from ganforge.sources.decode import decode
+from ganforge.sources.transform import fit
 
 
 def make(count: int) -> list[bytes]:

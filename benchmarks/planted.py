@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageFilter
 
 import common
-from ganforge.audit import audit
-from ganforge.seeds import key
+from ganforge.auditing.audit import audit
+from ganforge.base.seeds import key
 
 EACH = 25
 REVIEWED = Path(__file__).parent / "reviewed.csv"

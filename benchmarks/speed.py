@@ -19,12 +19,12 @@ import torch
 
 import common
 import plain
-from ganforge.data.store import Store
-from ganforge.device import keep_memory
-from ganforge.images import ImageSpec
-from ganforge.run import Run
+from ganforge.base.device import keep_memory
+from ganforge.base.images import ImageSpec
+from ganforge.runs import Run
+from ganforge.store.store import Store
 from ganforge.testing import make_store
-from ganforge.train import Trainer, plan
+from ganforge.training.train import Trainer, plan
 
 BATCH = 128
 
@@ -34,7 +34,7 @@ def ours(system: str, store: Store, folder: Path, model: dict[str, object]) -> C
     run = Run(folder / system)
     settings = plan(system, store, run.path, overrides={"model": model, "train": {"batch": BATCH, "images": 10**9}})
     settings["train"]["precision"] = "auto"
-    from ganforge.device import resolve_precision
+    from ganforge.base.device import resolve_precision
 
     settings["train"]["precision"] = resolve_precision("auto", torch.device("cpu"))
     run.begin(settings)

@@ -25,16 +25,16 @@ import torch
 
 import common
 from ganforge import models
-from ganforge.data.store import Store
-from ganforge.images import enlarge, grid, to_float, to_uint8, write_png
-from ganforge.judge import extractor
-from ganforge.measure import FIRST_SEED, measure
-from ganforge.models.base import System
-from ganforge.prepare import prepare
-from ganforge.run import Run
-from ganforge.sample import pictures
-from ganforge.stats import read
-from ganforge.train import train
+from ganforge.base.images import enlarge, grid, to_float, to_uint8, write_png
+from ganforge.base.stats import read
+from ganforge.measuring.judge import extractor
+from ganforge.measuring.measure import FIRST_SEED, measure
+from ganforge.preparing.prepare import prepare
+from ganforge.runs import Run
+from ganforge.sampling import pictures
+from ganforge.store.store import Store
+from ganforge.system import System
+from ganforge.training.train import train
 
 COLUMNS = (
     "distance",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganforge.images import Pixels
+from ganforge.base.images import Pixels
 
 
 def natural(seed: int, side: int = 96) -> Pixels:

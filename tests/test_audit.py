@@ -21,14 +21,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from ganforge import audit_gallery
-from ganforge.audit import Audited, audit
-from ganforge.audit_tables import FILES, compare
-from ganforge.clean import clean
+from ganforge.auditing import gallery as galleries
+from ganforge.auditing.audit import Audited, audit
+from ganforge.auditing.checks import CODES, SEVERITIES
+from ganforge.auditing.tables import FILES, compare
+from ganforge.cleaning.clean import clean
 from ganforge.cli import main
-from ganforge.data.checks import CODES, SEVERITIES
-from ganforge.data.sources import MAX_FILE_BYTES
-from ganforge.prepare import prepare
+from ganforge.preparing.prepare import prepare
+from ganforge.sources.entry import MAX_FILE_BYTES
 
 BY_HAND = {"unreadable", "text", "outlier"}  # codes that have a test of their own below
 
@@ -339,8 +339,8 @@ def test_the_page_covers_every_picture_of_every_finding(tmp_path, monkeypatch):
         (root / "c#d" / f"again {n}.png").write_bytes((root / "c#d" / "100 % 01?.png").read_bytes())
     (root / "a b" / os.fsdecode(b"latin-\xe9.png")).write_bytes(encoded(photo(99, 32, 32).convert("P")))
     (root / "a b" / "empty.png").write_bytes(b"")
-    monkeypatch.setattr(audit_gallery, "THUMBNAILS", 20)
-    monkeypatch.setattr(audit_gallery, "PART", 16)
+    monkeypatch.setattr(galleries, "THUMBNAILS", 20)
+    monkeypatch.setattr(galleries, "PART", 16)
     made = audit(root, tmp_path / "audits" / "one")
     entries = gallery(made.path)
     for row in rows(made.path, "findings"):

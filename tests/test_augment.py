@@ -9,17 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
+from ganforge.base.errors import InputError
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.cli import main
-from ganforge.data import augment as lists
-from ganforge.data.stream import Stream
-from ganforge.errors import InputError
-from ganforge.images import Batch, ImageSpec
 from ganforge.models import dcgan
 from ganforge.nn import warp
 from ganforge.nn.augment import COLOURS, GEOMETRY, LIMIT, Augment, parse
-from ganforge.run import Run
+from ganforge.runs import Run
+from ganforge.store import augment as lists
+from ganforge.store.stream import Stream
 from ganforge.testing import make_store
-from ganforge.train import train
+from ganforge.training.train import train
 
 EVERYTHING = (
     "flip, upside, rotate 20, shift 0.2, scale 0.2, crop 0.3, perspective 0.3, brightness, contrast, saturation, noise"

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from ganforge.busy import Busy, times
-from ganforge.images import ImageSpec
-from ganforge.run import Run
+from ganforge.base.busy import Busy, times
+from ganforge.base.images import ImageSpec
+from ganforge.runs import Run
 from ganforge.testing import make_store
-from ganforge.train import Trainer, plan, train
+from ganforge.training.train import Trainer, plan, train
 
 linux = pytest.mark.skipif(times() is None, reason="the system does not say what its processors do")
 

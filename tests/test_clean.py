@@ -20,14 +20,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ganforge.clean import clean, make_recipe, preview, suggest
+from ganforge.auditing.checks import CODES
+from ganforge.base.errors import DataError, InputError
+from ganforge.base.images import Pixels
+from ganforge.cleaning import filters as F
+from ganforge.cleaning import noise
+from ganforge.cleaning.clean import clean, make_recipe, preview, suggest
+from ganforge.cleaning.comparison import psnr
 from ganforge.cli import main
-from ganforge.data import filters as F
-from ganforge.data import history, noise
-from ganforge.data.checks import CODES
-from ganforge.data.compare import psnr
-from ganforge.errors import DataError, InputError
-from ganforge.images import Pixels
+from ganforge.store import history
 from synthetic import natural, noisy, peppered
 
 

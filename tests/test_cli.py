@@ -16,12 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ganforge import marks
+from ganforge.base import marks
+from ganforge.base.images import ImageSpec
 from ganforge.cli import main
-from ganforge.images import ImageSpec
-from ganforge.run import Run
+from ganforge.runs import Run
 from ganforge.testing import make_store
-from ganforge.train import Trainer, train
+from ganforge.training.train import Trainer, train
 
 SPEC = ImageSpec(8, 8, 1, ("a", "b"))
 TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
@@ -249,7 +249,7 @@ def test_a_killed_save_leaves_the_checkpoint_before(run, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ganforge.run.save_file", full)
+    monkeypatch.setattr("ganforge.runs.save_file", full)
     with pytest.raises(Exception, match="No space left on device"):
         Run(run).save(999, {"a": torch.zeros(1)}, {}, {})
     assert Run(run).load()[1] == before
@@ -274,7 +274,7 @@ def test_lengthening_a_run_goes_on_from_its_end(run, store):
 
 def test_labels_and_spec_reach_the_loss(store, tmp_path):
     made = train("gan", store, tmp_path / "r", overrides=OVERRIDES)
-    from ganforge.data.store import Store
+    from ganforge.store.store import Store
 
     batch = Trainer(made, Store(store)).stream.batch(0, 16)
     assert batch.images.shape == (16, 1, 8, 8)

@@ -10,12 +10,12 @@ import torch
 from scipy.ndimage import median_filter
 
 from ganforge import models
-from ganforge.images import Batch, ImageSpec, to_float, to_uint8
+from ganforge.base.images import Batch, ImageSpec, to_float, to_uint8
 from ganforge.models import dae, vqvae
 from ganforge.nn.gaussian import HORIZON, Gaussian
-from ganforge.restore import psnr, tiled
+from ganforge.restoring import psnr, tiled
 from ganforge.testing import make_store
-from ganforge.train import train
+from ganforge.training.train import train
 
 
 def test_gaussian_is_the_mean_and_covariance_of_all_codes_so_far():

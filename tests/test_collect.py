@@ -21,16 +21,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ganforge.base.errors import DataError, InputError, Stopped
+from ganforge.base.tables import cell
 from ganforge.cli import main
-from ganforge.collect import collect, mix
-from ganforge.data import provenance
-from ganforge.data.decode import identify
-from ganforge.data.journal import Journal
-from ganforge.data.licences import is_among, spdx, wanted
-from ganforge.data.sources import Skip, open_source
-from ganforge.errors import DataError, InputError, Stopped
-from ganforge.gather import Collected
-from ganforge.prepare import prepare
+from ganforge.collecting.collect import collect, mix
+from ganforge.collecting.collection import Collected
+from ganforge.collecting.journal import Journal
+from ganforge.preparing.prepare import prepare
+from ganforge.sources.decode import identify
+from ganforge.sources.entry import Skip
+from ganforge.sources.source import open_source
+from ganforge.store.licences import is_among, spdx, wanted
 from ganforge.web import lists
 from ganforge.web.fetch import Client
 from ganforge.web.guard import Hosts
@@ -440,8 +441,8 @@ def test_some_labels_missing_and_cells_that_are_formulas(tmp_path, site):
     found = list(open_source(tmp_path / "o").entries())
     assert Counter(entry.label for entry in found) == {None: 3, "_=cmd": 3}
     for text in ("=1", "+1", "-1", "@x", " =1", "\t=1", "\r=1"):
-        assert provenance.cell(text)[0] == "'"
-    assert provenance.cell("a\nb") == "a b"
+        assert cell(text)[0] == "'"
+    assert cell("a\nb") == "a b"
 
 
 def test_ctrl_c_while_pages_are_listed_goes_on_at_the_next(tmp_path, site, fast, monkeypatch):

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganforge.base.config import build, read_toml
+from ganforge.base.errors import InputError
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.cli import main
-from ganforge.config import build, read_toml
-from ganforge.errors import InputError
-from ganforge.images import Batch, ImageSpec
+from ganforge.compose.blueprint import check
+from ganforge.compose.catalogue import ALSO, LAYERS, ROWS
+from ganforge.compose.network import Network, sparse
 from ganforge.models import composed
-from ganforge.nn.blueprint import check
-from ganforge.nn.catalogue import ALSO, LAYERS, ROWS
-from ganforge.nn.network import Network, sparse
 from ganforge.testing import check_system, make_store
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "composed").glob("*.toml"))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ganforge import models
-from ganforge.images import ImageSpec
-from ganforge.models.base import base_grid
+from ganforge.base.images import ImageSpec
+from ganforge.system import base_grid
 from ganforge.testing import check_system
 
 TINY = {"width": 8, "latent": 16}
@@ -82,7 +82,7 @@ def test_the_textbook_sizes_are_the_default_of_gan():
 
 def test_beta_weighs_the_prior_of_the_vae():
     """With beta 0 nothing pulls the code to the prior; with a large one it carries almost nothing."""
-    from ganforge.images import Batch
+    from ganforge.base.images import Batch
 
     loaded, spec = models.load("vae"), ImageSpec(16, 16, 1)
     images = torch.rand(64, 1, 16, 16) * 2 - 1

@@ -18,15 +18,16 @@ import torch
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from ganforge import marks
-from ganforge.data.decode import decode, orientation_of
-from ganforge.data.sources import Skip
-from ganforge.data.store import Store
-from ganforge.data.stream import Stream
-from ganforge.data.transform import fit, resize
-from ganforge.errors import DataError, GanforgeError, StoreError
-from ganforge.images import ImageSpec, grid, to_float, to_uint8, write_png
-from ganforge.prepare import parse_resolution, prepare
+from ganforge.base import marks
+from ganforge.base.errors import DataError, GanforgeError, StoreError
+from ganforge.base.images import ImageSpec, grid, to_float, to_uint8, write_png
+from ganforge.preparing.prepare import prepare
+from ganforge.preparing.shape import parse_resolution
+from ganforge.sources.decode import decode, orientation_of
+from ganforge.sources.entry import Skip
+from ganforge.sources.transform import fit, resize
+from ganforge.store.store import Store
+from ganforge.store.stream import Stream
 from ganforge.testing import make_store
 
 WHITE = (255, 255, 255)
@@ -151,7 +152,7 @@ def test_exif_rotation_is_applied(kind, orientation):
     undo = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
     image = Image.fromarray(upright)
     if orientation in undo:
-        from ganforge.data.decode import TRANSPOSE
+        from ganforge.sources.decode import TRANSPOSE
 
         image = image.transpose(TRANSPOSE[undo[orientation]])
     exif = Image.Exif()
@@ -396,7 +397,7 @@ def test_cifar_binary_files(tmp_path):
 
 
 def test_real_mnist(real_data, tmp_path):
-    from ganforge.collect import collect
+    from ganforge.collecting.collect import collect
 
     store = prepare(collect("mnist", tmp_path / "mnist", real_data / "mnist"), tmp_path / "store").store
     assert (len(store.train), len(store.heldout)) == (60_000, 10_000)
@@ -406,7 +407,7 @@ def test_real_mnist(real_data, tmp_path):
 
 
 def test_real_cifar10(real_data, tmp_path):
-    from ganforge.collect import collect
+    from ganforge.collecting.collect import collect
 
     source = real_data / "cifar10"
     labels = np.fromfile(source / "labels.u8", np.uint8)
@@ -476,7 +477,7 @@ def test_no_network_is_one_sentence_that_names_both_ways(tmp_path, fails, monkey
 
 
 def test_digits_need_no_network(tmp_path):
-    from ganforge.collect import collect
+    from ganforge.collecting.collect import collect
 
     out = collect("digits", tmp_path / "digits")
     assert len(list(out.rglob("*.png"))) == 1797

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ganforge import models
-from ganforge.images import ImageSpec
+from ganforge.base.images import ImageSpec
 from ganforge.testing import check_system
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ganforge.base.files import file_sha256
+from ganforge.base.images import ImageSpec
 from ganforge.cli import main
-from ganforge.collect import mix
-from ganforge.data import card, history, provenance
-from ganforge.data.exports import write
-from ganforge.data.meta import counts
-from ganforge.data.store import Store, root_hash
-from ganforge.files import file_sha256
-from ganforge.images import ImageSpec
-from ganforge.prepare import prepare
+from ganforge.collecting.collect import mix
+from ganforge.preparing.prepare import prepare
+from ganforge.store import card, history, provenance
+from ganforge.store.exports import write
+from ganforge.store.meta import counts
+from ganforge.store.store import Store, root_hash
 from ganforge.testing import make_store
 
 LICENCES = ("CC-BY-4.0", "CC0-1.0", "")
@@ -140,7 +140,7 @@ def test_the_card(pictures, tmp_path, capsys):
 
 
 def test_collected_sets_keep_their_licences_in_zips_and_containers(tmp_path, pictures, real_data):
-    from ganforge.collect import collect
+    from ganforge.collecting.collect import collect
 
     zipped = Path(shutil.make_archive(str(tmp_path / "z"), "zip", pictures.parent, pictures.name))
     assert sum(counts(prepare(zipped, tmp_path / "s", resolution=16).store).licences.values()) == 40
@@ -157,8 +157,8 @@ def test_collecting_from_an_export_keeps_the_rights(pictures, tmp_path):
 
 
 def test_files_on_somebodys_disk_are_not_told(tmp_path):
-    from ganforge.data.parts import Meta
-    from ganforge.data.provenance import Origin
+    from ganforge.preparing.parts import Meta
+    from ganforge.store.provenance import Origin
     from ganforge.testing import store_of
 
     pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), np.uint8)
@@ -202,7 +202,7 @@ def test_cleaning_does_not_part_pictures_from_labels_in_tars(pictures, tmp_path,
 
 
 def test_rows_of_tables_go_to_the_files_that_they_mean(tmp_path):
-    from ganforge.data import tables
+    from ganforge.sources import labels
 
     root = tmp_path / "in"
     (root / "sub").mkdir(parents=True)
@@ -212,7 +212,7 @@ def test_rows_of_tables_go_to_the_files_that_they_mean(tmp_path):
     )
     (root / "dataset.json").write_text('{"labels": [["a.jpg", 3], ["d.jpg", 4]]}')
     names = ["a.jpg", "sub/a.jpg", "sub/b.jpg", "x/c.jpg", "y/c.jpg", "d.jpg"]
-    tables.carry(root, tmp_path / "out", names, {name: name.replace("jpg", "png") for name in names[:-1]})
+    labels.carry(root, tmp_path / "out", names, {name: name.replace("jpg", "png") for name in names[:-1]})
     rows = list(csv.DictReader((tmp_path / "out" / "labels.csv").open()))
     assert [(row["file"], row["label"]) for row in rows] == [
         ("a.png", "one"),

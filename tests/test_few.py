@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ganforge.images import Batch, ImageSpec
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.models import fastgan, r3gan
 from ganforge.nn import augment
 from ganforge.testing import check_system

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from ganforge.data import filters as F
-from ganforge.data.compare import psnr, ssim
-from ganforge.errors import InputError
-from ganforge.images import Pixels
+from ganforge.base.errors import InputError
+from ganforge.base.images import Pixels
+from ganforge.cleaning import filters as F
+from ganforge.cleaning.comparison import psnr, ssim
 from synthetic import natural, noisy, off
 
 EVERY = [F.make({"kind": kind} | ({"factor": 2.0} if kind == "upscale" else {})) for kind in F.KINDS]

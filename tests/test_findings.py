@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ganforge.audit import audit
+from ganforge.auditing.audit import audit
+from ganforge.base.errors import DataError
+from ganforge.base.images import write_png
 from ganforge.cli import main
-from ganforge.data.split import joined
-from ganforge.data.store import Store, root_hash
-from ganforge.errors import DataError
-from ganforge.images import write_png
-from ganforge.prepare import prepare, prepare_shard
+from ganforge.preparing.prepare import prepare, prepare_shard
+from ganforge.store.split import joined
+from ganforge.store.store import Store, root_hash
 from synthetic import natural
 
 

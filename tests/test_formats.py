@@ -16,16 +16,17 @@ import pytest
 from PIL import Image, ImageCms
 
 from ganforge import doctor
-from ganforge.audit import audit
+from ganforge.auditing.audit import audit
+from ganforge.auditing.checks import of_file
+from ganforge.auditing.facts import look
 from ganforge.cli import main
-from ganforge.collect import mix
-from ganforge.data import kinds, profiles, survey
-from ganforge.data.checks import of_file
-from ganforge.data.decode import Skip, decode, identify
-from ganforge.data.facts import look
-from ganforge.data.sources import is_picture, open_source
-from ganforge.data.store import Store
-from ganforge.prepare import prepare
+from ganforge.collecting.collect import mix
+from ganforge.preparing.prepare import prepare
+from ganforge.sources import formats, profiles, survey
+from ganforge.sources.decode import Skip, decode, identify
+from ganforge.sources.entry import is_picture
+from ganforge.sources.source import open_source
+from ganforge.store.store import Store
 from hostile import encoded, photo
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +63,7 @@ def one_of_each() -> dict[str, bytes]:
 
     pillow_heif.register_heif_opener()
     picture = photo(3, (48, 40))
-    out = {kind.suffixes[0]: encoded(picture, kind.name) for kind in kinds.KINDS if kind.read and kind.name != "PSD"}
+    out = {kind.suffixes[0]: encoded(picture, kind.name) for kind in formats.KINDS if kind.read and kind.name != "PSD"}
     planes = np.asarray(picture).transpose(2, 0, 1).tobytes()
     out[".psd"] = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 40, 48, 8, 3) + bytes(14) + planes
     exif = Image.Exif()
@@ -78,10 +79,10 @@ def one_of_each() -> dict[str, bytes]:
 def test_the_page_and_doctor_print_the_table(capsys):
     page = (ROOT / "docs/formats.md").read_text("utf-8")
     shown = re.findall(r"^\| ([^|]+) \| (`\.[^|]+) \| (.+) \|$", page, re.M)
-    assert [(title, suffixes.replace("`", ""), what) for title, suffixes, what in shown] == kinds.table()
+    assert [(title, suffixes.replace("`", ""), what) for title, suffixes, what in shown] == formats.table()
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
-    assert all(kind.title in said and " ".join(kind.suffixes) in said for kind in kinds.KINDS)
+    assert all(kind.title in said and " ".join(kind.suffixes) in said for kind in formats.KINDS)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     assert doctor.EXTRAS.keys() == extras.keys() - {"test"}
 
@@ -117,7 +118,7 @@ def test_pixels_and_content_of_the_newer_formats(suffix):
         assert size == (27, 32)
     else:
         assert size == truth.shape[:2] and abs(pixels.astype(int) - truth).mean() < 7
-    assert look(data, f"a{suffix}")[0].format == ("JPEG" if "mpo" in suffix else kinds.of_content(data).name)
+    assert look(data, f"a{suffix}")[0].format == ("JPEG" if "mpo" in suffix else formats.of_content(data).name)
     assert identify(data) == ("jpg" if "mpo" in suffix else suffix[1:])
     with pytest.raises(Skip, match="damaged"):
         decode(data[: len(data) // (9 if "mpo" in suffix else 2)], 3, (255, 255, 255), 1000)
@@ -179,7 +180,7 @@ def test_an_icon_that_holds_a_bomb_is_not_decoded():
 
 
 def test_suffixes_are_of_one_format_each():
-    suffixes = [suffix for kind in kinds.KINDS for suffix in kind.suffixes]
+    suffixes = [suffix for kind in formats.KINDS for suffix in kind.suffixes]
     assert len(suffixes) == len(set(suffixes))
     assert is_picture("a.mpo") and is_picture("A.AVIF") and is_picture("train/00001") and not is_picture("a.svg")
 

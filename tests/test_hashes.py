@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.fft import dctn
 
-from ganforge.data.hashes import DEAD, groups, hashes, order, pairs
+from ganforge.auditing.hashes import DEAD, groups, hashes, order, pairs
 
 
 def pictures(count: int, seed: int = 0) -> torch.Tensor:

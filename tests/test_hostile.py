@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ganforge.data.store import Store
+from ganforge.store.store import Store
 from hostile import Archive, Expectation, build, build_zips
 
 LIMIT = 1 << 30

@@ -1,12 +1,15 @@
-"""The house rules: floors, style, types, light import, public names, dependencies."""
+"""The rules of the source: layers, sizes, style, types, light import, public names, dependencies."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,8 +26,49 @@ def run(*command: str) -> str:
     return done.stdout
 
 
-def test_floors_and_independence_of_the_wings():
+def test_layers_and_independence():
     run("-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
+
+
+def imports() -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports, also inside functions; not those for type checkers only."""
+    package = ROOT / "src"
+    names = {
+        ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES
+    }
+    found: dict[str, set[str]] = {}
+    for name, path in names.items():
+        tree = ast.parse(path.read_text("utf-8"))
+        for block in [node for node in ast.walk(tree) if isinstance(node, ast.If)]:
+            if ast.unparse(block.test) == "TYPE_CHECKING":
+                block.body = []
+        wanted = found.setdefault(name, set())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                wanted |= (inner & names.keys()) or ({node.module} & names.keys())
+    return found
+
+
+def test_no_circle_of_imports_and_nothing_imports_the_package_itself():
+    found = imports()
+    graphlib.TopologicalSorter(found).prepare()  # CycleError names the circle
+    assert not [name for name, wanted in found.items() if "ganforge" in wanted]
+
+
+def test_every_file_stands_in_a_layer():
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert len(layers) <= 11
+    named = {name for layer in layers for name in re.findall(r"ganforge\.(\w+)", layer)}
+    there = {path.stem for path in (ROOT / "src/ganforge").iterdir() if path.suffix in ("", ".py")} - {"__pycache__"}
+    assert there - {"__init__", "version"} == named
+
+
+def test_packages_and_files_are_small():
+    files = Counter(path.parent for path in SOURCES)
+    assert not {str(folder): n for folder, n in files.items() if n > 14 and folder.name != "models"}
+    assert not {str(path): n for path in SOURCES if (n := len(path.read_text("utf-8").splitlines())) > 500}
+    assert all(len(path.relative_to(ROOT / "src/ganforge").parts) <= 2 for path in SOURCES)
 
 
 def test_ruff():
@@ -61,13 +105,9 @@ def test_public_names():
         assert getattr(ganforge, name) is not None
 
 
-def test_a_verb_is_a_function_also_after_its_module_was_imported():
-    import ganforge.prepare
-    import ganforge.train
-
-    assert callable(ganforge.prepare)
-    assert callable(ganforge.train)
-    assert sys.modules["ganforge.train"].Trainer
+def test_no_module_has_the_name_of_a_verb():
+    """Importing it would put the module where the function is."""
+    assert not {path.stem for path in (ROOT / "src/ganforge").iterdir()} & set(ganforge.__all__)
 
 
 def test_everything_public_has_a_docstring():

@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganforge import marks, models
+from ganforge import models
 from ganforge.api import Run
+from ganforge.base import marks
+from ganforge.base.errors import InputError
+from ganforge.base.images import ImageSpec, as_image, to_float
 from ganforge.cli import main
-from ganforge.data.store import Store
-from ganforge.errors import InputError
-from ganforge.images import ImageSpec, as_image, to_float
-from ganforge.judge import extractor
-from ganforge.measure import FIRST_SEED, asked_class_hit, measure_system
-from ganforge.models.base import System, with_label
-from ganforge.sample import crossed, drawn, pictures
+from ganforge.measuring.judge import extractor
+from ganforge.measuring.measure import FIRST_SEED, asked_class_hit, measure_system
+from ganforge.sampling import crossed, drawn, pictures
+from ganforge.store.store import Store
+from ganforge.system import System, with_label
 from ganforge.testing import make_store
 
 SPEC = ImageSpec(8, 8, 1, ("cat", "dog", "2", "T-shirt/top"))

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ganforge.base.errors import DataError, InputError
 from ganforge.cli import main
-from ganforge.data.layout import of_names
-from ganforge.data.sources import open_source
-from ganforge.errors import DataError, InputError
-from ganforge.prepare import prepare, prepare_shard
+from ganforge.preparing.prepare import prepare, prepare_shard
+from ganforge.sources.layout import of_names
+from ganforge.sources.source import open_source
 
 
 def png(seed: int) -> bytes:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from ganforge import marks
+from ganforge.base import marks
+from ganforge.base.errors import InputError
+from ganforge.base.images import ImageSpec, write_png
 from ganforge.cli import main
-from ganforge.errors import InputError
-from ganforge.images import ImageSpec, write_png
+from ganforge.latent.walk import write_video
 from ganforge.testing import make_store
-from ganforge.train import train
-from ganforge.walk import write_video
+from ganforge.training.train import train
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
 SAID = {"run": 'a "b" & <c> ü', "seeds": [3, 5]}

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from ganforge.base.images import ImageSpec, write_png
 from ganforge.cli import main
-from ganforge.collect import collect
-from ganforge.data.store import Store
-from ganforge.images import ImageSpec, write_png
-from ganforge.judge import Remaining
-from ganforge.measure import as_json, measure_folder, measure_system
+from ganforge.collecting.collect import collect
+from ganforge.measuring.judge import Remaining
+from ganforge.measuring.measure import as_json, measure_folder, measure_system
 from ganforge.models import load
-from ganforge.prepare import prepare
+from ganforge.preparing.prepare import prepare
+from ganforge.store.store import Store
 from ganforge.testing import make_store
 
 

@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 
 import ganforge
-from ganforge import device, models, stats
+from ganforge import models
+from ganforge.base import device, stats
+from ganforge.base.errors import InputError, RunError
+from ganforge.base.images import ImageSpec, name_rows
 from ganforge.cli import APART, NEEDS, _verbs, main, parser
-from ganforge.errors import InputError, RunError
-from ganforge.images import ImageSpec, name_rows
 from ganforge.models import names
-from ganforge.run import Run
+from ganforge.runs import Run
 from ganforge.testing import make_store
-from ganforge.train import Trainer, plan, train
+from ganforge.training.train import Trainer, plan, train
 
 SPEC = ImageSpec(8, 8, 1, ("cat", "red, round", "3"))
 TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
@@ -206,7 +207,7 @@ def test_seeds_and_labels_that_are_none(place, fails):
 
 def test_a_class_with_a_comma_can_be_asked_for(place, tmp_path, fails):
     run = ganforge.Run(place / "run")
-    from ganforge import marks
+    from ganforge.base import marks
 
     for words, asked in (
         ("red, round", ["red, round"]), ('"red, round",cat', ["red, round", "cat"]), ("cat,3", ["cat", "3"]), ('"cat"', ["cat"]),

@@ -15,11 +15,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from ganforge.base.errors import StoreError
+from ganforge.base.images import write_png
 from ganforge.cli import main
-from ganforge.data.store import Store
-from ganforge.errors import StoreError
-from ganforge.images import write_png
-from ganforge.prepare import prepare, prepare_shard
+from ganforge.preparing.prepare import prepare, prepare_shard
+from ganforge.store.store import Store
 from synthetic import natural
 
 

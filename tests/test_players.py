@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganforge import models
-from ganforge.images import Batch, ImageSpec
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.nn.attention import SelfAttention
 from ganforge.nn.layers import ConditionalBatchNorm, spectral
 from ganforge.nn.penalties import squared_gradient

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganforge import device
+from ganforge.base import device
+from ganforge.base.images import ImageSpec
 from ganforge.cli import main
-from ganforge.data.store import Store
-from ganforge.images import ImageSpec
-from ganforge.run import Run
+from ganforge.runs import Run
+from ganforge.store.store import Store
 from ganforge.testing import make_store
-from ganforge.train import ASKED, _seconds_a_step, train
-from ganforge.training import Trainer
+from ganforge.training.train import ASKED, _seconds_a_step, train
+from ganforge.training.trainer import Trainer
 
 OVERRIDES = {"model": {"width": 8, "latent": 8}, "train": {"images": 64, "batch": 16}}
 
@@ -46,7 +46,9 @@ def test_flags_decide_first(store, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("bf16", "chosen"), [(0.5, "bf16"), (0.97, "fp32"), (2.0, "fp32")])
 def test_real_steps_decide_between_what_there_is(store, tmp_path, monkeypatch, bf16, chosen):
     has(monkeypatch, False, True)
-    monkeypatch.setattr(sys.modules["ganforge.train"], "_seconds_a_step", lambda trainer: {"bf16": bf16, "fp32": 1.0})
+    monkeypatch.setattr(
+        sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": bf16, "fp32": 1.0}
+    )
     said: list[str] = []
     made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu", say=said.append)
     assert made.settings["train"]["precision"] == chosen
@@ -82,7 +84,9 @@ def test_the_steps_are_real_and_leave_the_run_alone(store, tmp_path, monkeypatch
 
 def test_another_machine_chooses_again_what_it_does_not_have(store, tmp_path, monkeypatch, capsys):
     has(monkeypatch, True, False)
-    monkeypatch.setattr(sys.modules["ganforge.train"], "_seconds_a_step", lambda trainer: {"bf16": 0.5, "fp32": 1.0})
+    monkeypatch.setattr(
+        sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": 0.5, "fp32": 1.0}
+    )
     made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
     asked = {**OVERRIDES, "train": {**OVERRIDES["train"], "precision": "bf16"}}
     other = train("gan", store, tmp_path / "asked", overrides=asked, device_name="cpu")
@@ -98,7 +102,9 @@ def test_another_machine_chooses_again_what_it_does_not_have(store, tmp_path, mo
 
 def test_settings_of_another_machine_choose_anew(store, tmp_path, monkeypatch):
     has(monkeypatch, True, False)
-    monkeypatch.setattr(sys.modules["ganforge.train"], "_seconds_a_step", lambda trainer: {"bf16": 0.5, "fp32": 1.0})
+    monkeypatch.setattr(
+        sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": 0.5, "fp32": 1.0}
+    )
     made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
     has(monkeypatch, False, False)
     words = ["train", "gan", str(store), "--config", str(made.path / "run.toml"), "--device", "cpu"]

@@ -21,15 +21,15 @@ import pytest
 import torch
 from PIL import Image
 
+from ganforge.base.errors import DataError, GanforgeError, StoreError
+from ganforge.base.images import ImageSpec, to_float, to_uint8
 from ganforge.cli import main
-from ganforge.data import exports
-from ganforge.data.split import ASIDE, HELDOUT, TRAIN, split
-from ganforge.data.store import Store
-from ganforge.data.stream import Stream
-from ganforge.data.transform import fit, saliency, stretch
-from ganforge.errors import DataError, GanforgeError, StoreError
-from ganforge.images import ImageSpec, to_float, to_uint8
-from ganforge.prepare import prepare
+from ganforge.preparing.prepare import prepare
+from ganforge.sources.transform import fit, saliency, stretch
+from ganforge.store import exports
+from ganforge.store.split import ASIDE, HELDOUT, TRAIN, split
+from ganforge.store.store import Store
+from ganforge.store.stream import Stream
 from ganforge.testing import make_store
 
 CPU = torch.device("cpu")
@@ -80,7 +80,7 @@ from ganforge.cli import main
 from ganforge import prepare
 from ganforge.data import convert
 import ganforge.prepare
-module = sys.modules["ganforge.prepare"]
+module = sys.modules["ganforge.preparing.prepare"]
 made = module.convert_part
 def part(plan, portions, number, *rest):
     if number == 3:
@@ -101,7 +101,7 @@ sys.exit(main(["prepare", {str(pictures)!r}, "--resolution", "16", "--part-size"
 
 
 def test_a_disk_that_is_full_when_parts_are_joined_loses_none(pictures, tmp_path, monkeypatch):
-    from ganforge.data import parts
+    from ganforge.preparing import parts
 
     written = parts.write_json
 

@@ -11,12 +11,12 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 import ganforge
-from ganforge import marks
+from ganforge.base import marks
+from ganforge.base.images import ImageSpec
 from ganforge.cli import main
-from ganforge.images import ImageSpec
-from ganforge.restore import psnr
+from ganforge.restoring import psnr
 from ganforge.testing import make_store
-from ganforge.train import train
+from ganforge.training.train import train
 
 RNG = np.random.default_rng(0)
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganforge import lock
+from ganforge.base import lock
+from ganforge.base.errors import RunError
+from ganforge.base.images import ImageSpec
 from ganforge.cli import main
-from ganforge.data.store import Store
-from ganforge.errors import RunError
-from ganforge.images import ImageSpec
-from ganforge.measure import measure
-from ganforge.run import LOCK, Run
+from ganforge.measuring.measure import measure
+from ganforge.runs import LOCK, Run
+from ganforge.store.store import Store
 from ganforge.testing import make_store
-from ganforge.train import train
+from ganforge.training.train import train
 
 SPEC = ImageSpec(8, 8, 1, ("a", "b"))
 OVERRIDES = {

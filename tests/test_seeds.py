@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganforge.seeds import key, permuted, uniform
+from ganforge.base.seeds import key, permuted, uniform
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**32))

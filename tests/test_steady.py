@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganforge.base.errors import Diverged
+from ganforge.base.images import ImageSpec
+from ganforge.base.stats import Log, Means, read
 from ganforge.cli import main
-from ganforge.data.store import Store
-from ganforge.errors import Diverged
-from ganforge.images import ImageSpec
-from ganforge.models.base import System
 from ganforge.models.gan import GAN
-from ganforge.run import Run
-from ganforge.stats import Log, Means, read
+from ganforge.runs import Run
+from ganforge.store.store import Store
+from ganforge.system import System
 from ganforge.testing import make_store
-from ganforge.train import Trainer, plan, train
-from ganforge.watch import EVERY, Watch
+from ganforge.training.train import Trainer, plan, train
+from ganforge.training.watchdog import EVERY, Watch
 
 SPEC = ImageSpec(8, 8, 1, ("a", "b"))
 NAN = float("nan")

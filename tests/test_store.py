@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganforge import files
+from ganforge.base import files
+from ganforge.base.errors import StoreError
+from ganforge.base.images import ImageSpec
 from ganforge.cli import main
-from ganforge.data import stamps
-from ganforge.data.store import Store
-from ganforge.errors import StoreError
-from ganforge.images import ImageSpec
-from ganforge.judge import extractor
-from ganforge.measure import measure
-from ganforge.run import Run
+from ganforge.measuring.judge import extractor
+from ganforge.measuring.measure import measure
+from ganforge.runs import Run
+from ganforge.store import stamps
+from ganforge.store.store import Store
 from ganforge.testing import make_store
 
 
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_written_and_damaged_stamps_are_no_hindrance(pla
 
 
 def test_a_large_store_says_that_it_is_checked(place, monkeypatch):
-    from ganforge.data import store
+    from ganforge.store import store
 
     monkeypatch.setattr(store, "LARGE", 1000)
     said: list[str] = []

@@ -9,18 +9,19 @@ from PIL import Image
 from scipy.signal import upfirdn
 from torch.nn import functional as F
 
-from ganforge import marks, models
-from ganforge.errors import InputError
-from ganforge.images import Batch, ImageSpec
+from ganforge import models
+from ganforge.base import marks
+from ganforge.base.errors import InputError
+from ganforge.base.images import Batch, ImageSpec
+from ganforge.latent.inversion import project
+from ganforge.latent.walk import mix, spherical, walk
 from ganforge.models.stylegan2 import path_lengths
 from ganforge.nn import equal, grow, resample, style
 from ganforge.nn.penalties import gamma_for, squared_gradient
-from ganforge.project import project
-from ganforge.run import Run
-from ganforge.sample import drawn, pictures, sample
+from ganforge.runs import Run
+from ganforge.sampling import drawn, pictures, sample
 from ganforge.testing import check_system, make_store
-from ganforge.train import train
-from ganforge.walk import mix, spherical, walk
+from ganforge.training.train import train
 
 TINY = {"width": 8, "latent": 16}
 GREY = ImageSpec(16, 16, 1)

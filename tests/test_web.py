@@ -12,8 +12,8 @@ import tracemalloc
 
 import pytest
 
-from ganforge.collect import mix
-from ganforge.errors import DataError, InputError
+from ganforge.base.errors import DataError, InputError
+from ganforge.collecting.collect import mix
 from ganforge.web import guard, robots
 from ganforge.web.guard import Hosts, Refused
 from served import Site, png, reasons, write_list

@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ganforge.base.images import Pixels, write_png
 from ganforge.cli import main
-from ganforge.collect import collect
-from ganforge.data.store import Store
-from ganforge.images import Pixels, write_png
-from ganforge.prepare import prepare
-from ganforge.train import train
-from ganforge.worth import Taught, Worth, worth_of_folder
+from ganforge.collecting.collect import collect
+from ganforge.measuring.training_data import Taught, Worth, worth_of_folder
+from ganforge.preparing.prepare import prepare
+from ganforge.store.store import Store
+from ganforge.training.train import train
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half as long a training does for digits of 8x8 pixels."""
-    monkeypatch.setattr("ganforge.worth.LEAST", 3_200)
-    monkeypatch.setattr("ganforge.worth.IMAGES", 3_200)
+    monkeypatch.setattr("ganforge.measuring.training_data.LEAST", 3_200)
+    monkeypatch.setattr("ganforge.measuring.training_data.IMAGES", 3_200)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def test_noise_teaches_nothing(digits, tmp_path, capsys):
 
 
 def test_a_run_from_the_command_line(digits, tmp_path, capsys, fails, monkeypatch):
-    monkeypatch.setattr("ganforge.worth.LEAST", 64)  # what it learns does not matter here
-    monkeypatch.setattr("ganforge.worth.IMAGES", 64)
+    monkeypatch.setattr("ganforge.measuring.training_data.LEAST", 64)  # what it learns does not matter here
+    monkeypatch.setattr("ganforge.measuring.training_data.IMAGES", 64)
     loop = {"images": 32, "batch": 16, "precision": "fp32"}
     model = {"width": 8, "latent": 8, "conditional": True}
     run = train("gan", digits, tmp_path / "run", device_name="cpu", overrides={"train": loop, "model": model})

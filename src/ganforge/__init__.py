@@ -12,14 +12,13 @@ Letters in shapes: N pictures in a batch, C channels, H height, W width, Z numbe
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from ganforge.version import __version__
 
 if TYPE_CHECKING:
     from ganforge.api import Run, Store, audit, clean, collect, demo, measure, prepare, restore, sample, show, train
 
-__version__ = "0.1.0"
 __all__ = [
     "Run",
     "Store",
@@ -37,14 +36,8 @@ __all__ = [
 ]
 
 
-class _Package(ModuleType):
-    """Names are fetched from `ganforge.api` when first used. A verb's name means the function also after the import
-    system has bound the module of that name here: for `import ganforge.train` use `from ganforge.train import ...`."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in __all__ and name != "__version__":
-            return getattr(importlib.import_module("ganforge.api"), name)
-        return super().__getattribute__(name)
-
-
-sys.modules[__name__].__class__ = _Package
+def __getattr__(name: str) -> Any:
+    """Names are fetched from `ganforge.api` when first used: importing the package alone does not import torch."""
+    if name in __all__:
+        return getattr(importlib.import_module("ganforge.api"), name)
+    raise AttributeError(f"module 'ganforge' has no attribute {name!r}")

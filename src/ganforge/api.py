@@ -8,31 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from ganforge import run as _run
-from ganforge.audit import audit
-from ganforge.clean import clean
-from ganforge.collect import collect
-from ganforge.data.store import Store
-from ganforge.demo import demo
-from ganforge.errors import InputError
-from ganforge.images import Pixels
-from ganforge.measure import SAMPLES, Measured
-from ganforge.measure import measure as _measure
-from ganforge.measure import measure_folder as _measure_folder
-from ganforge.prepare import prepare
-from ganforge.project import STEPS, Projected
-from ganforge.project import project as _project
-from ganforge.project import read as _read
+from ganforge import runs as _run
+from ganforge.auditing.audit import audit
+from ganforge.base.errors import InputError
+from ganforge.base.images import Pixels
+from ganforge.cleaning.clean import clean
+from ganforge.collecting.collect import collect
+from ganforge.demonstration import demo
+from ganforge.latent.inversion import STEPS, Projected
+from ganforge.latent.inversion import project as _project
+from ganforge.latent.inversion import read as _read
+from ganforge.latent.walk import walk as _walk
+from ganforge.measuring.measure import SAMPLES, Measured
+from ganforge.measuring.measure import measure as _measure
+from ganforge.measuring.measure import measure_folder as _measure_folder
+from ganforge.measuring.training_data import Worth
+from ganforge.measuring.training_data import worth as _worth
+from ganforge.preparing.prepare import prepare
 from ganforge.report import write as _report
-from ganforge.restore import Restored
-from ganforge.restore import restore as _restore
-from ganforge.sample import Labels
-from ganforge.sample import sample as _sample
-from ganforge.show import show
-from ganforge.train import train as _train
-from ganforge.walk import walk as _walk
-from ganforge.worth import Worth
-from ganforge.worth import worth as _worth
+from ganforge.restoring import Restored
+from ganforge.restoring import restore as _restore
+from ganforge.sampling import Labels
+from ganforge.sampling import sample as _sample
+from ganforge.showing import show
+from ganforge.store.store import Store
+from ganforge.training.train import train as _train
 
 
 class Run(_run.Run):
@@ -52,26 +52,26 @@ class Run(_run.Run):
         return _sample(self, list(seeds), labels, truncation, device)
 
     def walk(self, seeds: Iterable[int], frames: int = 24, truncation: float = 1.0, device: str = "auto") -> Pixels:
-        """From seed to seed and back to the first: (seeds x frames, H, W, C) uint8. See `ganforge.walk`."""
+        """From seed to seed and back to the first: (seeds x frames, H, W, C) uint8. See `ganforge.latent.walk`."""
         return np.concatenate(list(_walk(self.build(device), list(seeds), frames, truncation)))
 
     def project(self, image: str | Path, steps: int = STEPS, device: str = "auto") -> Projected:
-        """The point of the latent space that paints what is nearest to a picture file; see `ganforge.project`."""
+        """The point of the latent space that paints what is nearest to a picture file; see `ganforge.latent.inversion`."""
         system = self.build(device)
         return _project(system, _read(Path(image), system.spec), steps)
 
     def measure(self, store: Store | None = None, samples: int = SAMPLES, device: str = "auto") -> Measured:
-        """Its numbers; see `ganforge.measure`."""
+        """Its numbers; see `ganforge.measuring.measure`."""
         return _measure(self, store, samples, device_name=device)
 
     def worth(self, store: Store | None = None, samples: int | None = None, device: str = "auto") -> Worth:
-        """What its samples are worth for training a classifier; see `ganforge.worth`, also for the pictures of a folder."""
+        """What its samples are worth for training a classifier; see `ganforge.measuring.training_data`, also for the pictures of a folder."""
         return _worth(self, store, samples, device_name=device)
 
     def restore(
         self, source: str | Path, out: str | Path, reference: str | Path | None = None, device: str = "auto"
     ) -> Restored:
-        """Clean or reconstruct the pictures of a folder, a zip or a file; see `ganforge.restore`."""
+        """Clean or reconstruct the pictures of a folder, a zip or a file; see `ganforge.restoring`."""
         return _restore(self, source, out, reference=reference, device_name=device)
 
     def report(self, out: str | Path | None = None) -> Path:
@@ -121,7 +121,7 @@ def measure(
 ) -> Measured:
     """The numbers of a run against its store, or of a folder or zip of pictures, by whatever made, against `store`.
 
-    See `ganforge.measure.Measured` for each number. InputError for a folder without a store.
+    See `ganforge.measuring.measure.Measured` for each number. InputError for a folder without a store.
     """
     store = Store(store) if isinstance(store, (str, Path)) else store
     if isinstance(what, _run.Run) or (Path(what) / "run.toml").exists():

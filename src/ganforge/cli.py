@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ganforge import __version__, commands, models
-from ganforge.errors import GanforgeError, InputError, Stopped, did_you_mean
+from ganforge import commands, models
+from ganforge.base.errors import GanforgeError, InputError, Stopped, did_you_mean
+from ganforge.version import __version__
 
 DESCRIPTION = "From a pile of pictures to an image generator that you can trust."
 EPILOG = "Start with: ganforge demo. Every verb explains itself: ganforge prepare --help"

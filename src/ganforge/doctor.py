@@ -7,9 +7,9 @@ import platform
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from ganforge import __version__
-from ganforge.data import kinds
-from ganforge.device import choose
+from ganforge.base.device import choose
+from ganforge.sources import formats
+from ganforge.version import __version__
 
 EXTRAS = {
     "web": "httpx", "clean": "cv2", "heic": "pillow_heif", "cloud": "fsspec", "ray": "ray", "video": "imageio_ffmpeg",
@@ -19,7 +19,7 @@ EXTRAS = {
 
 
 def lines() -> list[str]:
-    """Versions, device, extras, and the picture formats of `data.kinds`."""
+    """Versions, device, extras, and the picture formats of `sources.formats`."""
     there = [name for name, module in EXTRAS.items() if find_spec(module)]
     absent = [name for name in EXTRAS if name not in there]
     out = [
@@ -29,7 +29,7 @@ def lines() -> list[str]:
         "",
         "picture formats, read by all verbs:",
     ]
-    for kind, (title, suffixes, what) in zip(kinds.KINDS, kinds.table(), strict=True):
-        read = "yes" if kinds.available(kind) else "no"
+    for kind, (title, suffixes, what) in zip(formats.KINDS, formats.table(), strict=True):
+        read = "yes" if formats.available(kind) else "no"
         out.append(f"  {title:15} {read:3}  {suffixes:32} {what.replace('`', '')}")
     return out

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ganforge.errors import DataError
-from ganforge.measure import Measured
-from ganforge.run import Run
-from ganforge.stats import read
+from ganforge.base.errors import DataError
+from ganforge.base.stats import read
+from ganforge.measuring.measure import Measured
+from ganforge.runs import Run
 
 _COLORS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2")
 _STYLE = """

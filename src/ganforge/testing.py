@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from ganforge import models
-from ganforge.data.parts import Meta, PartWriter, Sides, join
-from ganforge.data.store import Store
-from ganforge.images import ImageSpec, Pixels, to_float
-from ganforge.models.base import System
-from ganforge.run import Run
-from ganforge.sample import sample
-from ganforge.train import Trainer, train
+from ganforge.base.images import ImageSpec, Pixels, to_float
+from ganforge.preparing.parts import Meta, PartWriter, Sides, join
+from ganforge.runs import Run
+from ganforge.sampling import sample
+from ganforge.store.store import Store
+from ganforge.system import System
+from ganforge.training.train import Trainer, train
 
 
 def make_store(path: Path, spec: ImageSpec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.functional import interpolate
 
-from ganforge.device import autocast, keep_memory, place, resolve_precision
-from ganforge.errors import StoreError
-from ganforge.files import file_sha256, seal
-from ganforge.images import Pixels, to_float
+from ganforge.base.device import autocast, keep_memory, place, resolve_precision
+from ganforge.base.errors import StoreError
+from ganforge.base.files import file_sha256, seal
+from ganforge.base.images import Pixels, to_float
+from ganforge.base.seeds import key, permuted
 from ganforge.metrics import pyramid
-from ganforge.seeds import key, permuted
 
 HIDDEN = 64
 CLUSTERS = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganforge.seeds import key
+from ganforge.base.seeds import key
 
 
 class Moments:

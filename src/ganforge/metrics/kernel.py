@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.seeds import key
+from ganforge.base.seeds import key
 
 SUBSET = 1000
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from ganforge.images import Pixels
+from ganforge.base.images import Pixels
 
 SIDE = 32
 LARGEST = 128  # pixels of a side to which larger pictures are reduced

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.images import Pixels
+from ganforge.base.images import Pixels
+from ganforge.base.seeds import key
 from ganforge.metrics.pyramid import bands, scales
-from ganforge.seeds import key
 
 SIDE = 7
 PATCHES = 32_768

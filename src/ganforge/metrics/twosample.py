@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.images import Pixels, to_float
-from ganforge.seeds import key, permuted
+from ganforge.base.images import Pixels, to_float
+from ganforge.base.seeds import key, permuted
 
 STEPS = 240
 BATCH = 64

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganforge.errors import InputError, did_you_mean
+from ganforge.base.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from ganforge.models.base import System
+    from ganforge.system import System
 
 _HERE = Path(__file__).parent
 
 
 def names() -> list[str]:
     """The names of all systems."""
-    return sorted(path.stem for path in _HERE.glob("*.py") if path.stem not in ("__init__", "base"))
+    return sorted(path.stem for path in _HERE.glob("*.py") if path.stem != "__init__")
 
 
 def describe(name: str) -> str:

@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganforge.config import setting
-from ganforge.errors import InputError
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System
+from ganforge.base.config import setting
+from ganforge.base.errors import InputError
+from ganforge.base.images import Batch, ImageSpec
+from ganforge.compose.blueprint import Step, check, check_end
+from ganforge.compose.catalogue import RANGES, Shape
+from ganforge.compose.network import Network
 from ganforge.nn import losses
-from ganforge.nn.blueprint import Step, check, check_end
-from ganforge.nn.catalogue import RANGES, Shape
 from ganforge.nn.gaussian import Gaussian
-from ganforge.nn.network import Network
 from ganforge.nn.penalties import squared_gradient
+from ganforge.system import Adam, Phase, System
 
 R1_EVERY = 16  # steps
 PARTS = {"gan": ("generator", "discriminator"), "autoencoder": ("encoder", "decoder"), "vae": ("encoder", "decoder")}

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.config import setting
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System
+from ganforge.base.config import setting
+from ganforge.base.images import Batch, ImageSpec
+from ganforge.base.seeds import key
 from ganforge.nn.layers import Down, Up
-from ganforge.seeds import key
+from ganforge.system import Adam, Phase, System
 
 KINDS = ("gaussian", "salt_pepper", "speckle", "masking")
 BLOCKS = 3  # residual blocks at the coarse scale; `DAE.reach` follows from them

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
-from ganforge.config import setting
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System, base_grid, crop, with_label
+from ganforge.base.config import setting
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, SpectralNorm, Up
+from ganforge.system import Adam, Phase, System, base_grid, crop, with_label
 
 
 @dataclass(frozen=True)

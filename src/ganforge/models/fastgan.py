@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
-from ganforge.config import setting
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.base.config import setting
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, SpectralNorm
+from ganforge.system import Adam, Phase, System, base_grid, crop
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganforge.config import setting
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System, base_grid, crop, pad
+from ganforge.base.config import setting
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.nn import augment, grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, pixel_norm
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
+from ganforge.system import Adam, Phase, System, base_grid, crop, pad
 
 R1_EVERY = 16
 GRADIENT, DRIFT = 10.0, 0.001  # weights of the Wasserstein loss's penalties (appendix A.1)

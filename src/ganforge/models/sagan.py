@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.config import setting
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.base.config import setting
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.nn import augment, losses
 from ganforge.nn.attention import SelfAttention
 from ganforge.nn.layers import ConditionalBatchNorm, Down, Up, spectral
+from ganforge.system import Adam, Phase, System, base_grid, crop
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganforge.config import setting
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, StyleSystem, base_grid, crop, pad
+from ganforge.base.config import setting
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.nn import augment, grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
 from ganforge.nn.style import Mapping, Noise, mixed
+from ganforge.system import Adam, Phase, StyleSystem, base_grid, crop, pad
 
 R1_EVERY = 16
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.config import setting
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System, base_grid, crop, with_label
+from ganforge.base.config import setting
+from ganforge.base.images import Batch, ImageSpec
 from ganforge.nn import losses
 from ganforge.nn.layers import Down, Up
+from ganforge.system import Adam, Phase, System, base_grid, crop, with_label
 
 
 @dataclass(frozen=True)

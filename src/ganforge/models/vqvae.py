@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.config import setting
-from ganforge.images import Batch, ImageSpec
-from ganforge.models.base import Adam, Phase, System, base_grid, crop
+from ganforge.base.config import setting
+from ganforge.base.images import Batch, ImageSpec
+from ganforge.base.seeds import key
 from ganforge.nn.layers import Down, Up
-from ganforge.seeds import key
+from ganforge.system import Adam, Phase, System, base_grid, crop
 
 DECAY = 0.99  # of the codebook's averages, a step
 DEAD = 0.1  # a code that is chosen less often than this share of its fair part is put elsewhere

@@ -14,9 +14,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ganforge import words
-from ganforge.errors import InputError
-from ganforge.images import Batch
+from ganforge.base import words
+from ganforge.base.errors import InputError
+from ganforge.base.images import Batch
 from ganforge.nn import warp
 
 KINDS = ("color", "translation", "cutout")

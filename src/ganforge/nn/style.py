@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganforge.base.seeds import key
 from ganforge.nn.equal import HE, EqualLinear, activate, convolve, pixel_norm
-from ganforge.seeds import key
 
 GRAINS = 8
 _TRACK = 0.01  # share of the newest batch in the running mean of styles

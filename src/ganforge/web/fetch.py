@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 import httpcore
 import httpx
 
-from ganforge import __version__, seeds
+from ganforge.base import seeds
+from ganforge.version import __version__
 from ganforge.web import guard, robots
 from ganforge.web.terms import Failed, Full, Limits, Refused
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 import httpcore
 import httpx
 
-from ganforge.errors import InputError
+from ganforge.base.errors import InputError
 from ganforge.web.terms import Refused
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from ganforge.errors import DataError
+from ganforge.base.errors import DataError
 
 SUFFIXES = {".csv", ".tsv", ".txt", ".parquet"}
 _MAX_LINE = 1 << 16

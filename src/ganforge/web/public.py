@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ganforge.errors import DataError
-from ganforge.images import write_png
+from ganforge.base.errors import DataError
+from ganforge.base.images import write_png
 
 _TIMEOUT = 30
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ganforge.config import setting
-from ganforge.errors import InputError
+from ganforge.base.config import setting
+from ganforge.base.errors import InputError
 
 
 @dataclass(frozen=True)

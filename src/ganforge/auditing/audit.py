@@ -1,0 +1,234 @@
+"""A folder, a zip or a store -> what is wrong with its pictures: tables, numbers and one page. Originals are only read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ganforge.auditing import checks, page
+from ganforge.auditing.facts import Facts, code_of, look, spread
+from ganforge.auditing.tables import FILES, STATS, Part, Pictures, summarise, write_json, write_tables
+from ganforge.base.device import keep_memory
+from ganforge.base.errors import DataError, InputError
+from ganforge.base.files import put
+from ganforge.sources import survey
+from ganforge.sources.depth import Levels
+from ganforge.sources.entry import Entry, Skip, Source, digest
+from ganforge.sources.formats import EXTENSIONS
+from ganforge.sources.source import keep_apart, open_source
+from ganforge.store.history import step
+
+CHUNK = 64
+UNREADABLE = {"unreadable", "empty", "too_large", "truncated", "damaged"}
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Where an audit lies, and what it counted."""
+
+    path: Path
+    pictures: int
+    verdicts: dict[str, int]
+    findings: dict[str, int]
+    unreadable: int
+    """Files that should be pictures and could not be read."""
+    summary: dict[str, Any]
+    notes: list[str]
+    """Sentences that the user should read."""
+
+
+def audit(
+    source: str | Path,
+    out: str | Path | None = None,
+    *,
+    labels: str | Path | None = None,
+    features: bool = False,
+    ocr: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Audited:
+    """Look at every file in `source`, a folder, a zip or a store, and write what was found to the folder `out`.
+
+    `labels` is a CSV as for `prepare`. `features` names pictures unlike all others. `ocr` looks for text with Tesseract. `seed` keys the random sheet. An older audit at `out` is replaced only
+    with `overwrite`. `progress` is told what is being done. DataError or InputError where source or place do not fit.
+    """
+    path = Path(source)
+    opened = open_source(path, Path(labels) if labels else None)
+    out = Path(out) if out else Path("audits") / opened.name
+    keep_apart(path, out)
+    reader = _reader() if ocr else None
+    say = progress or (lambda words: None)
+    with _Folder(out, overwrite) as folder, (folder / "grey.bin").open("w+b") as grey:
+        pictures = Pictures(grey)
+        levels, note = survey.levels("auto", opened)
+        for part in _looked(opened, levels):
+            pictures.add(part)
+            say(f"{len(pictures):,} files looked at")
+        if not len(pictures):
+            raise DataError(f"{path} holds no files. Is this the right folder?")
+        pictures.close()
+        say("comparing all with all")
+        pictures.compare()
+        if features:
+            from ganforge.auditing.outliers import outliers
+
+            outliers(pictures, opened, levels, say)
+        if reader is not None:
+            from ganforge.auditing.ocr import texts
+
+            pictures.findings += texts(opened, pictures.usable, reader, say)
+        verdicts, reasons = pictures.judge()
+        settings = {"source": str(path.resolve()), "labels": str(labels) if labels else None, "features": features,
+                    "ocr": ocr, "seed": seed}  # fmt: skip
+        summary = summarise(pictures, verdicts, settings) | {"made": step("audit")}
+        write_tables(folder, pictures, verdicts, reasons)
+        write_json(folder / "summary.json", summary)
+        say("writing the page")
+        page.write(folder / "report.html", out, opened, pictures, verdicts, summary)
+        (folder / "grey.bin").unlink()
+    missed = sum(
+        f.code in UNREADABLE or (f.code == "not_a_picture" and _named_so(pictures.names[f.row]))
+        for f in pictures.findings
+    )
+    return Audited(
+        out,
+        len(pictures),
+        summary["verdicts"],
+        summary["findings"],
+        missed,
+        summary,
+        [*opened.notes, *filter(None, [note])],
+    )
+
+
+def _named_so(name: str) -> bool:
+    return PurePath(name).suffix.lower() in EXTENSIONS
+
+
+def _reader() -> Any:
+    from ganforge.auditing.ocr import reader
+
+    return reader()
+
+
+class _Folder:
+    """A folder made beside its place and renamed there when all has worked; of a failure nothing is left."""
+
+    def __init__(self, path: Path, overwrite: bool) -> None:
+        self.path = path
+        self.partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        if path.exists():
+            if not overwrite:
+                raise InputError(
+                    f"{path} exists already. Choose another name with --out, or replace an older audit with --overwrite."
+                )
+            if not path.is_dir() or not (path / FILES[0]).is_file() or {p.name for p in path.iterdir()} - set(FILES):
+                raise InputError(
+                    f"{path} is no audit, or holds other files too; it is not overwritten. Choose another name with --out."
+                )
+
+    def __enter__(self) -> Path:
+        try:
+            self.partial.mkdir(parents=True)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        return self.partial
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                put(self.partial, self.path)
+        except OSError as problem:
+            raise self._cannot_write(problem) from problem
+        finally:
+            shutil.rmtree(self.partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> DataError:
+        return DataError(
+            f"{self.path} cannot be written: {error.strerror or error}. Choose another place or free some space."
+        )
+
+
+# ------------------------------------------------------------------------------------------------------ one look at each
+
+
+def _looked(source: Source, levels: Levels) -> Iterator[Part]:
+    """Parts in the source's order, a bounded number of them under way at once, so that memory stays flat."""
+    keep_memory()
+    threads, before = os.cpu_count() or 1, torch.get_num_threads()
+    entries = source.entries()
+    torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Part]] = deque()
+        try:
+            while chunk := list(islice(entries, CHUNK)):
+                waiting.append(pool.submit(_look_at, chunk, bool(source.classes), levels))
+                if len(waiting) > 4 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            torch.set_num_threads(before)
+            for future in waiting:
+                future.cancel()
+
+
+def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:
+    count = len(chunk)
+    part = Part(
+        [e.name for e in chunk], [e.label for e in chunk], [e.split for e in chunk], [],
+        np.zeros(count, np.int64), np.zeros((count, 32), np.uint8), np.full((count, len(STATS)), np.nan, np.float32),
+        np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros((count, 32, 32), np.uint8), [], np.zeros((64, 64, 3)),
+    )  # fmt: skip
+    by_side: dict[int, list[tuple[int, Tensor, Tensor]]] = {}
+    for row, entry in enumerate(chunk):
+        facts, thumbnail, window = _read(entry, row, part, levels)
+        part.facts.append(facts)
+        part.findings += checks.of_file(row, facts, entry.name, labelled and entry.label is None)
+        if thumbnail is not None and window is not None:
+            by_side.setdefault(thumbnail.shape[-1], []).append((row, thumbnail, window))
+    for batch in by_side.values():
+        _measure(batch, part, lambda row: spread(chunk[row], levels))
+    return part
+
+
+def _read(entry: Entry, row: int, part: Part, levels: Levels) -> tuple[Facts, Tensor | None, Tensor | None]:
+    try:
+        data = entry.read()
+    except Skip as skip:
+        return Facts(code=code_of(skip), detail=str(skip)), None, None
+    part.bytes[row] = len(data) if isinstance(data, bytes) else data.size
+    part.sha256[row] = np.frombuffer(digest(data), np.uint8)
+    return look(data, entry.name, levels)
+
+
+def _measure(batch: list[tuple[int, Tensor, Tensor]], part: Part, spread: Callable[[int], float]) -> None:
+    """Numbers and findings of thumbnails of one size; fills in their rows. `spread` reads a row's picture again."""
+    rows = [row for row, _, _ in batch]
+    thumbnails = torch.stack([thumbnail for _, thumbnail, _ in batch])
+    numbers = checks.measure(thumbnails, torch.stack([window for _, _, window in batch]))
+    for n in np.flatnonzero(numbers.spread < checks.UNIFORM):
+        numbers.spread[n] = spread(rows[n])
+    part.stats[rows] = np.column_stack([*(getattr(numbers, name) for name in STATS[:7]), numbers.colour])
+    part.phash[rows], part.mirror[rows], part.grey[rows] = numbers.phash, numbers.mirror, numbers.small
+    part.findings += checks.of_pixels(rows, numbers, [part.facts[row] for row in rows])
+    total = thumbnails.sum(0, dtype=torch.int32).float()[None]
+    part.total += interpolate(total, (64, 64), mode="area")[0].permute(1, 2, 0).numpy()

@@ -1,0 +1,130 @@
+"""What an audit found, for those who act on it: `pictures.parquet` and `findings.parquet` in the audit's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from ganforge.auditing.checks import CODES
+from ganforge.base.errors import DataError, InputError, did_you_mean
+from ganforge.sources.entry import Entry, Skip, digest, is_picture
+from ganforge.sources.layout import some
+
+UNREAD = bytes(32)  # an audit's hash of a file that cannot be read
+LABELLED = {"no_label", "label_conflict"}  # about the label that a picture had
+WARN = "warn"
+GROUPED = {"exact_duplicate", "near_duplicate", "mirrored"}  # about a group of pictures, of which one is to stay
+
+
+class Findings:
+    """An audit's tables in memory. DataError where they are missing or damaged."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.path = path
+        pictures, findings = path / "pictures.parquet", path / "findings.parquet"
+        if not pictures.is_file() or not findings.is_file():
+            raise DataError(
+                f"{path} has no pictures.parquet and findings.parquet. Make them with: ganforge audit FOLDER"
+            )
+        try:
+            columns = ["file", "label", "sha256", "group", "rank"]
+            rows = pq.read_table(pictures, columns=columns, page_checksum_verification=True).to_pylist()
+            columns = ["file", "code", "severity"]
+            found = pq.read_table(findings, columns=columns, page_checksum_verification=True).to_pylist()
+            self.sha256 = hashlib.sha256(pictures.read_bytes() + findings.read_bytes()).hexdigest()
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}. Make the audit again.") from error
+        self.group = {r["file"]: int(r["group"] if r["group"] is not None else -1) for r in rows}
+        self.rank = {r["file"]: int(r["rank"]) for r in rows}
+        self.content = {r["file"]: r["sha256"] for r in rows}
+        self.label = {r["file"]: r["label"] for r in rows}
+        self.codes: dict[str, dict[str, str]] = defaultdict(dict)
+        """File -> its findings with their severities, the worst first."""
+        self.severity: dict[str, str] = {}
+        for row in found:
+            self.codes[row["file"]].setdefault(row["code"], row["severity"])
+            self.severity[row["code"]] = row["severity"]
+
+    def check(self, source: Path, names: Iterable[str], entries: Iterable[Entry]) -> None:
+        """DataError where the audit is not about the pictures in `source` as they are: of `names` (all of them) some are new or gone, or
+        of `entries` some have other bytes, or another label where the audit found fault with it."""
+        there = {name for name in names if is_picture(name)}
+        known = {name for name in self.content if is_picture(name)}
+        if known and not there & known:
+            what = f"it is about other files, such as {some(sorted(known))}"
+        else:
+            changed = [e.name for e, found in _hashed(e for e in entries if e.name in known) if self._differs(e, found)]
+            parts = (("new", sorted(there - known)), ("changed", changed), ("gone", sorted(known - there)))
+            what = "; ".join(f"{len(which):,} {word}: {some(which)}" for word, which in parts if which)
+        if what:
+            raise DataError(
+                f"The audit {self.path} does not fit {source}: {what}. Make it again: ganforge audit {source} -o {self.path} --overwrite"
+            )
+
+    def _differs(self, entry: Entry, found: bytes) -> bool:
+        judged = entry.label is not None and self.codes.get(entry.name, {}).keys() & LABELLED
+        return self.content[entry.name] != found or bool(judged and self.label[entry.name] != entry.label)
+
+    def absent(self, words: Iterable[str]) -> list[str]:
+        """Sentences about findings that no picture has, which may be a mistake."""
+        return [f"No picture was found to be {code}." for code in chosen(words) if code not in {*self.severity, WARN}]
+
+    def left_out(self, drop: Collection[str] = (), keep: Collection[str] = ()) -> dict[str, str]:
+        """Reasons by name: what the audit rejects and what `drop` names goes, `keep` overrules both. Of a group of duplicates the one
+        stays that the audit ranks first. InputError for words that are no findings, and for one that is to be dropped and kept."""
+        going, staying = set(chosen(drop)), set(chosen(keep))
+        if both := going & staying:
+            raise InputError(f"The finding {min(both)} is to be dropped and kept; say one of them.")
+        if WARN in going:
+            going |= {code for code, how in self.severity.items() if how == "warn"} - staying
+        out = {}
+        for name, codes in self.codes.items():
+            wrong = [c for c, how in codes.items() if c not in staying and (how == "reject" or c in going - GROUPED)]
+            if wrong:
+                out[name] = ", ".join(wrong)
+        for best, *rest in self._groups(out, going):
+            out |= dict.fromkeys(rest, f"like {best}, which is kept")
+        return out
+
+    def _groups(self, without: Collection[str], going: set[str]) -> list[list[str]]:
+        """Pictures of which one is to stay, the first of each list: those of a group that have such a finding, and those that
+        have none because the audit took them for the one to keep, in the audit's order. `without` are gone already."""
+        members: dict[int, list[str]] = defaultdict(list)
+        for name, group in self.group.items():
+            codes = self.codes.get(name, {}).keys() & GROUPED
+            if group >= 0 and name not in without and (codes & going or not codes):
+                members[group].append(name)
+        wanted = members.values() if going & GROUPED else ()
+        return [sorted(group, key=lambda name: self.rank[name]) for group in wanted if len(group) > 1]
+
+
+def chosen(words: Iterable[str]) -> tuple[str, ...]:
+    """Findings as the user names them, such as near-duplicate, -> their codes; `warn` stands for all warnings. InputError for others."""
+    codes = tuple(word.strip().replace("-", "_") for word in words)
+    for word, code in zip(words, codes, strict=True):
+        if code not in (*CODES, WARN):
+            raise InputError(f"There is no finding {word!r}.{did_you_mean(code, (*CODES, WARN))}")
+    return codes
+
+
+def _hashed(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
+    """Each with the SHA-256 that an audit has for it; a bounded number under way at once."""
+    entries = iter(entries)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        while chunk := list(islice(entries, 256)):
+            yield from zip(chunk, pool.map(_hash, chunk), strict=True)
+
+
+def _hash(entry: Entry) -> bytes:
+    try:
+        return digest(entry.read())
+    except Skip:
+        return UNREAD

@@ -1,0 +1,84 @@
+"""Text in pictures, read by Tesseract where it is installed."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ganforge.auditing.checks import Finding
+from ganforge.base.errors import InputError
+from ganforge.base.images import as_image
+from ganforge.sources.decode import decode
+from ganforge.sources.entry import Entry, Skip, Source
+
+SURE = 60.0
+"""Tesseract's confidence, of 100, from which a word counts."""
+LETTERS = 4
+"""Letters and digits in sure words from which a picture counts as one with text: leaves are read as l and i."""
+SIDE = 640  # small print needs this; small pictures are enlarged towards it
+
+Reader = Callable[[Image.Image], dict[str, list[Any]]]
+
+
+def reader() -> Reader:
+    """What reads words. InputError, saying what to install, where the package or the program is missing."""
+    try:
+        import pytesseract
+    except ImportError:
+        raise InputError(
+            'audit --ocr needs the package pytesseract. Install it with: pip install "ganforge[ocr]"'
+        ) from None
+    try:
+        pytesseract.get_tesseract_version()
+    except (pytesseract.TesseractNotFoundError, OSError):
+        raise InputError(
+            "audit --ocr needs the program tesseract. Install it: apt install tesseract-ocr, or brew install tesseract."
+        ) from None
+
+    def read(image: Image.Image) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = pytesseract.image_to_data(image, output_type=pytesseract.Output.DICT)
+        return found
+
+    return read
+
+
+def texts(source: Source, usable: npt.NDArray[np.bool_], read: Reader, say: Callable[[str], None]) -> list[Finding]:
+    """One finding for each picture with text; the words are its detail. About 0.2 s a picture and core."""
+    findings: list[Finding] = []
+    wanted = ((row, entry) for row, entry in enumerate(source.entries()) if usable[row])
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        done = 0
+        while some := list(islice(wanted, 8 * threads)):
+            for (row, _), words in zip(some, pool.map(lambda item: _words(item[1], read), some), strict=True):
+                letters = sum(c.isalnum() for word in words for c in word)
+                if letters >= LETTERS:
+                    findings.append(Finding(row, "text", float(letters), " ".join(words)[:80]))
+            done += len(some)
+            say(f"{done:,} pictures read for text")
+    return findings
+
+
+def _words(entry: Entry, read: Reader) -> list[str]:
+    """The words that Tesseract is sure of, two letters or more."""
+    try:
+        data = entry.read()
+        if not isinstance(data, bytes):
+            file = io.BytesIO()
+            as_image(data).save(file, "PNG")
+            data = file.getvalue()
+        image = as_image(decode(data, 1, (255, 255, 255), SIDE)[0])
+    except Skip:
+        return []
+    times = max(1, SIDE // max(image.size))
+    found = read(image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC))
+    pairs = zip(found["text"], found["conf"], strict=True)
+    return [word for word, sure in pairs if float(sure) >= SURE and sum(c.isalnum() for c in word) > 1]

@@ -1,0 +1,1 @@
+"""What every package stands on: configuration, devices, errors, files, pixels, seeds."""

@@ -1,0 +1,189 @@
+"""What a picture is: its specification, a batch of them, and the only two doors between bytes and floats."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
+from torch import Tensor
+
+from ganforge.base import marks
+from ganforge.base.errors import DataError, InputError
+
+Pixels = npt.NDArray[np.uint8]
+
+LARGEST = 1024
+"""Pixels that a side of a store's pictures has at most."""
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+"""Kinds of picture files that can carry a mark."""
+_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The shape of every picture in a data set, decided once by `prepare`; it travels inside the system."""
+
+    height: int
+    width: int
+    channels: int
+    classes: tuple[str, ...] = ()
+    levels: tuple[tuple[float, float], ...] = ()
+    """The byte values that stand for -1 and for +1, a pair a channel; empty: 0 and 255. They may lie outside of 0..255."""
+
+    def __str__(self) -> str:
+        kind = {1: "grey", 3: "RGB", 4: "RGBA"}[self.channels]
+        labels = f", {len(self.classes)} classes" if self.classes else ""
+        return f"{self.height}x{self.width} {kind}{labels}"
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in one picture: height x width x channels."""
+        return self.height * self.width * self.channels
+
+
+@dataclass
+class Batch:
+    """What a phase's loss sees of one training step."""
+
+    images: Tensor
+    """(N, C, H, W) float32 in [-1, 1], channels_last."""
+    labels: Tensor | None
+    """(N,) int64, or None for an unlabelled set."""
+    seen: int
+    """Images shown before this step; schedules and growth depend on it alone."""
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    """What one phase hands to the next within the same step, such as the fakes that it has made already."""
+
+
+def to_float(pixels: Tensor, spec: ImageSpec | None = None) -> Tensor:
+    """The door in. (N, H, W, C) uint8 in 0..255 -> (N, C, H, W) float32 in [-1, 1], a channels_last view."""
+    if spec is None or not spec.levels:
+        return (pixels.to(torch.float32) / 127.5 - 1.0).permute(0, 3, 1, 2)
+    low, high = torch.tensor(spec.levels, device=pixels.device).unbind(1)
+    return ((pixels - low) * (2 / (high - low)) - 1).permute(0, 3, 1, 2)
+
+
+def to_uint8(images: Tensor, spec: ImageSpec | None = None) -> Tensor:
+    """The door out. (N, C, H, W) float in [-1, 1] -> (N, H, W, C) uint8, rounded to the nearest and clamped."""
+    scaled = (images.detach().float() + 1.0).permute(0, 2, 3, 1)
+    if spec is None or not spec.levels:
+        scaled = scaled * 127.5
+    else:
+        low, high = torch.tensor(spec.levels, device=images.device).unbind(1)
+        scaled = scaled * ((high - low) / 2) + low
+    return scaled.round_().clamp_(0, 255).to(torch.uint8).contiguous()
+
+
+def spec_from(values: Mapping[str, Any]) -> ImageSpec:
+    """An ImageSpec from the plain values of a TOML or JSON file. KeyError, TypeError or ValueError where they are none."""
+    levels = tuple((float(low), float(high)) for low, high in values.get("levels", ()))
+    spec = ImageSpec(values["height"], values["width"], values["channels"], tuple(values["classes"]), levels)
+    for name, side in (("height", spec.height), ("width", spec.width)):
+        if type(side) is not int or not 1 <= side <= LARGEST:
+            raise ValueError(f"{name} {side!r} is no whole number from 1 to {LARGEST:,}")
+    if type(spec.channels) is not int or spec.channels not in MODES:
+        raise ValueError(f"channels {spec.channels!r} is not 1, 3 or 4")
+    if not all(isinstance(name, str) for name in spec.classes):
+        raise ValueError("classes are no list of names")
+    if levels and (len(levels) != spec.channels or any(low >= high for low, high in levels)):
+        raise ValueError(f"levels {levels}")
+    return spec
+
+
+def grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:
+    """(N, H, W, C) uint8 -> one sheet (rows*(H+gap)-gap, columns*(W+gap)-gap, C) uint8; white between and after."""
+    count, height, width, channels = pixels.shape
+    columns = columns or max(1, math.ceil(math.sqrt(count * height / width)))
+    rows = math.ceil(count / columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
+    for n, picture in enumerate(pixels):
+        top, left = n // columns * (height + gap), n % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def name_rows(sheet: Pixels, names: Sequence[str], gap: int = 2) -> Pixels:
+    """A sheet (H, W, C) of as many rows as names, from `grid`, with each row's name at its left: (H, W', C), black on white."""
+    step = (len(sheet) + gap) / len(names)
+    font = ImageFont.load_default(min(14, max(8, step - gap - 2)))
+    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    margin = Image.new("L", (math.ceil(max(map(font.getlength, short))) + 8, len(sheet)), "white")
+    for n, name in enumerate(short):
+        ImageDraw.Draw(margin).text((4, n * step + (step - gap) / 2), name, fill="black", font=font, anchor="lm")
+    grey = np.asarray(margin)[..., None]
+    alpha = np.full_like(grey, 255)
+    beside = [grey] if sheet.shape[-1] == 1 else [grey] * 3 + [alpha] * (sheet.shape[-1] - 3)
+    return np.concatenate([np.concatenate(beside, 2), sheet], 1)
+
+
+def enlarge(pixels: Pixels, short_side: int = 64) -> Pixels:
+    """Whole-number enlargement of small pictures, so that a sheet of them can be looked at. (N, H, W, C) -> same."""
+    times = max(1, round(short_side / min(pixels.shape[1:3])))
+    return pixels.repeat(times, axis=1).repeat(times, axis=2)
+
+
+def as_image(pixels: Pixels) -> Image.Image:
+    """(H, W, C) uint8 with C of 1, 3 or 4 -> a Pillow image."""
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+
+
+def check_suffix(path: Path, channels: int = 3) -> None:
+    """InputError where `write_png` could not write a picture of so many channels at `path`."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path} is no picture that can be written: its name has to end in {', '.join(SUFFIXES)}.")
+    if channels == 4 and suffix in (".jpg", ".jpeg"):
+        raise InputError(f"{path} cannot hold transparency, since JPEG knows none. Let it end in .png or .webp.")
+
+
+def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None, mark: str = "generated") -> None:
+    """Write (H, W, C) uint8 beside its place and rename it there: as PNG, JPEG or lossless WebP, by the suffix.
+
+    `made_by` marks a picture that is `generated` or `restored` (see marks.py), so that a program can tell what it is and where it
+    came from: in XMP and, for people's programs, as PNG's text `ganforge` or EXIF's description. InputError for another suffix and for
+    a picture or a mark too large for the format, DataError where it cannot be written.
+    """
+    check_suffix(path, pixels.shape[-1])
+    suffix, options = path.suffix.lower(), dict[str, Any]()
+    height, width = pixels.shape[:2]
+    if max(height, width) > (limit := _SIDES.get(suffix, 1 << 31)):
+        raise InputError(
+            f"{path} would have {width:,} x {height:,} pixels, and {suffix} holds {limit:,} a side. Let it end in .png."
+        )
+    if suffix == ".webp":
+        options |= {"lossless": True}
+    elif suffix != ".png":
+        options |= {"quality": 95, "subsampling": 0}
+    if made_by is not None:
+        said, packet = marks.text(made_by, mark), marks.packet(made_by, mark)
+        if suffix == ".png":
+            info = PngImagePlugin.PngInfo()
+            info.add_text("ganforge", said)
+            info.add_itxt("XML:com.adobe.xmp", packet)
+            options["pnginfo"] = info
+        elif suffix != ".webp" and len(packet) > marks.JPEG_BYTES:
+            raise InputError(f"{path} cannot hold what is to be said of so many seeds. Let it end in .png or .webp.")
+        else:
+            exif = Image.Exif()
+            exif[ExifTags.Base.ImageDescription], exif[ExifTags.Base.Software] = said, "ganforge"
+            options |= {"xmp": packet.encode(), "exif": exif}
+    partial = path.with_name(f".{path.name}")
+    try:
+        as_image(pixels).save(partial, **options)
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}. Free some space or choose another."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # its folder may be none
+            partial.unlink()

@@ -1,0 +1,1 @@
+"""Filters and noise removal over a folder of pictures."""

@@ -1,0 +1,1 @@
+"""Pictures gathered from folders, public sets and the web, with their provenance."""

@@ -1,0 +1,45 @@
+"""The whole way on real pictures in two minutes: collect, prepare, train, sample, measure, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ganforge import report
+from ganforge.base.errors import DataError, InputError
+from ganforge.collecting.collect import collect
+from ganforge.measuring.measure import Measured, measure, measure_system
+from ganforge.preparing.prepare import prepare
+from ganforge.runs import Run
+from ganforge.sampling import write
+from ganforge.store.store import Store
+from ganforge.training.train import train
+
+MINUTES = 1.1
+
+
+def demo(
+    out: Path, minutes: float = MINUTES, say: Callable[[str], None] | None = None
+) -> tuple[Run, Measured, Measured, Path]:
+    """Everything into the folder `out`. Returns the run, its numbers, an untrained generator's, and the report's path."""
+    say = say or (lambda line: None)
+    if not minutes > 0:
+        raise InputError(f"{minutes:g} minutes of training are not to be had; say more than 0.")
+    if out.exists() and (not out.is_dir() or (not (out / "digits").exists() and any(out.iterdir()))):
+        raise DataError(f"{out} holds something else. Choose another place with --out.")
+    say("collect   1,797 real handwritten digits, embedded in scikit-learn")
+    originals = collect("digits", out / "digits")
+    if not (out / "store").exists():
+        prepared = prepare(originals, out / "store", resolution=32, heldout=0.2)
+        say(f"prepare   {len(prepared.store):,} pictures of {prepared.store.spec}")
+    store = Store(out / "store")
+    say(f"train     dcgan for {minutes:g} minutes")
+    settings = {"train": {"minutes": minutes}}
+    run = train("dcgan", store, out / "run", size="small", overrides=settings, say=lambda line: say(f"  {line}"))
+    sheet = write(run, range(64), out / "samples.png", as_grid=True)[0]
+    say(f"sample    {sheet}")
+    say("measure   against the training pictures")
+    numbers = measure(run, store, 2_000)
+    untrained = measure_system(run.new_system(), store, 2_000)
+    page = report.write(run, [("trained", numbers), ("untrained", untrained)], out / "report.html")
+    return run, numbers, untrained, page

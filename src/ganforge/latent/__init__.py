@@ -1,0 +1,1 @@
+"""Walks through and inversion into the latent space."""

@@ -1,0 +1,157 @@
+"""Pictures of a source -> one part of a store: decoded, fitted, hashed, on all cores with flat memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganforge.base.images import ImageSpec, Pixels, spec_from
+from ganforge.preparing.parts import Meta, PartWriter, finished
+from ganforge.sources.decode import decode, fit_channels
+from ganforge.sources.depth import Levels
+from ganforge.sources.entry import Entry, Part, Skip, digest
+from ganforge.sources.formats import refusal
+from ganforge.sources.transform import fit, stretch
+
+CHUNK = 32
+RUN_BYTES = 4 << 20
+NEUTRAL = 8  # levels between the channels of a grey that a JPEG keeps in RGB
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a worker has to know to make any part of a store."""
+
+    source: str
+    labels: str | None
+    spec: ImageSpec
+    fit: str
+    background: tuple[int, int, int]
+    stretch: bool
+    part_size: int
+    parts: int
+    listing: str
+    """Hash of the first part's names: another source has another one."""
+    layout: tuple[int | None, int | None, str]
+    """`label_at`, `split_at` and `table` of the source's layout."""
+    levels: Levels
+    """Of pictures of more than eight bits."""
+    all_grey: bool
+    """One channel, since no picture that was looked at has colour: one that has is left out, not greyed."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """File -> why an audit refuses it."""
+
+    @cached_property
+    def fill(self) -> tuple[int, ...]:
+        """The background in the store's channels."""
+        if self.spec.channels == 4:
+            return (*self.background, 0)
+        pixel = np.array([[self.background]], np.uint8)
+        return tuple(int(v) for v in fit_channels(pixel, self.spec.channels)[0, 0])
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_plain(values: Mapping[str, Any]) -> Plan:
+        """The inverse of `to_plain`, also through JSON."""
+        tuples = {name: tuple(values[name]) for name in ("background", "layout")}
+        plain = {"spec": spec_from(values["spec"]), "levels": Levels(**values["levels"])}
+        return Plan(**{**values, **tuples, **plain})
+
+
+def convert_part(
+    plan: Plan,
+    portions: Sequence[Part],
+    number: int,
+    path: Path,
+    threads: int,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Make part `number` of the source's portions at `path`, unless it is there already. `progress` is told of each handful."""
+    if finished(path):
+        return
+    entries = portions[number]()
+    with PartWriter(path, plan.spec) as writer:
+        for pictures, metas in _converted(entries, plan, threads):
+            writer.add(pictures, metas)
+            if progress:
+                progress(len(metas))
+
+
+def _converted(entries: Iterator[Entry], plan: Plan, threads: int) -> Iterator[tuple[list[Pixels], list[Meta]]]:
+    """Chunks in the source's order, a bounded number of them under way at once, so that memory stays flat."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[tuple[list[Pixels], list[Meta]]]] = deque()
+        try:
+            while chunk := list(islice(entries, CHUNK)):
+                waiting.append(pool.submit(_convert_chunk, chunk, plan))
+                if len(waiting) > 4 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[Meta]]:
+    """Pictures of one size that follow each other are fitted together: small ones cost more in calls than in pixels."""
+    pictures: list[Pixels] = []
+    metas: list[Meta] = []
+    run: list[tuple[Pixels, Meta]] = []
+    for entry in chunk:
+        meta = Meta(entry.name, entry.label, entry.split, origin=entry.origin)
+        metas.append(meta)
+        try:
+            pixels = _decode(entry, meta, plan)
+        except Skip as skip:
+            meta.dropped = str(skip)
+            continue
+        if run and (run[0][0].shape != pixels.shape or len(run) * pixels.nbytes > RUN_BYTES):
+            pictures += _fit(run, plan)
+            run = []
+        run.append((pixels, meta))
+    return (pictures + _fit(run, plan) if run else pictures), metas
+
+
+def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
+    """One picture in the store's channels and its own size; fills in its row. Raises Skip."""
+    spec = plan.spec
+    if unread := refusal(entry.name):
+        raise Skip(unread)
+    if spec.classes and entry.label is None:
+        raise Skip("no label")
+    if (why := plan.refused.get(meta.file)) is not None:
+        raise Skip(f"refused by the audit: {why}")
+    data = entry.read()
+    meta.sha256 = digest(data)
+    if isinstance(data, bytes):
+        channels, side = 0 if plan.all_grey else spec.channels, max(spec.height, spec.width)
+        pixels, (meta.height, meta.width) = decode(data, channels, plan.background, side, plan.levels)
+    else:
+        pixels = data
+        meta.height, meta.width = data.shape[:2]
+    if plan.all_grey and pixels.shape[2] == 3 and np.ptp(pixels, 2).max(initial=0) > NEUTRAL:
+        raise Skip("in colour, unlike the pictures looked at; say --channels 3, or 1 to grey it")
+    return fit_channels(pixels, spec.channels)
+
+
+def _fit(run: list[tuple[Pixels, Meta]], plan: Plan) -> list[Pixels]:
+    """Pictures of one size to the store's."""
+    spec = plan.spec
+    fitted = fit(np.stack([pixels for pixels, _ in run]), spec.height, spec.width, plan.fit, plan.fill)
+    pictures = [np.ascontiguousarray(picture) for picture in (stretch(fitted) if plan.stretch else fitted)]
+    for picture, (_, meta) in zip(pictures, run, strict=True):
+        meta.pixels_sha256 = hashlib.sha256(picture.data).digest()
+    return pictures

@@ -1,0 +1,404 @@
+"""Writing a store: independent parts, each committed by one rename, then joined.
+
+A part is a folder with `images.npy`, `meta.parquet` and `part.json`, written last. Whoever writes it, in whatever order and
+however often, its bytes are the same; joining reads the side files only and gives the pictures a second name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ganforge.base.errors import DataError
+from ganforge.base.files import file_sha256, put
+from ganforge.base.images import ImageSpec, Pixels
+from ganforge.store.provenance import NOWHERE, Origin
+from ganforge.store.split import ASIDE, HELDOUT, TRAIN, Splits, split
+from ganforge.store.store import HEADER, SCHEMA, npy_header, root_hash
+
+ROW_GROUP = 8192
+
+_PART = pa.schema(
+    [
+        ("row", pa.int64()),  # within the part; -1: dropped
+        ("file", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),  # what the source said; in the store: train, heldout or nothing
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("sha256", pa.binary()),  # of the original's bytes
+        ("pixels_sha256", pa.binary()),  # of the stored pixels
+        ("dropped", pa.string()),
+        *((name, pa.string()) for name in Origin._fields),
+    ]
+)
+_META = pa.schema([*_PART, ("group", pa.int64()), ("fold", pa.int8())])
+
+
+@dataclass
+class Meta:
+    """One picture's row in `meta.parquet`."""
+
+    file: str
+    label: str | None = None
+    split: str | None = None
+    height: int = 0
+    width: int = 0
+    sha256: bytes = b""
+    pixels_sha256: bytes = b""
+    dropped: str | None = None
+    origin: Origin = NOWHERE
+
+
+class TooFew(DataError):
+    """Hardly any picture could be used."""
+
+
+class PartWriter:
+    """Writes one part beside its place and renames it there when it is finished; on an error nothing is left."""
+
+    def __init__(self, path: Path, spec: ImageSpec) -> None:
+        self.path, self.spec = path, spec
+        self.partial = path.with_name(
+            f".{path.name}.{os.uname().nodename if hasattr(os, 'uname') else ''}-{os.getpid()}"
+        )
+        self.rows, self.dropped = 0, 0
+        self.hash = hashlib.sha256()
+        self.histogram = np.zeros((spec.channels, 256), np.int64)
+        self.pending: list[pa.Table] = []
+        shutil.rmtree(self.partial, ignore_errors=True)
+        try:
+            self.partial.mkdir(parents=True)
+            self.images: BinaryIO = (self.partial / "images.npy").open("wb")
+            self.images.write(b"\0" * HEADER)
+            self.meta = pq.ParquetWriter(self.partial / "meta.parquet", _PART, compression="zstd")
+        except OSError as error:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            raise cannot_write(path, error) from error
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commits on success; on any error removes what was written."""
+        try:
+            if kind is None:
+                self._commit()
+        except OSError as problem:
+            raise cannot_write(self.path, problem) from problem
+        finally:
+            self.images.close()
+            shutil.rmtree(self.partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise cannot_write(self.path, error) from error
+
+    def add(self, pictures: Sequence[Pixels], metas: Sequence[Meta]) -> None:
+        """Pictures (H, W, C) uint8 with their rows; a row with `dropped` set has no picture and keeps only its row."""
+        rows = iter(range(self.rows, self.rows + len(pictures)))
+        columns: dict[str, list[Any]] = {"row": [next(rows) if m.dropped is None else -1 for m in metas]}
+        for name in _PART.names[1:]:
+            columns[name] = [
+                getattr(m.origin, name) or None if name in Origin._fields else getattr(m, name) for m in metas
+            ]
+        self.pending.append(pa.table(columns, schema=_PART))
+        if sum(map(len, self.pending)) >= ROW_GROUP:
+            self._write_meta()
+        self.rows += len(pictures)
+        self.dropped += len(metas) - len(pictures)
+        if pictures:
+            block = np.ascontiguousarray(np.stack(pictures))  # of views, numpy keeps their order in memory
+            self.images.write(block.data)
+            self.hash.update(block.data)
+            for channel, counts in enumerate(self.histogram):
+                counts += np.bincount(block[..., channel].ravel(), minlength=256)
+
+    def _write_meta(self) -> None:
+        if self.pending:
+            self.meta.write_table(pa.concat_tables(self.pending))
+            self.pending = []
+
+    def _commit(self) -> None:
+        self._write_meta()
+        self.meta.close()
+        self.images.seek(0)
+        self.images.write(npy_header((self.rows, self.spec.height, self.spec.width, self.spec.channels)))
+        _flush(self.images)
+        facts = {
+            "rows": self.rows, "dropped": self.dropped, "sha256": self.hash.hexdigest(),
+            "meta_sha256": file_sha256(self.partial / "meta.parquet"), "histogram": self.histogram.tolist(),
+        }  # fmt: skip
+        write_json(self.partial / "part.json", facts)
+        try:
+            self.partial.rename(self.path)
+        except OSError:
+            if not (self.path / "part.json").is_file():  # else another worker was faster; its bytes are the same
+                raise
+
+
+def unfinished(store: Path) -> Path:
+    """The folder of a store's parts, beside its place."""
+    return store.with_name(f".{store.name}.parts")
+
+
+def progress(store: Path) -> tuple[int, int] | None:
+    """Parts finished and parts in all of a store that is not joined yet; None where there is no such thing."""
+    try:
+        plan = json.loads((unfinished(store) / "plan.json").read_text("utf-8"))
+        return sum(finished(path) for path in unfinished(store).glob("part-*")), int(plan["parts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def finished(path: Path) -> bool:
+    """Whether a part was committed."""
+    return (path / "part.json").is_file()
+
+
+@dataclass(frozen=True)
+class Sides:
+    """How pictures are split when parts are joined; see `split.split`."""
+
+    heldout: float = 0.1
+    stratify: bool = False
+    folds: int = 0
+    per_class: int = 0
+
+
+def join(
+    parts: Sequence[Path],
+    out: Path,
+    spec: ImageSpec,
+    recipe: Mapping[str, Any],
+    sides: Sides,
+    groups: Mapping[str, int] | None = None,
+    levels: str = "bytes",
+    fewest: int = 0,
+    made: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> dict[str, int]:
+    """Make the store `out` of finished parts, whose pictures it shares until they are removed; returns the counts of reasons for dropping.
+
+    `groups` are by file; `made` are versions, noted outside the root hash. `overwrite` puts the store in the place of an older one.
+    TooFew where fewer than `fewest` pictures are usable. Whatever goes
+    wrong, the parts stay as they are.
+    """
+    final = out.with_name(f".{out.name}.joining-{os.getpid()}")
+    facts = [json.loads((part / "part.json").read_text("utf-8")) for part in parts]
+    for part, fact in zip(parts, facts, strict=True):
+        if file_sha256(part / "meta.parquet") != fact["meta_sha256"]:
+            raise DataError(f"{part} is damaged. Remove it, and the same command makes it again.")
+    try:
+        shutil.rmtree(final, ignore_errors=True)
+        final.mkdir(parents=True)
+        labels, splits, numbers = _decide(parts, spec, sides, groups or {})
+        if (splits.sides != ASIDE).sum() < fewest:
+            raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest))
+        reasons, content = _write_meta(parts, final / "meta.parquet", splits, numbers)
+        np.save(final / "labels.npy", labels)
+        np.save(final / "splits.npy", splits.sides)
+        names = ["labels.npy", "splits.npy", "meta.parquet"]
+        if sides.folds:
+            np.save(final / "folds.npy", splits.folds)
+            names.append("folds.npy")
+        files: dict[str, dict[str, Any]] = {}
+        shards: list[tuple[Path, Path]] = []
+        for part, fact in zip(parts, facts, strict=True):
+            if fact["rows"]:
+                name = f"images-{len(shards):05d}.npy"
+                files[name] = {"rows": fact["rows"], "sha256": fact["sha256"]}
+                shards.append((part / "images.npy", final / name))
+        files |= {name: {"sha256": file_sha256(final / name)} for name in names}
+        files["meta.parquet"]["content"] = content  # Parquet's bytes differ from one version of its writer to the next
+        histogram = np.sum([fact["histogram"] for fact in facts], 0, dtype=np.int64).reshape(spec.channels, 256)
+        mean, deviation = moments(histogram)
+        manifest = {
+            "schema": SCHEMA,
+            "spec": asdict(
+                ImageSpec(spec.height, spec.width, spec.channels, spec.classes, choose_levels(levels, histogram))
+            ),
+            "rows": len(labels),
+            "train": int((splits.sides == TRAIN).sum()),
+            "heldout": int((splits.sides == HELDOUT).sum()),
+            "folds": sides.folds,
+            "mean": mean.tolist(),
+            "deviation": deviation.tolist(),
+            "recipe": dict(recipe),
+            "made": dict(made or {}),
+            "files": files,
+        }
+        manifest["root"] = root_hash(manifest)
+        for source, target in shards:
+            _share(source, target)
+        write_json(final / "manifest.json", manifest)
+        if overwrite:
+            put(final, out)
+        else:
+            final.rename(out)
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written: {error.strerror or error}. Its parts are kept: free some space, and the same command goes on."
+        ) from error
+    finally:
+        shutil.rmtree(final, ignore_errors=True)
+    return reasons
+
+
+def _share(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the file system knows no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _decide(
+    parts: Sequence[Path], spec: ImageSpec, sides: Sides, groups: Mapping[str, int]
+) -> tuple[npt.NDArray[np.int64], Splits, npt.NDArray[np.int64]]:
+    """Labels, splits and groups (-1 where a picture stands alone) of all stored rows."""
+    number = {name: n for n, name in enumerate(spec.classes)}
+    keys, named, labels, given = [], [], [], []
+    for part in parts:
+        for table in _tables(part / "meta.parquet", ["row", "file", "label", "split", "pixels_sha256"]):
+            kept = table.filter(pc.greater_equal(table["row"], 0))
+            if not len(kept):
+                continue
+            digests = b"".join(digest[:8] for digest in kept["pixels_sha256"].to_pylist())
+            keys.append(np.frombuffer(digests, ">u8").astype(np.uint64))
+            named.append(np.array([groups.get(name, -1) for name in kept["file"].to_pylist()], np.int64))
+            labels.append(np.array([number.get(label, -1) for label in kept["label"].to_pylist()], np.int64))
+            code = {"train": TRAIN, "heldout": HELDOUT}
+            given.append(np.array([code.get(side, -1) for side in kept["split"].to_pylist()], np.int8))
+    if not keys:
+        nothing = np.zeros(0, np.int64)
+        return nothing, Splits(nothing.astype(np.uint8), nothing.astype(np.int8), {}), nothing
+    classes, numbers = np.concatenate(labels), np.concatenate(named)
+    decided = split(
+        np.concatenate(keys), numbers, classes, np.concatenate(given), heldout=sides.heldout,
+        stratify=sides.stratify, folds=sides.folds, per_class=sides.per_class,
+    )  # fmt: skip
+    return classes, decided, numbers
+
+
+def _write_meta(
+    parts: Sequence[Path],
+    path: Path,
+    splits: Splits,
+    groups: npt.NDArray[np.int64],
+) -> tuple[dict[str, int], str]:
+    """All rows of all parts with what was decided; returns how many were dropped for which reason, and a SHA-256 of the rows."""
+    reasons: dict[str, int] = {}
+    digest = hashlib.sha256()
+    start = 0
+    with pq.ParquetWriter(path, _META, compression="zstd") as out:
+        for part in parts:
+            for table in _tables(part / "meta.parquet"):
+                columns = table.to_pydict()
+                stored = np.array(columns["row"]) >= 0
+                rows = np.where(stored, start + np.cumsum(stored) - 1, -1).tolist()
+                start += int(stored.sum())
+                words = {TRAIN: "train", HELDOUT: "heldout"}
+                columns["row"] = rows
+                columns["split"] = [words.get(int(splits.sides[row])) if row >= 0 else None for row in rows]
+                columns["fold"] = [int(splits.folds[row]) if row >= 0 else None for row in rows]
+                columns["group"] = [int(groups[row]) if row >= 0 else None for row in rows]
+                columns["dropped"] = [
+                    splits.reasons.get(row) if row >= 0 else why
+                    for row, why in zip(rows, columns["dropped"], strict=True)
+                ]
+                for why in filter(None, columns["dropped"]):
+                    reason = why.split(":")[0]
+                    reasons[reason] = reasons.get(reason, 0) + 1
+                out.write_table(pa.table(columns, schema=_META))
+                for row in zip(*(columns[name] for name in _META.names), strict=True):
+                    digest.update(repr(row).encode())
+    return reasons, digest.hexdigest()
+
+
+def _tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """A Parquet file a row group at a time."""
+    with pq.ParquetFile(path) as file:
+        for n in range(file.num_row_groups):
+            yield file.read_row_group(n, columns)
+
+
+def dropped(parts: Sequence[Path], limit: int) -> list[tuple[str, str]]:
+    """(file, reason) of the first `limit` pictures that were not stored."""
+    found: list[tuple[str, str]] = []
+    for part in parts:
+        for table in _tables(part / "meta.parquet", ["file", "dropped"]):
+            rows = table.filter(table["dropped"].is_valid()).to_pylist()
+            found += [(row["file"], row["dropped"]) for row in rows]
+            if len(found) >= limit:
+                return found[:limit]
+    return found
+
+
+def _too_few(parts: Sequence[Path], usable: int, fewest: int) -> str:
+    why = "; ".join(f"{file}: {reason}" for file, reason in dropped(parts, 3))
+    return f"{usable} usable {'picture' if usable == 1 else 'pictures'}; at least {fewest} are needed." + (
+        f" Left out: {why}." if why else " Is this the right folder?"
+    )
+
+
+def moments(histogram: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and deviation of each channel in 0..255, from (C, 256) counts. (C,) float64 each."""
+    levels, numbers = np.arange(256), np.maximum(1, histogram.sum(1))
+    mean = histogram @ levels / numbers
+    return mean, np.sqrt(np.maximum(histogram @ levels**2 / numbers - mean**2, 0))
+
+
+def choose_levels(name: str, histogram: npt.NDArray[np.int64]) -> tuple[tuple[float, float], ...]:
+    """The byte values that a network sees as -1 and as +1, a pair a channel; see `ImageSpec.levels`.
+
+    `bytes` is 0..255; `unit` puts 0..255 on 0..1; `range` stretches what the set uses to -1..1; `centre` puts the set's mean on
+    0; `standard` does so channel by channel with equal deviations, as wide as -1..1 allows.
+    """
+    if name == "bytes":
+        return ()
+    if name == "unit":
+        return ((-255.0, 255.0),) * len(histogram)
+    used = [np.flatnonzero(counts) for counts in histogram]
+    low, high = min(int(u[0]) for u in used), max(int(u[-1]) for u in used)
+    if name == "range":
+        return ((float(low), float(max(high, low + 1))),) * len(histogram)
+    mean, deviation = moments(histogram)
+    if name == "centre":
+        reach = [max(m - u[0], u[-1] - m, 1.0) for m, u in zip(mean, used, strict=True)]
+        return tuple((float(m - max(reach)), float(m + max(reach))) for m in mean)
+    reach = [max(m - u[0], u[-1] - m, 1.0) / max(d, 1e-6) for m, d, u in zip(mean, deviation, used, strict=True)]
+    return tuple((float(m - max(reach) * max(d, 1e-6)), float(m + max(reach) * max(d, 1e-6)))
+                 for m, d in zip(mean, deviation, strict=True))  # fmt: skip
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON, synced to the disk."""
+    with path.open("wb") as file:
+        file.write(json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+        _flush(file)
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def cannot_write(path: Path, error: OSError) -> DataError:
+    """What is said when the disk is full or the folder read-only."""
+    return DataError(
+        f"{path} cannot be written: {error.strerror or error}. Nothing is left of it; choose another place or free some space."
+    )

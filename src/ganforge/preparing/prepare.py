@@ -1,0 +1,429 @@
+"""A folder, a zip or a collected set -> a store: one shape, one colour mode, split, hashed.
+
+The pictures are converted in parts that do not know of each other; whoever makes them, here, in a job array (`shard`) or on a
+cluster (`engine`), the store is the same to the byte. What is finished is never made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganforge.auditing.findings import Findings
+from ganforge.base.device import keep_memory
+from ganforge.base.errors import DataError, GanforgeError, InputError, Stopped, StoreError, did_you_mean
+from ganforge.preparing import parts
+from ganforge.preparing.convert import Plan, convert_part
+from ganforge.preparing.parts import Sides, finished
+from ganforge.preparing.shape import choose, parse_color
+from ganforge.sources.depth import Levels
+from ganforge.sources.entry import Part
+from ganforge.sources.layout import Layout, some
+from ganforge.sources.source import keep_apart, open_source
+from ganforge.sources.transform import FITS
+from ganforge.store import card, history
+from ganforge.store.split import CAPPED, EQUAL, joined
+from ganforge.store.store import Store
+from ganforge.version import __version__
+
+HELD_OUT = 0.1
+FEWEST = 8
+PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17
+RESIZE = "torch bicubic, antialiased"
+NORMALISE = ("none", "unit", "range", "centre", "standard", "image")
+ENGINES = ("local", "ray")
+BESIDE = ("manifest.json", history.NAME, "README.md", "sheet.png", "augmented.png", "features")
+"""What is put into a store beside the files that its manifest names."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made, and of what."""
+
+    store: Store
+    skipped: list[tuple[str, str]]
+    """(file, reason), the first thousand."""
+    skipped_count: int
+    unusable: int
+    """How many of them could not be used, apart from what an audit, a cap or the split left out on purpose."""
+    notes: list[str]
+    """Sentences that the user should read."""
+
+
+def prepare(
+    source: str | Path,
+    out: str | Path | None = None,
+    *,
+    resolution: str | int | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    background: str = "white",
+    normalise: str = "none",
+    levels: str = "auto",
+    labels: str | Path | None = None,
+    audit: str | Path | None = None,
+    drop: Iterable[str] = (),
+    keep: Iterable[str] = (),
+    heldout: float | None = None,
+    stratify: bool = False,
+    folds: int = 0,
+    per_class: int = 0,
+    part_size: int | None = None,
+    engine: str = "local",
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Prepared:
+    """Make a store of every picture in `source` that can be read; the others are named with a reason and left out.
+
+    `resolution` is 64 or "48x64" (height x width); without it the pictures' own where they agree, else 32, 64 or 128
+    after the median. `channels` is 1, 3 or 4; without it 1 where all are grey, else 3, transparency laid over
+    `background`. `fit` is one of `transform.FITS`, `normalise` one of NORMALISE (docs/prepare.md says what they do).
+    `levels` says which values of pictures of more than eight bits become black and white: auto, full or "0,4095".
+
+    A share `heldout` (0.1) is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on the same
+    side; where the source brings its own split, that one stands, and a share that is named is an InputError. `audit` names an
+    audit's folder: what it rejects is left out, and its groups of duplicates stay together; `drop` names further findings that
+    go ("warn": all warnings), `keep` those that stay. `stratify`, `folds` and `per_class` are those of `split.split`.
+
+    `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again with the same
+    arguments, it goes on; `overwrite` begins anew where another one is unfinished, and replaces an older store when the new one is
+    finished. `progress` is told how many were looked at.
+    """
+    work = _Work(
+        source,
+        out,
+        resolution,
+        channels,
+        fit,
+        background,
+        normalise,
+        levels,
+        labels,
+        audit,
+        drop,
+        keep,
+        part_size,
+        overwrite,
+    )
+    if engine not in ENGINES:
+        raise InputError(f"There is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
+    if work.opened.given and (heldout is not None or stratify):
+        raise InputError(
+            f"{source} brings its own split, which stands; --heldout and --stratify have no say in it. Leave them out."
+        )
+    sides = _check_sides(HELD_OUT if heldout is None else heldout, stratify, folds, per_class, work.plan)
+    work.begin(range(work.plan.parts))
+    try:
+        (_on_ray if engine == "ray" else _here)(work, range(work.plan.parts), progress)
+        return work.finish(sides)
+    except parts.TooFew:
+        work.remove()
+        raise
+    except GanforgeError:
+        work.give_up()
+        raise
+    except KeyboardInterrupt:
+        raise work.stopped() from None
+
+
+def prepare_shard(
+    source: str | Path,
+    out: str | Path | None,
+    index: int,
+    count: int,
+    *,
+    progress: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> tuple[int, int]:
+    """Make every `count`-th part from `index` on, for a job array; `prepare` joins them. Returns (parts finished, parts in all).
+
+    `settings` are those of `prepare` that shape pictures; what concerns the split is said when they are joined.
+    """
+    if not 0 <= index < count:
+        raise InputError(f"The shard {index}/{count} is not understood; with 16 jobs they are 0/16 to 15/16.")
+    asked: dict[str, Any] = {
+        "resolution": None, "channels": None, "fit": "crop", "background": "white", "normalise": "none", "levels": "auto",
+        "labels": None, "audit": None, "drop": (), "keep": (), "part_size": None, "overwrite": False,
+    }  # fmt: skip
+    work = _Work(source, out, **{**asked, **settings})
+    mine = range(index, work.plan.parts, count)
+    work.begin(mine)
+    try:
+        _here(work, mine, progress)
+    except KeyboardInterrupt:
+        raise work.stopped() from None
+    return sum(finished(path) for path in work.paths), work.plan.parts
+
+
+class _Work:
+    """The unfinished store: a folder beside its place, with the plan and the parts that are there."""
+
+    def __init__(
+        self, source: str | Path, out: str | Path | None, resolution: str | int | None, channels: int | None, fit: str,
+        background: str, normalise: str, levels: str, labels: str | Path | None, audit: str | Path | None,
+        drop: Iterable[str], keep: Iterable[str], part_size: int | None, overwrite: bool,
+    ) -> None:  # fmt: skip
+        path = Path(source)
+        table = Path(labels) if labels else None
+        self.out = Path(out) if out else Path("stores") / (path.resolve().name if path.is_dir() else path.stem)
+        self.folder = parts.unfinished(self.out)
+        self.overwrite = overwrite
+        if self.out.exists():
+            _check_replaced(self.out, overwrite)
+        keep_apart(path, self.out)
+        for word, value, known in (("way to fit", fit, FITS), ("way to normalise", normalise, NORMALISE)):
+            if value not in known:
+                raise InputError(f"There is no {word} called {value!r}.{did_you_mean(value, known)}")
+        if part_size is not None and part_size < 1:
+            raise InputError(f"The part size is {part_size}; it takes a number of pictures from 1 on.")
+        self.normalise = normalise
+        before = None if overwrite else _known(self._begun(), path)
+        self.opened = open_source(path, table, before)
+        spec, chosen, self.notes = choose(self.opened, resolution, channels, background, levels)
+        size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
+        self.portions = self.opened.parts(size)
+        self.found = found = Findings(Path(audit)) if audit else None
+        if (drop or keep) and found is None:
+            raise InputError(
+                "Dropping and keeping by findings needs an audit: ganforge audit SOURCE, then --audit with its folder."
+            )
+        refused = found.left_out(tuple(drop), tuple(keep)) if found else {}
+        alike = {name: str(group) for name, group in found.group.items() if group >= 0} if found else {}
+        self.groups = joined(alike, self.opened.layout.groups)
+        layout = self.opened.layout.label_at, self.opened.layout.split_at, self.opened.layout.table
+        self.plan = Plan(
+            str(path.resolve()), str(table.resolve()) if table else None, spec, fit, parse_color(background),
+            normalise == "image", size, len(self.portions), _listing(self.portions), layout,
+            chosen, channels is None and spec.channels == 1, refused,
+        )  # fmt: skip
+        self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
+
+    def _begun(self) -> dict[str, Any]:
+        """The plan of an unfinished store, or nothing."""
+        try:
+            found = json.loads((self.folder / "plan.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) and isinstance(found.get("spec"), dict) else {}
+
+    def begin(self, numbers: range) -> None:
+        """Make the folder, or go on with the one that is there if it was begun with the same plan. DataError where the audit is not
+        about the pictures of these parts."""
+        if self.found:
+            mine = (entry for number in numbers for entry in self.portions[number]())
+            self.found.check(Path(self.plan.source), (entry.name for entry in self.opened.entries()), mine)
+        place, plan = self.folder / "plan.json", self.plan.to_plain()
+        plain = json.loads(json.dumps(plan))
+        if self.overwrite and self._begun() != plain:
+            self.remove()
+        if place.is_file():
+            there = self._begun()
+            if there != plain:
+                named = next((name for name in plain if there.get(name) != plain[name]), "plan")
+                raise StoreError(
+                    f"{self.folder} holds an unfinished store with another {named}. Finish that one with its own words, or begin anew with --overwrite."
+                )
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = self.folder / f".plan.{os.getpid()}"
+            parts.write_json(partial, plan)
+            partial.replace(place)
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise parts.cannot_write(self.out, error) from error
+
+    def finish(self, sides: Sides) -> Prepared:
+        """Join the parts and look at what came out."""
+        plan = self.plan
+        recipe = {
+            "fit": plan.fit, "background": list(plan.background), "normalise": self.normalise,
+            **({"depth": str(plan.levels)} if plan.levels != Levels() else {}),
+            "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
+            "resize": RESIZE,
+        }  # fmt: skip
+        levels = {"none": "bytes", "image": "bytes"}.get(self.normalise, self.normalise)
+        reasons = parts.join(
+            self.paths, self.out, plan.spec, recipe, sides, self.groups, levels, FEWEST,
+            {"ganforge": __version__, "torch": torch.__version__},
+            self.overwrite,
+        )  # fmt: skip
+        self.remove()
+        store = Store(self.out)
+        history.carry(Path(plan.source), self.out)
+        history.record(
+            self.out, "prepare", source=Path(plan.source).name, **recipe, stored=len(store), for_training=len(store.train), held_out=len(store.heldout),
+            dropped=reasons, root=store.root,
+        )  # fmt: skip
+        card.write(self.out, card.card(store, self.out.name, history.read(self.out), card.STORE))
+        notes = self.notes
+        if plan.spec.classes:
+            more = "…" if len(plan.spec.classes) > 12 else ""
+            notes.append(f"classes: {', '.join(plan.spec.classes[:12])}{more}")
+        for reason in (EQUAL, CAPPED):
+            if reasons.get(reason):
+                notes.append(f"{reasons[reason]:,} set aside: {reason}")
+        meant = sum(reasons.get(reason, 0) for reason in ("refused by the audit", EQUAL, CAPPED))
+        total = sum(reasons.values())
+        return Prepared(store, parts.dropped([self.out], 1000), total, total - meant, notes)
+
+    def stopped(self) -> Stopped:
+        """What is said after Ctrl-C."""
+        done = sum(finished(path) for path in self.paths)
+        self.give_up()
+        return Stopped(f"Stopped with {done} of {self.plan.parts} parts finished. The same command goes on from there.")
+
+    def give_up(self) -> None:
+        """After a mistake nothing is left, unless parts are finished: then the same command may go on with them."""
+        if not any(finished(path) for path in self.paths):
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the parts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _check_replaced(out: Path, overwrite: bool) -> None:
+    """StoreError unless `out` may be replaced: it is a store, and nothing that somebody may miss lies in it."""
+    try:
+        files = json.loads((out / "manifest.json").read_text("utf-8"))["files"]
+        strange = {path.name for path in out.iterdir()} - {*files, *BESIDE}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StoreError(
+            f"{out} exists already and is no store, so it is not overwritten. Choose another name with --out."
+        ) from None
+    if not overwrite:
+        raise StoreError(f"{out} exists already. Choose another name with --out, or replace it with --overwrite.")
+    if strange:
+        raise StoreError(
+            f"{out} holds other files too ({some(sorted(strange))}), so it is not overwritten. Move them away first."
+        )
+
+
+def _check_sides(heldout: float, stratify: bool, folds: int, per_class: int, plan: Plan) -> Sides:
+    if not 0 <= heldout < 1:
+        raise InputError(f"heldout is {heldout}; it takes a share from 0 to less than 1.")
+    if stratify and not heldout:
+        raise InputError(
+            "Nothing is held out, so no class gives its share. Leave out --stratify, or say another --heldout."
+        )
+    if folds == 1 or not 0 <= folds <= 100:
+        raise InputError(f"folds is {folds}; it takes 2 to 100, or 0 for none.")
+    if per_class < 0:
+        raise InputError(f"The cap of a class is {per_class}; it takes a number of pictures from 1 on.")
+    if (stratify or per_class) and not plan.spec.classes:
+        raise InputError(f"{plan.source} has no classes, so they cannot be {'stratified' if stratify else 'capped'}.")
+    return Sides(heldout, stratify, folds, per_class)
+
+
+# ---------------------------------------------------------------------------------------------------------- the engines
+
+
+def _here(work: _Work, numbers: range, progress: Callable[[int], None] | None) -> None:
+    """One part after the other, its pictures shared out among all cores."""
+    keep_memory()
+    seen = 0
+
+    def add(count: int) -> None:
+        nonlocal seen
+        seen += count
+        if progress:
+            progress(seen)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait
+    try:
+        for number in numbers:
+            convert_part(work.plan, work.portions, number, work.paths[number], os.cpu_count() or 1, add)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _on_ray(work: _Work, numbers: range, progress: Callable[[int], None] | None) -> None:
+    """A Ray task for each part that is not there yet; a task whose worker dies is run again. The folder must be shared by all."""
+    try:
+        import ray
+    except ImportError:
+        raise InputError('The engine ray is not installed. Install it with: pip install "ganforge[ray]"') from None
+    from ray.exceptions import RayError, RayTaskError
+
+    started = not ray.is_initialized()
+    if started:
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+    task = ray.remote(max_retries=5, num_cpus=1)(_ray_part)
+    try:
+        plan = ray.put(work.plan.to_plain())
+        waiting = [task.remote(plan, n, str(work.paths[n].resolve())) for n in numbers if not finished(work.paths[n])]
+        done = 0
+        while waiting:
+            ready, waiting = ray.wait(waiting)
+            done += sum(ray.get(ready))
+            if progress:
+                progress(done)
+    except RayTaskError as error:
+        if isinstance(error.cause, GanforgeError):
+            raise error.cause from None
+        raise DataError(
+            f"A Ray task failed: {str(error.cause).splitlines()[0]}. The parts that are finished are kept."
+        ) from error
+    except RayError as error:
+        raise DataError(f"Ray failed: {str(error).splitlines()[0]}. The parts that are finished are kept.") from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
+    """One part on one core of whatever machine; returns how many pictures were looked at."""
+    torch.set_num_threads(1)
+    keep_memory()
+    seen = 0
+
+    def add(count: int) -> None:
+        nonlocal seen
+        seen += count
+
+    made = Plan.from_plain(plan)
+    portions = _portions(made.source, made.labels, made.spec.classes, made.layout, made.part_size)
+    convert_part(made, portions, number, Path(path), 1, add)
+    return seen
+
+
+@lru_cache(1)
+def _portions(
+    source: str, labels: str | None, classes: tuple[str, ...], layout: tuple[int | None, int | None, str], size: int
+) -> list[Part]:
+    """Listed once in each worker."""
+    known = None if layout[2] else Layout(classes, *layout)
+    return open_source(Path(source), Path(labels) if labels else None, known).parts(size)
+
+
+def _known(plan: dict[str, Any], source: Path) -> Layout | None:
+    """The layout that an unfinished store of this source was begun with; a table of labels is read again."""
+    label_at, split_at, table = plan.get("layout") or (None, None, "?")
+    return (
+        None
+        if table or plan.get("source") != str(source.resolve())
+        else Layout(tuple(plan["spec"]["classes"]), label_at, split_at)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- the plan
+
+
+def _listing(portions: list[Any]) -> str:
+    """A short hash of the names in the first part."""
+    digest = hashlib.sha256(str(len(portions)).encode())
+    for entry in portions[0]() if portions else ():
+        digest.update(entry.name.encode() + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,279 @@
+"""Pictures in, the same pictures cleaned or reconstructed out: for systems with `restore`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge.base import marks
+from ganforge.base.errors import DataError, InputError
+from ganforge.base.images import Pixels, to_float, to_uint8, write_png
+from ganforge.runs import Run, weights_hash
+from ganforge.sources import labels, survey
+from ganforge.sources.decode import decode, fit_channels, probe
+from ganforge.sources.depth import Levels
+from ganforge.sources.entry import Entry, Skip, is_picture, read_file
+from ganforge.sources.formats import refusal
+from ganforge.sources.source import keep_apart, open_source
+from ganforge.sources.transform import resize
+from ganforge.system import System
+
+TILE = 512  # side of what is restored at once, without its margins; a multiple of every stride
+_ALIGN = 16
+_AS_IT_IS = 1 << 20  # a short side so long that the decoder never shrinks
+EQUAL = 100.0  # dB, said of two pictures that are the same
+
+Pair = tuple[float, float]
+
+
+@dataclass
+class Restored:
+    """What `restore` did."""
+
+    written: int = 0
+    kept: int = 0
+    """Files that an earlier call with the same weights had written already."""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """(file, reason)."""
+    resized: int = 0
+    """Pictures that had to be brought to the system's own size and back."""
+    scores: dict[str, Pair] = field(default_factory=dict)
+    """Against a reference: mean PSNR in dB and mean SSIM of `before`, `restored` and `median 3x3`."""
+    compared: int = 0
+    notes: list[str] = field(default_factory=list)
+    """Sentences that the user should read."""
+
+    def __str__(self) -> str:
+        if not self.scores:
+            return ""
+        lines = [f"{name:<12} {psnr:8.2f} dB   SSIM {ssim:.4f}" for name, (psnr, ssim) in self.scores.items()]
+        return "\n".join(
+            [*lines, f"means over {self.compared:,} pictures, in 8 bits; SSIM of Wang et al. 2004, windows of 7x7"]
+        )
+
+
+def restore(
+    run: str | Path | Run,
+    source: str | Path,
+    out: str | Path,
+    *,
+    reference: str | Path | None = None,
+    device_name: str = "auto",
+    progress: Callable[[int], None] | None = None,
+) -> Restored:
+    """Restore the pictures of a folder, a zip or one file with `run`, and write them as PNG under their own names into `out`.
+
+    Any size: systems of convolutions alone take the picture as it is, in overlapping tiles where it is large; the others get it
+    resized to their own size, and their answer is resized back. A grey system restores each colour by itself; transparency is
+    kept as it was, unless the system knows it. With `reference`, the same names without noise, PSNR and SSIM are computed.
+    Tables of labels, licences and authors go along. What is there already with the mark of the same weights is kept, so that a call that was stopped can be repeated.
+
+    InputError for a system that does not restore or an `out` that is the source; DataError where nothing can be read or written.
+    """
+    run = run if isinstance(run, Run) else Run(Path(run))
+    source, out = Path(source), Path(out)
+    system = run.build(device_name)
+    if not system.restores:
+        raise InputError(
+            f"{run.system_name} makes pictures and restores none. Train one that does, such as dae or vae."
+        )
+    if source.is_file() and out.resolve() == source.resolve().parent:
+        raise InputError(f"{out} is where the originals are. Choose another folder with --out.")
+    if source.is_dir():
+        keep_apart(source, out)
+    made_by = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
+    clean = {_stem(entry.name): entry for entry in _entries(Path(reference))} if reference else None
+    if clean is not None:
+        _ssim()  # what is missing is said before the work
+    result, found = Restored(), 0
+    sums = np.zeros((3, 2))
+    taken: set[str] = set()
+    names: list[str] = []
+    made: dict[str, str] = {}
+    levels = None
+    if not _is_one(source):
+        levels, note = survey.levels("auto", open_source(source))
+        result.notes += [note] if note else []
+    for entry in _entries(source):
+        found += 1
+        names.append(entry.name)
+        try:
+            target = _target(out, entry.name, taken)
+            before = _read(entry, levels)
+            mark = {**made_by, "file": entry.name}
+            after = _one(system, before, target, mark, result)
+            made[entry.name] = target.relative_to(out).as_posix()
+            if clean is not None:
+                sums += _compare(before, after, clean, entry.name, levels)
+                result.compared += 1
+        except Skip as skip:
+            result.skipped.append((entry.name, str(skip)))
+        if progress:
+            progress(found)
+    if not found:
+        raise DataError(f"{source} holds no files. Name a picture, or a folder or a zip of them.")
+    if source.is_dir():
+        try:
+            labels.carry(source, out, names, made)
+        except OSError as error:
+            raise DataError(f"{out} cannot be written: {error.strerror or error}. Choose another place.") from error
+    if result.compared:
+        means = (sums / result.compared).tolist()
+        result.scores = {
+            name: (row[0], row[1]) for name, row in zip(("before", "restored", "median 3x3"), means, strict=True)
+        }
+    return result
+
+
+def _one(system: System, before: Pixels, target: Path, mark: dict[str, Any], result: Restored) -> Pixels:
+    """Restore and write one picture, unless that was done before; the result as 8-bit pixels."""
+    if target.exists():
+        try:
+            same = marks.read(target) == {"restored": True, **mark}
+            done = decode(target.read_bytes(), before.shape[2], (255, 255, 255), _AS_IT_IS)[0] if same else None
+        except (OSError, ValueError, Skip):
+            done = None
+        if done is None or done.shape != before.shape:
+            raise Skip(f"{target} exists already and is something else")
+        result.kept += 1
+        return done
+    after = restored(system, before)
+    result.resized += not system.reach and before.shape[:2] != (system.spec.height, system.spec.width)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_png(target, after, mark, "restored")
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}. Choose another place.") from error
+    result.written += 1
+    return after
+
+
+def restored(system: System, pixels: Pixels) -> Pixels:
+    """One picture, (H, W, C) uint8 with C of 1, 3 or 4 and any size -> the same shape, restored."""
+    channels, own = pixels.shape[2], system.spec.channels
+    if own == 4:
+        return fit_channels(_whole(system, fit_channels(pixels, 4)[None])[0], channels)
+    colour, alpha = pixels[..., :3], pixels[..., 3:]
+    if own == 1:
+        planes = np.ascontiguousarray(colour.transpose(2, 0, 1)[..., None])
+        colour = _whole(system, planes)[..., 0].transpose(1, 2, 0)
+    elif channels == 1:
+        colour = fit_channels(_whole(system, fit_channels(colour, 3)[None])[0], 1)
+    else:
+        colour = _whole(system, np.ascontiguousarray(colour)[None])[0]
+    return np.ascontiguousarray(np.concatenate([colour, alpha], 2))
+
+
+def _whole(system: System, pixels: Pixels) -> Pixels:
+    """(N, H, W, C) uint8 in the system's channels, any size -> the same shape."""
+    pixels = np.require(pixels, requirements=["C", "W"])
+    device = next(system.parameters()).device
+    if system.reach:
+        images = to_float(torch.from_numpy(pixels).to(device), system.spec)
+        return to_uint8(tiled(system, images), system.spec).cpu().numpy()
+    height, width = pixels.shape[1:3]
+    batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    small = resize(batch, system.spec.height, system.spec.width).permute(0, 2, 3, 1)
+    with torch.no_grad():
+        made: Tensor = system.restore(to_float(small.to(device), system.spec))
+    back = to_uint8(made, system.spec).cpu().permute(0, 3, 1, 2).contiguous()
+    return resize(back, height, width).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@torch.no_grad()
+def tiled(system: System, images: Tensor, tile: int = TILE) -> Tensor:
+    """`system.restore` of (N, C, H, W) in tiles whose margins are its `reach`: up to rounding the same as in one piece.
+
+    `tile` is a multiple of 16, so that every tile begins where a stride of the network does.
+    """
+    margin = math.ceil(system.reach / _ALIGN) * _ALIGN
+    height, width = images.shape[2:]
+    out = torch.empty_like(images)
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            y, x = max(top - margin, 0), max(left - margin, 0)
+            part: Tensor = system.restore(images[:, :, y : bottom + margin, x : right + margin])
+            out[:, :, top:bottom, left:right] = part[:, :, top - y : bottom - y, left - x : right - x]
+    return out
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    """Of one file, or of any source that can be prepared."""
+    if _is_one(path):
+        return iter([Entry(path.name, lambda: read_file(path))])
+    return open_source(path).entries()
+
+
+def _is_one(path: Path) -> bool:
+    return path.is_file() and is_picture(path.name) and bool(path.suffix)
+
+
+def _read(entry: Entry, levels: Levels | None) -> Pixels:
+    """(H, W, C) uint8, upright, in the channels that the file has. Raises Skip."""
+    if why := refusal(entry.name):
+        raise Skip(why)
+    data = entry.read()
+    if not isinstance(data, bytes):
+        return np.ascontiguousarray(data)
+    if not data:
+        raise Skip("empty file")
+    header = probe(data)
+    return decode(data, header.channels, (255, 255, 255), _AS_IT_IS, levels)[0]
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).name else name
+
+
+def _target(out: Path, name: str, taken: set[str]) -> Path:
+    """Where a file's picture goes: its own name as PNG; the second of that name keeps its suffix too. Raises Skip."""
+    wanted = f"{_stem(name)}.png"
+    if wanted.lower() in taken:
+        wanted = f"{name}.png"
+    taken.add(wanted.lower())
+    target = out / wanted
+    if "\0" in name or not target.resolve().is_relative_to(out.resolve()):
+        raise Skip("its name leads out of the folder")
+    if len(target.name.encode("utf-8", "surrogateescape")) > 250:
+        raise Skip("its name is too long")
+    return target
+
+
+def _compare(before: Pixels, after: Pixels, clean: dict[str, Entry], name: str, levels: Levels | None) -> Any:
+    """[[PSNR, SSIM] of before, restored and the median filter], (3, 2) float64. Raises Skip where it cannot be."""
+    from scipy.ndimage import median_filter
+
+    entry = clean.get(_stem(name))
+    if entry is None:
+        raise Skip("restored, but not compared: the reference has no file of that name")
+    truth = fit_channels(_read(entry, levels and replace(levels, clip=True)), before.shape[2])
+    if truth.shape != before.shape:
+        size, other = f"{before.shape[0]}x{before.shape[1]}", f"{truth.shape[0]}x{truth.shape[1]}"
+        raise Skip(f"restored, but not compared: it is {size}, its reference {other}")
+    if min(truth.shape[:2]) < 7:
+        raise Skip("restored, but not compared: SSIM needs 7 pixels each way")
+    ssim = _ssim()
+    versions = (before, after, median_filter(before, size=(3, 3, 1)))
+    return np.array([(psnr(v, truth), ssim(v, truth, channel_axis=2, data_range=255)) for v in versions])
+
+
+def psnr(pixels: Pixels, truth: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB of 8-bit pictures, 20 log10(255 / RMSE); EQUAL where there is no error."""
+    error = float(np.square(pixels.astype(np.float64) - truth).mean())
+    return 10 * math.log10(255**2 / error) if error else EQUAL
+
+
+def _ssim() -> Callable[..., float]:
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError as error:
+        raise InputError('A reference needs scikit-image. Install it with: pip install "ganforge[clean]"') from error
+    return structural_similarity  # type: ignore[no-any-return]

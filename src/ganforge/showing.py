@@ -1,0 +1,152 @@
+"""The facts of a store, with a contact sheet, of a run, or of a list of layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ganforge.base import config
+from ganforge.base.errors import DataError, InputError
+from ganforge.base.images import enlarge, grid, spec_from, to_float, to_uint8, write_png
+from ganforge.base.seeds import permuted
+from ganforge.base.stats import read
+from ganforge.preparing import parts
+from ganforge.runs import Run
+from ganforge.store import augment, card, history, meta
+from ganforge.store.store import Store
+
+SHEET = 64
+ROWS, DRAWS = 8, 8
+
+
+def show(path: str | Path, changes: str = "") -> list[str]:
+    """Lines about the store or run at `path`; for a store a contact sheet is written into it as `sheet.png`.
+
+    With `changes`, a list of words as in `train.augment`, `augmented.png` in the store shows what they do.
+    For a TOML file with the sections [model] and [spec]: the layers, shapes and parameters of a composed system.
+    """
+    path = Path(path)
+    if path.name.startswith(".") and path.suffix == ".parts":  # the folder of the parts itself
+        path = path.with_name(path.stem.removeprefix("."))
+    under_way = _unfinished(path)
+    if under_way and not path.exists():
+        return under_way
+    return _finished(path, changes) + under_way
+
+
+def _unfinished(path: Path) -> list[str]:
+    """A line where `prepare` was stopped, or is at work."""
+    for store in (path, path.with_name(f".{path.name}.store")):
+        if found := parts.progress(store):
+            done, count = found
+            return [f"{path}: unfinished, {done:,} of {count:,} parts are there; the words that began it go on with it"]
+    return []
+
+
+def _finished(path: Path, changes: str) -> list[str]:
+    if (path / "manifest.json").is_file():
+        store = Store(path)
+        return _store(store) + ([f"  augmented  {_augmented(store, changes)}"] if changes else [])
+    if changes:
+        raise InputError(f"{path} is no store; --augment shows what the pictures of a store become.")
+    if path.suffix == ".toml":
+        return _layers(path)
+    if (path / "run.toml").is_file():
+        return _run(Run(path))
+    if steps := _history(path):
+        return [f"{path}: a folder of pictures", *steps]
+    raise InputError(
+        f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml), nor a folder with a {history.NAME}."
+    )
+
+
+def _history(folder: Path) -> list[str]:
+    """What was done, a line a step."""
+    lines = []
+    for step in history.read(folder):
+        said = ", ".join(f"{name} {value}" for name, value in step.items() if name not in ("verb", "at", "ganforge"))
+        lines.append(f"  {step['at']}  {step['verb']}: {said}")
+    return lines
+
+
+def _layers(path: Path) -> list[str]:
+    """Nothing is built or allocated for it."""
+    from ganforge.compose.blueprint import table
+    from ganforge.models import composed
+
+    sections = config.read_toml(path)
+    system = sections.get("run", {}).get("system", "composed")
+    if "model" not in sections or system != "composed":
+        raise InputError(f"{path} holds no composed system: it needs the section [model] with lists of layers.")
+    try:
+        spec = spec_from({"classes": (), **sections.get("spec", {})})
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path} needs the section [spec] with height, width and channels of the pictures.") from None
+    model: Any = config.build(composed.Config, sections["model"], "model")
+    lines = [f"{path}: {model.kind} for pictures of {spec}"]
+    for part, steps in composed.plans(model, spec).items():
+        lines += table(part, steps)
+    return lines
+
+
+def _store(store: Store) -> list[str]:
+    facts = store.manifest
+    store.verify()
+    chosen = permuted(0, "sheet", len(store), np.arange(min(SHEET, len(store))))
+    sheet = store.path / "sheet.png"
+    try:
+        write_png(sheet, grid(enlarge(store.read(np.sort(chosen)), 56)))
+        drawn = str(sheet)
+    except DataError as error:  # a store that may only be read has its facts all the same
+        drawn = f"none: {error}"
+    lines = [
+        f"{store.path}: a store of {store.spec}",
+        f"  pictures   {len(store):,}: {len(store.train):,} for training, {len(store.heldout):,} held out",
+        f"  bytes      {len(store) * store.spec.pixels / 1e6:,.1f} MB in {len(store.shards)} shard(s)",
+        f"  mean       {', '.join(f'{v:.1f}' for v in facts['mean'])}    deviation {', '.join(f'{v:.1f}' for v in facts['deviation'])}",
+        f"  recipe     {', '.join(f'{name} {value}' for name, value in facts['recipe'].items())}",
+        f"  licences   {card.licences(meta.counts(store))}",
+        f"  root hash  {store.root}, every file checked",
+    ]
+    if store.spec.classes:
+        counts = np.bincount(store.labels, minlength=len(store.spec.classes))
+        widest = max(map(len, store.spec.classes))
+        for name, count in list(zip(store.spec.classes, counts, strict=True))[:30]:
+            lines.append(f"  {name:<{widest}}  {count:>8,}  {'#' * round(40 * count / max(counts.max(), 1))}")
+    lines += _history(store.path)
+    return [*lines, f"  sheet      {drawn}"]
+
+
+def _augmented(store: Store, changes: str) -> Path:
+    """A sheet with a row a picture: as it is, then drawn anew and anew."""
+    parsed = augment.parse(changes, "--augment")
+    chosen = np.sort(permuted(0, "sheet", len(store), np.arange(min(ROWS, len(store)))))
+    pixels = np.repeat(store.read(chosen), DRAWS + 1, axis=0)
+    drawn = augment.apply(to_float(torch.from_numpy(pixels), store.spec), parsed, 0, np.arange(len(pixels)), store.spec)
+    out = to_uint8(drawn, store.spec).numpy()
+    out[:: DRAWS + 1] = pixels[:: DRAWS + 1]
+    file = store.path / "augmented.png"
+    write_png(file, grid(enlarge(out, 56), DRAWS + 1))
+    return file
+
+
+def _run(run: Run) -> list[str]:
+    rows = read(run.path)
+    lines = [f"{run.path}: {run.system_name} on {run.spec}, trained on {run.store}"]
+    lines.append(f"  checkpoints  {', '.join(p.name for p in run.checkpoints()) or 'none yet'}")
+    settings = run.settings
+    if why := settings.get("run", {}).get("precision"):
+        lines.append(f"  precision    {settings['train']['precision']}: {why}")
+    if rows:
+        last = rows[-1]
+        lines.append(
+            f"  last report  {last['seen']:,} images, {last['seconds']:,.0f} s, {last['images_per_second']:,.0f} images/s"
+        )
+        if last.get("skipped"):
+            back = f", and training went back {last['rollbacks']} times" if last.get("rollbacks") else ""
+            lines.append(f"  left out     {last['skipped']:,} steps, since their numbers were not finite{back}")
+    sheets = sorted((run.path / "samples").glob("*.png"))
+    return [*lines, *([f"  samples      {sheets[-1]}"] if sheets else [])]

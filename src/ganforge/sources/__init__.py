@@ -1,0 +1,1 @@
+"""Folders, archives and binary files read as pictures."""

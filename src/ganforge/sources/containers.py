@@ -1,0 +1,267 @@
+"""Other tools' ways to keep a data set as a source: WebDataset tars, Hugging Face Parquet files; and a store. exports.py writes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ganforge.base.errors import DataError
+from ganforge.base.images import Pixels
+from ganforge.sources.entry import MAX_FILE_BYTES, SIDE_FILES, Entry, Part, Skip, Source, Table, in_parts, plain_name
+from ganforge.sources.formats import EXTENSIONS
+from ganforge.sources.layout import SPLITS, TABLES, Layout, arranged, natural, of_names
+from ganforge.store.meta import Origins
+from ganforge.store.provenance import NOWHERE, ORIGINS, Origin, origin
+from ganforge.store.split import ASIDE, HELDOUT, TRAIN
+from ganforge.store.store import Store
+
+MAX_SIDE_BYTES = 1 << 20
+
+
+# ------------------------------------------------------------------------------------------------------------ WebDataset
+
+
+def from_tars(
+    name: str, tars: dict[str, Path], labels: Table | None = None, known: Layout | None = None,
+    origins: Mapping[str, Origin] | None = None,
+) -> Source:  # fmt: skip
+    """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member has one, tables
+    and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
+
+    `tars` are the files by their relative names, "" for one alone. Each is a part. Names of tars or their folders that begin with
+    train, test, val or valid say the split, where both sides are there. `origins` are of whole tars; what `.json` says of a picture is
+    its own.
+    """
+    split_of = _splits(tars)
+    layout = known if known and not labels else _tar_layout(name, tars, labels)
+
+    def part(tar: str) -> Iterator[Entry]:
+        common = (origins or {}).get(tar, NOWHERE)
+        for member, label, own in _samples(tars[tar]):
+            inner = _inner(tar, member.name)
+            given = label if layout.label_at is None and not layout.table else layout.label(inner)
+            side = split_of[tar] if split_of else layout.split(inner)
+            shown = f"{tar}/{_shown(member.name)}" if tar else inner
+            read = partial(_read_member, tars[tar], member)
+            yield Entry(shown, read, given if layout.classes else None, side, None, own if any(own) else common)
+
+    parts: list[Part] = [partial(part, tar) for tar in tars]
+    return Source(name, lambda size: parts, layout, bool(split_of) or layout.split_at is not None)
+
+
+def _tar_layout(name: str, tars: dict[str, Path], labels: Table | None) -> Layout:
+    """Reads through all tars."""
+    names: list[str] = []
+    words: set[str] = set()
+    tables: dict[str, Callable[[], bytes]] = {}
+    for tar, path in tars.items():
+        for member, label, _ in _samples(path, tables, tar):
+            if PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
+                names.append(_inner(tar, member.name))
+                words |= {label} if label is not None else set()
+    if words and not labels and not tables:
+        classes = tuple(sorted(words, key=natural)) if len(words) > 1 else ()
+        return Layout(classes, split_at=of_names(names).split_at)
+    return arranged(names, name, tables, labels)
+
+
+def _inner(tar: str, member: str) -> str:
+    """The name of a member as if its tar were a folder's content unpacked in place."""
+    return f"{tar.rpartition('/')[0]}/{_shown(member)}".lstrip("/")
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").removeprefix("./")
+
+
+def _samples(
+    path: Path, tables: dict[str, Callable[[], bytes]] | None = None, tar_name: str = ""
+) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
+    """Each picture of a tar with its label and origin; members of one key stand together, as the format demands. Where a key has no picture, what
+    it has instead. Tables of labels are put into `tables`, under their inner names."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            key, said = "", dict[str, Any]()
+            pictures, others = list[tarfile.TarInfo](), list[tarfile.TarInfo]()
+            for member in tar:
+                folder, base = os.path.split(member.name)
+                if member.isdir() or not plain_name(_shown(member.name)):
+                    continue
+                stem, _, suffix = base.partition(".")
+                if f"{folder}/{stem}" != key:
+                    yield from _described(pictures or others, said)
+                    key, pictures, others, said = f"{folder}/{stem}", [], [], {}
+                if base in TABLES:
+                    if tables is not None:
+                        tables[_inner(tar_name, member.name)] = partial(_read_member, path, member)
+                elif f".{suffix.rsplit('.', 1)[-1].lower()}" in EXTENSIONS:
+                    pictures.append(member)
+                elif suffix in ("cls", "json") and member.size <= MAX_SIDE_BYTES:
+                    said |= _record(suffix, tar.extractfile(member).read())  # type: ignore[union-attr]
+                    others.append(member)
+                elif base not in SIDE_FILES:
+                    others.append(member)
+            yield from _described(pictures or others, said)
+            with path.open("rb") as file:  # a damaged header ends the walk without a word, and so does a missing end
+                file.seek(tar.offset)
+                if file.read(512) != bytes(512):
+                    raise tarfile.ReadError(f"it ends, or is damaged, after {tar.offset:,} bytes")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as a tar: {error}. Copy or fetch it again.") from error
+
+
+def _described(
+    members: list[tarfile.TarInfo], said: dict[str, Any]
+) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
+    label = said.get("label")
+    for member in members:
+        yield member, None if label is None else str(label), origin(said)
+
+
+def _record(suffix: str, data: bytes) -> dict[str, Any]:
+    """What `.cls` or `.json` says of the pictures of its key."""
+    text = data.decode("utf-8", "replace").strip()
+    if suffix == "cls":
+        return {"label": text} if text else {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else {}
+
+
+def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
+    if not member.isreg():
+        raise Skip("a link inside the tar" if member.islnk() or member.issym() else "not a regular file")
+    if member.size > MAX_FILE_BYTES:
+        raise Skip(f"file of {member.size >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
+    try:
+        with path.open("rb") as file:
+            file.seek(member.offset_data)
+            return file.read(member.size)
+    except OSError as error:
+        raise Skip(f"cannot be read: {error.strerror or error}") from error
+
+
+# --------------------------------------------------------------------------------------------------------------- Parquet
+
+
+def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin] | None = None) -> Source:
+    """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is one.
+
+    `files` are by their relative names; each is a part. Names of classes come from the file's own metadata, else they are the numbers or
+    words themselves. The split is said by names of files or folders, as for tars. `origins` are of whole files; columns such as
+    `licence` and `author` say them of each picture.
+    """
+    paths = list(files.values())
+    try:
+        schema = pq.read_schema(paths[0])
+        image = next((f.name for f in schema if _holds_images(f)), None)
+        label = next((word for word in ("label", "labels", "class") if word in schema.names), None)
+        if image is None:
+            raise DataError(f"{paths[0]} has no column of images; its columns are {', '.join(schema.names)}.")
+        names = _class_names(schema, label) if label else ()
+        found: set[str] = set(names)
+        if label and not names:
+            for path in paths:
+                found |= {
+                    str(v) for v in pq.read_table(path, columns=[label])[label].unique().to_pylist() if v is not None
+                }
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{paths[0]} cannot be read as Parquet: {error}.") from error
+    classes = names or tuple(sorted(found, key=natural))
+    split_of = _splits(files)
+
+    def part(place: str) -> Iterator[Entry]:
+        common = (origins or {}).get(place, NOWHERE)
+        with pq.ParquetFile(files[place]) as file:
+            row = 0
+            said = [name for name in ORIGINS if name in file.schema_arrow.names]
+            for batch in file.iter_batches(64, columns=[image, *([label] if label else []), *said]):
+                for record in batch.to_pylist():
+                    picture, word = record[image], record[label] if label else None
+                    own = origin(record)
+                    data = picture.get("bytes") if isinstance(picture, dict) else picture
+                    text = None if word is None else names[word] if names and isinstance(word, int) else str(word)
+                    side = split_of.get(place)
+                    yield Entry(
+                        f"{place}/{row:07d}", partial(_given, data), text, side, None, own if any(own) else common
+                    )
+                    row += 1
+
+    parts: list[Part] = [partial(part, place) for place in files]
+    return Source(name, lambda size: parts, Layout(classes if len(classes) > 1 else ()), bool(split_of))
+
+
+def _holds_images(field: pa.Field) -> bool:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind)) and field.name in (
+        "image",
+        "img",
+        "picture",
+        "bytes",
+    )
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
+    try:
+        info = json.loads((schema.metadata or {})[b"huggingface"])
+        return tuple(info["info"]["features"][label]["names"])
+    except (KeyError, ValueError, TypeError):
+        return ()
+
+
+def _given(data: bytes | None) -> bytes:
+    if not data:
+        raise Skip("no bytes in its row")
+    if len(data) > MAX_FILE_BYTES:
+        raise Skip(f"file of {len(data) >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
+    return data
+
+
+def _splits(files: Iterable[str]) -> dict[str, str]:
+    """train-00000.parquet and test-00000.parquet, or folders train and test: only where both sides are there, and every file says one."""
+    sides = {}
+    for name in files:
+        *folders, last = name.lower().split("/")
+        words = (last.replace("_", "-").replace(".", "-").split("-")[0], *reversed(folders))
+        sides[name] = next((SPLITS[word] for word in words if word in SPLITS), "")
+    return sides if set(sides.values()) == {"train", "heldout"} else {}
+
+
+# --------------------------------------------------------------------------------------------------------------- a store
+
+
+def from_store(path: Path) -> Source:
+    """A finished store as a source, under the names of the original files; its sides stand, what was set aside is left out."""
+    store = Store(path)
+    store.check()
+    origins = Origins(store)
+    rows = np.flatnonzero(store.splits != ASIDE)
+    words = {TRAIN: "train", HELDOUT: "heldout"}
+
+    def between(start: int, stop: int) -> Iterator[Entry]:
+        some = rows[start:stop].tolist()
+        for row, (name, said) in zip(some, origins[some], strict=True):
+            label = store.spec.classes[store.labels[row]] if store.labelled else None
+            side = words[int(store.splits[row])]
+            yield Entry(name or f"row-{row}", partial(_row, store, row), label, side, None, said)
+
+    given = bool(len(store.train) and len(store.heldout))
+    return Source(path.resolve().name, in_parts(len(rows), between), Layout(store.spec.classes), given)
+
+
+def _row(store: Store, row: int) -> Pixels:
+    picture: Pixels = store.read(np.array([row]))[0]
+    return picture

@@ -1,0 +1,114 @@
+"""One picture of a source that is not read yet, and the source as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ganforge.base.images import Pixels
+from ganforge.sources.formats import refusal
+from ganforge.sources.layout import TABLES, Layout
+from ganforge.store import provenance
+from ganforge.store.provenance import NOWHERE, Origin
+
+MAX_FILE_BYTES = 256 << 20
+SIDE_FILES = {"dropped.csv", "skipped.csv", "history.jsonl", "README.md", *provenance.TABLES, *TABLES}
+Table = tuple[str, bytes]
+"""The name and the bytes of a CSV of labels."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture of a source, not read yet."""
+
+    name: str
+    """Its path inside the source, with forward slashes; bytes that are no UTF-8 are written as \\xff."""
+    read: Callable[[], bytes | Pixels]
+    """Bytes of an image file, or (H, W, C) uint8 pixels."""
+    label: str | None = None
+    split: str | None = None
+    """`train` or `heldout` where the source itself says so."""
+    path: Path | None = None
+    """The file, where it is one of its own."""
+    origin: Origin = NOWHERE
+    """Where it came from, as far as the source says."""
+
+
+class Skip(Exception):
+    """A file that is not used, with the reason."""
+
+
+Part = Callable[[], Iterator[Entry]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures that can be iterated over again and again, always in the same order."""
+
+    name: str
+    parts: Callable[[int], list[Part]]
+    """The pictures in portions of about so many, each of which can be read alone; files that hold many are a part each."""
+    layout: Layout
+    """Classes, groups that must not be split, and what is to be said."""
+    given: bool
+    """Whether the source says itself which pictures are held out."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names; none for a set without labels."""
+        return self.layout.classes
+
+    @property
+    def notes(self) -> list[str]:
+        """How it was read, in one line, and what else the user should know."""
+        count, table = len(self.classes), self.layout.table
+        classes = f"{count or 'no'} class{'es' * (count != 1)}{f' from {table}' if table else ''}"
+        return [f"read as: {classes}, {'' if self.given else 'no '}given split", *self.layout.notes]
+
+    def entries(self) -> Iterator[Entry]:
+        """All pictures."""
+        for part in self.parts(1 << 14):
+            yield from part()
+
+
+def is_picture(name: str) -> bool:
+    """By its suffix; pictures out of a binary file have none."""
+    return not refusal(name)
+
+
+def digest(data: bytes | Pixels) -> bytes:
+    """SHA-256 of a file's bytes or of a picture's pixels."""
+    return hashlib.sha256(data if isinstance(data, bytes) else np.ascontiguousarray(data).data).digest()
+
+
+def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Callable[[int], list[Part]]:
+    """Portions of `count` pictures, of which `between(start, stop)` gives some."""
+
+    def parts(size: int) -> list[Part]:
+        return [lambda start=start: between(start, min(start + size, count)) for start in range(0, count, size)]  # type: ignore[misc]
+
+    return parts
+
+
+def plain_name(name: str) -> bool:
+    """No hidden files and none of what a Mac adds. Nothing is written under these names, so they need no more."""
+    return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file within the limit. Raises Skip."""
+    try:
+        info = path.stat()  # before opening: a pipe would keep us waiting
+        if not stat.S_ISREG(info.st_mode):
+            raise Skip("not a regular file")
+        if info.st_size > MAX_FILE_BYTES:
+            raise Skip(f"file of {info.st_size >> 20} MiB, over the limit of {MAX_FILE_BYTES >> 20}")
+        with path.open("rb", buffering=0) as file:
+            return file.read(info.st_size + 1)  # not the limit: as much memory would be asked for each time
+    except OSError as error:
+        raise Skip(f"cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,69 @@
+"""The tables among a set's files that say labels, groups and origins, carried to a folder that is made of its pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ganforge.base.errors import DataError
+from ganforge.base.tables import read_csv
+from ganforge.sources.layout import finder
+
+_COLUMNS = {"provenance.csv": "file", "labels.csv": "file", "metadata.csv": "file_name", "metadata.jsonl": "file_name",
+            "dataset.json": "file"}  # fmt: skip
+
+
+def carry(source: Path, to: Path, names: Sequence[str], made: Mapping[str, str]) -> None:
+    """Write into the folder `to` the tables of the folder `source`, whose files are `names`, with the rows of those files that are keys of
+    `made`, under the names that they have in `to`. Rows mean files as layout.py says. DataError where a table cannot be read, OSError
+    where none can be written.
+    """
+    meant = finder(names)
+    folders = {""}
+    for name in names:
+        name = name.removesuffix("/")  # a folder that cannot be listed
+        while (name := name.rpartition("/")[0]) and f"{name}/" not in folders:
+            folders.add(f"{name}/")
+    for folder in sorted(folders):
+        for kind, column in _COLUMNS.items():
+            place = source / folder / kind
+            if not place.is_file():
+                continue
+            rows = []
+            for row in _read(place):
+                found = meant(folder + row[column]) if isinstance(row.get(column), str) and row[column] else ()
+                if len(found) == 1 and found[0] in made:
+                    rows.append(row | {column: made[found[0]].removeprefix(folder)})
+            if rows:
+                (to / folder).mkdir(parents=True, exist_ok=True)
+                (to / folder / kind).write_text(_written(kind, rows), "utf-8", newline="")
+
+
+def _read(place: Path) -> list[dict[str, Any]]:
+    try:
+        if place.suffix == ".csv":
+            return read_csv(place.read_bytes())
+        text = place.read_text("utf-8-sig")
+        if place.suffix == ".jsonl":
+            return [row for line in text.splitlines() if line.strip() and isinstance(row := json.loads(line), dict)]
+        found = json.loads(text)
+        rows = found.get("labels") if isinstance(found, dict) else None
+        return [{"file": name, "label": label} for name, label in rows or ()]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise DataError(f"{place} cannot be read: {error}. Repair or remove it; the same command goes on.") from error
+
+
+def _written(kind: str, rows: list[dict[str, Any]]) -> str:
+    if kind.endswith(".jsonl"):
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if kind.endswith(".json"):
+        return json.dumps({"labels": [[row["file"], row["label"]] for row in rows]})
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, [name for name in rows[0] if name is not None], restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()

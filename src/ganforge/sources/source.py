@@ -1,0 +1,263 @@
+"""Where pictures come from: a folder or a zip, or what `containers.py` and `binaries.py` read. Originals are only read.
+
+Classes and splits are read off names and tables by `layout.py`, in the same way for folders, zips and tars.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from ganforge.base.errors import DataError, InputError
+from ganforge.sources import binaries, containers
+from ganforge.sources.entry import (
+    MAX_FILE_BYTES,
+    SIDE_FILES,
+    Entry,
+    Skip,
+    Source,
+    Table,
+    in_parts,
+    plain_name,
+    read_file,
+)
+from ganforge.sources.formats import EXTENSIONS
+from ganforge.sources.layout import TABLES, Layout, arranged
+from ganforge.store import provenance
+from ganforge.store.provenance import NOWHERE
+
+MAX_ZIP_ENTRIES = 2_000_000
+MAX_ZIP_RATIO = 200
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7z",
+    b"Rar!": "RAR",
+}
+"""First bytes of what has to be unpacked first."""
+
+
+def open_source(path: Path, labels: Path | None = None, known: Layout | None = None) -> Source:
+    """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a store.
+
+    Classes and splits are read as `layout.py` says. `labels` (CSV with the columns `file` and `label`, and `group` for what must not be
+    split) says the classes instead. `known` is the layout where it was found before: tars would have to be read through for it.
+    DataError where nothing of the kind is there or it cannot be read, InputError for labels of files that have no names.
+    """
+    try:
+        if not path.exists():
+            raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
+        table = (str(labels), labels.read_bytes()) if labels else None
+        return _folder(path, table, known) if path.is_dir() else _file(path, table, known)
+    except OSError as error:
+        place = error.filename or path
+        raise DataError(
+            f"{place} cannot be read: {error.strerror or error}. Check the path and its permissions."
+        ) from error
+
+
+def keep_apart(source: Path, out: Path) -> None:
+    """InputError where one lies in the other: originals are only read, and what is made of them is no original."""
+    one, other = source.resolve(), out.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise InputError(f"{out} and the source {source} lie in each other. Choose another place with --out.")
+
+
+def _folder(path: Path, labels: Table | None, known: Layout | None) -> Source:
+    if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
+        return _unnamed(containers.from_store(path), labels)
+    there = [file.name for file in path.iterdir()]
+    for mark, what in (("run.toml", "a run"), ("findings.parquet", "an audit")):
+        if mark in there:
+            raise DataError(
+                f"{path} is {what}, with {mark} in it, and no set of pictures. Name the folder of the originals."
+            )
+    said = {provenance.NAME: partial(read_file, path / provenance.NAME)} if provenance.NAME in there else {}
+    try:
+        origins = provenance.origins(said)
+    except Skip as skip:
+        raise DataError(f"{path / provenance.NAME} {skip}.") from None
+    if any("-images-idx3-ubyte" in name for name in there):
+        return _unnamed(binaries.from_idx(path, origins), labels)
+    if any(name.startswith("data_batch_") and name.endswith(".bin") for name in there):
+        return _unnamed(binaries.from_cifar10(path, origins), labels)
+    names, closed, raw = _walk(path)
+    kinds = {PurePosixPath(name).suffix.lower() for name in names}
+    if not kinds & EXTENSIONS:
+        tars, tables = (
+            {name: path / raw.get(name, name) for name in names if name.lower().endswith(suffix)}
+            for suffix in (".tar", ".parquet")
+        )
+        if tars:
+            return containers.from_tars(path.name, tars, labels, known, origins)
+        if tables:
+            return _unnamed(containers.from_parquet(path.name, tables, origins), labels)
+
+    def place(name: str) -> Path:
+        return path / raw.get(name, name)
+
+    def read(name: str) -> bytes:
+        if name in closed:
+            raise Skip(closed[name])
+        return read_file(place(name))
+
+    return of_files(path, names, read, labels, place)
+
+
+def _file(path: Path, labels: Table | None, known: Layout | None) -> Source:
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head[257:262] == b"ustar" or (path.suffix.lower() == ".tar" and not _packed(head)):
+        return containers.from_tars(path.stem, {"": path}, labels, known)
+    if head[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
+        return _unnamed(containers.from_parquet(path.stem, {path.name: path}), labels)
+    if zipfile.is_zipfile(path):
+        return _zip(path, labels)
+    if head[:4] == b"PK\3\4":
+        raise DataError(f"{path} is a zip whose end is missing: it was cut short. Copy or fetch it again.")
+    if kind := _packed(head):
+        raise DataError(f"{path} is packed with {kind}, which is not read. Unpack it into a folder first.")
+    raise DataError(
+        f"{path} is neither a folder nor a zip, a tar or a Parquet file. Put the pictures into one of them."
+    )
+
+
+def _packed(head: bytes) -> str:
+    return next((kind for magic, kind in PACKED.items() if head.startswith(magic)), "")
+
+
+def _unnamed(source: Source, labels: Table | None) -> Source:
+    if labels:
+        raise InputError(f"{source.name} brings its own labels, so {labels[0]} is not used. Leave out --labels.")
+    return source
+
+
+def of_files(
+    path: Path, names: Sequence[str], read: Callable[[str], bytes], labels: Table | None,
+    place: Callable[[str], Path] | None = None,
+) -> Source:  # fmt: skip
+    """Files of one folder or archive, by their relative names; `place` is where each lies, if it is a file of its own."""
+    tables: dict[str, Callable[[], bytes]] = {}
+    files = []
+    for name in names:
+        base = name.rsplit("/", 1)[-1]
+        if base in TABLES or base in provenance.TABLES:
+            tables[name] = partial(_table, path, read, name)
+        if base not in SIDE_FILES:
+            files.append(name)
+    pictures = [name for name in files if name[-1:] != "/" and PurePosixPath(name).suffix.lower() in EXTENSIONS]
+    layout = arranged(pictures, str(path), tables, labels)
+    origins = provenance.origins(tables)
+
+    def between(start: int, stop: int) -> Iterator[Entry]:
+        for name in files[start:stop]:
+            yield Entry(
+                name, partial(read, name), layout.label(name), layout.split(name), place(name) if place else None,
+                origins.get(name, NOWHERE),
+            )  # fmt: skip
+
+    name = path.resolve().name if path.is_dir() else path.stem
+    return Source(name, in_parts(len(files), between), layout, layout.split_at is not None)
+
+
+def _table(path: Path, read: Callable[[str], bytes], name: str) -> bytes:
+    try:
+        return read(name)
+    except Skip as skip:
+        raise DataError(f"{name} in {path} {skip}.") from None
+
+
+def _walk(root: Path) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """Relative names of all files, sorted, a folder's own before those of its folders; folders that are not entered, as `name/`, with
+    the reason; and the raw names of those that are no UTF-8.
+
+    Links to folders are followed where these lie inside the source, but not inside one another, so no loop can be entered.
+    """
+    names: list[str] = []
+    closed: dict[str, str] = {}
+    raw: dict[str, str] = {}
+    top = root.resolve()
+    waiting = [("", False)]
+    while waiting:
+        prefix, linked = waiting.pop()
+        try:
+            with os.scandir(root / prefix) as found:
+                items = sorted((item for item in found if not item.name.startswith(".")), key=lambda item: item.name)
+        except OSError as error:
+            if not prefix:
+                raise
+            closed[prefix] = f"cannot be listed: {error.strerror}"
+            names.append(prefix)
+            continue
+        folders = []
+        for item in items:
+            name = prefix + item.name
+            if item.is_dir(follow_symlinks=False):
+                folders.append((name + "/", linked))
+            elif item.is_symlink() and os.path.isdir(item.path):  # noqa: PTH112 (of a DirEntry)
+                if why := "inside a linked folder" if linked else _leads_out(item.path, top):
+                    closed[name + "/"] = f"a link to a folder {why}"
+                    names.append(name + "/")
+                else:
+                    folders.append((name + "/", True))
+            else:
+                names.append(name)
+        waiting += reversed(folders)
+    for n, name in enumerate(names):
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        if shown != name:
+            names[n], raw[shown] = shown, name
+            if name in closed:
+                closed[shown] = closed[name]
+    return names, closed, raw
+
+
+def _leads_out(link: str, top: Path) -> str:
+    """Why a link to a folder is not followed; nothing where it is."""
+    target, here = Path(link).resolve(), Path(link).parent.resolve()
+    if not target.is_relative_to(top):
+        return "outside of the source"
+    return "that it lies in" if here.is_relative_to(target) else ""
+
+
+def _zip(path: Path, labels: Table | None) -> Source:
+    try:
+        archive = zipfile.ZipFile(path)
+        infos = {i.filename: i for i in archive.infolist() if not i.is_dir() and plain_name(i.filename)}
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be opened as a zip: {error}.") from error
+    if len(infos) > MAX_ZIP_ENTRIES:
+        raise DataError(f"{path} holds {len(infos):,} files; the limit is {MAX_ZIP_ENTRIES:,}. Unpack it to a folder.")
+    if not any("/" in name for name in infos):  # some of Windows' tools write the wrong slash
+        infos = {name.replace("\\", "/"): info for name, info in infos.items()}
+    around = _around(infos)
+    files = {name[around:]: infos[name] for name in sorted(infos)}
+
+    def read(name: str) -> bytes:
+        info = files[name]
+        if info.flag_bits & 1:
+            raise Skip("encrypted inside the zip")
+        if info.file_size > MAX_FILE_BYTES or info.file_size > MAX_ZIP_RATIO * max(info.compress_size, 1 << 12):
+            raise Skip(f"unpacks from {info.compress_size:,} to {info.file_size:,} bytes, over the limits")
+        try:
+            with archive.open(info) as member:
+                data = member.read(info.file_size + 1)
+        except Exception as error:  # what a damaged member raises depends on its method
+            raise Skip(f"cannot be unpacked: {error}") from error
+        if len(data) > info.file_size:
+            raise Skip("longer than the zip says")
+        return data
+
+    return of_files(path, list(files), read, labels)
+
+
+def _around(names: Collection[str]) -> int:
+    """The length of the one folder around all that an archive holds, which is no part of its names."""
+    first = next(iter(names), "")
+    around = first.split("/")[0] + "/"
+    return len(around) if "/" in first and all(name.startswith(around) for name in names) else 0

@@ -1,0 +1,95 @@
+"""A look at some pictures of a source, a keyed spread over the whole of it, before all of them are converted."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from ganforge.base.errors import InputError
+from ganforge.base.seeds import key, permuted
+from ganforge.sources.decode import span
+from ganforge.sources.depth import BITS, Levels, Pair, Span, proposed
+from ganforge.sources.entry import Entry, Skip, Source, is_picture
+
+LOOKED_AT = 256
+_PART = 16
+_FAINT = 8  # a picture that uses less than such a part of the levels is probably not meant by them
+
+
+def sample(source: Source, count: int = LOOKED_AT) -> Iterator[Entry]:
+    """About `count` entries that are pictures by their names, or all there are, chosen by key over the whole source."""
+    parts = source.parts(_PART)
+    each = math.ceil(count / max(1, len(parts)))
+
+    def chosen() -> Iterator[Entry]:
+        for number in permuted(0, "look", max(1, len(parts)), np.arange(len(parts))).tolist():
+            pictures = enumerate(entry for entry in parts[number]() if is_picture(entry.name))
+            for _, entry in heapq.nsmallest(each, pictures, lambda pair: key(number, "look", pair[0])):  # noqa: B023
+                yield entry
+
+    return islice(chosen(), count)
+
+
+def levels(asked: str, source: Source, looked_at: Iterable[Span | None] | None = None) -> tuple[Levels, str]:
+    """Which values of pictures of more than eight bits become black and white in this set, and a line that says so, or "".
+
+    `asked` is `full` (as their formats say), LOW,HIGH, or `auto`: as `depth.proposed` for the values of all pictures. Whether there
+    are any is seen on those `looked_at`, else on `sample`. InputError where `asked` is none of these.
+    """
+    pair = None if asked in ("auto", "full") else _pair(asked)
+    seen = [found for found in (map(_span, sample(source)) if looked_at is None else looked_at) if found]
+    if pair or asked == "full":
+        said = _words(pair) if pair else "as their formats say"
+        return Levels(pair, pair, clip=True), f"more than 8 bits: {said}" if seen else ""
+    if any(found.floats or found.low < 0 or found.high < 2 ** BITS[-2] for found in seen):  # else they use all 16 bits
+        seen = list(_all(source))
+    pairs: dict[bool, Pair | None] = {True: None, False: None}
+    notes = []
+    for floats in {found.floats for found in seen}:
+        some = [found for found in seen if found.floats == floats]
+        low, high = pairs[floats] = proposed(Span(min(f.low for f in some), max(f.high for f in some), floats))
+        faint = sum(found.high - low < (high - low) / _FAINT for found in some)
+        note = (
+            f"more than 8 bits: {_words((low, high))} in {len(some):,} pictures of {'floats' if floats else 'integers'}"
+        )
+        notes.append(note + (f", less than an eighth of that in {faint:,} of them" if faint else ""))
+    return Levels(pairs[False], pairs[True]), "; ".join(notes)
+
+
+def _words(pair: Pair) -> str:
+    return f"{pair[0]:,.6g} becomes black, {pair[1]:,.6g} white"
+
+
+def _pair(text: str) -> Pair:
+    """0,4095 -> (0.0, 4095.0)."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise InputError(
+            f"The levels {text!r} are not understood; they are auto, full, or the values that become black and white, such as 0,4095."
+        )
+    return low, high
+
+
+def _span(entry: Entry) -> Span | None:
+    try:
+        data = entry.read()
+    except Skip:
+        return None
+    return span(data) if isinstance(data, bytes) else None
+
+
+def _all(source: Source) -> Iterator[Span]:
+    """Of all pictures, a bounded number of them at once."""
+    entries = (entry for entry in source.entries() if is_picture(entry.name))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        while chunk := list(islice(entries, 256)):
+            yield from filter(None, pool.map(_span, chunk))
