@@ -21,9 +21,9 @@ from torch.nn import functional as F
 import common
 from ganforge import models
 from ganforge.base import config
-from ganforge.base.images import to_float
 from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import FIRST_SEED
+from ganforge.media.spec import to_float
 from ganforge.metrics import frechet
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import Run

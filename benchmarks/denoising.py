@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
-from ganforge.base.images import to_float, to_uint8, write_png
+from ganforge.base.images import write_png
 from ganforge.base.seeds import key
+from ganforge.media.spec import to_float, to_uint8
 from ganforge.models.dae import corrupt
 from ganforge.restoring import restore
 from ganforge.runs import Run

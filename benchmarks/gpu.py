@@ -18,7 +18,8 @@ import torch
 import common
 from ganforge import models
 from ganforge.base import device
-from ganforge.base.images import ImageSpec, Pixels
+from ganforge.base.images import Pixels
+from ganforge.media.spec import Spec
 from ganforge.runs import Run
 from ganforge.sampling import examples, pictures
 from ganforge.store.store import Store
@@ -28,9 +29,9 @@ from ganforge.training.train import Trainer, plan
 
 CLASSES = ("a", "b", "c")
 SPECS = {
-    "28x28 grey": ImageSpec(28, 28, 1, CLASSES),
-    "32x32 RGB": ImageSpec(32, 32, 3, CLASSES),
-    "64x64 RGB": ImageSpec(64, 64, 3, CLASSES),
+    "28x28 grey": Spec(28, 28, 1, CLASSES),
+    "32x32 RGB": Spec(32, 32, 3, CLASSES),
+    "64x64 RGB": Spec(64, 64, 3, CLASSES),
 }
 
 

@@ -20,7 +20,7 @@ import torch
 import common
 import plain
 from ganforge.base.device import keep_memory
-from ganforge.base.images import ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.runs import Run
 from ganforge.store.store import Store
 from ganforge.testing import make_store
@@ -65,8 +65,8 @@ def main() -> None:
     results: dict[str, object] = {"batch": BATCH, "rounds": asked.rounds, "seconds_a_turn": asked.seconds}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        grey = make_store(folder / "grey", ImageSpec(28, 28, 1), 4000)
-        colour = make_store(folder / "colour", ImageSpec(32, 32, 3), 4000)
+        grey = make_store(folder / "grey", Spec(28, 28, 1), 4000)
+        colour = make_store(folder / "colour", Spec(32, 32, 3), 4000)
         halves = []
         for half in range(2):
             if half and asked.keras:

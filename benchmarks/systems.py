@@ -25,10 +25,11 @@ import torch
 
 import common
 from ganforge import models
-from ganforge.base.images import enlarge, grid, to_float, to_uint8, write_png
+from ganforge.base.images import enlarge, grid, write_png
 from ganforge.base.stats import read
 from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import FIRST_SEED, measure
+from ganforge.media.spec import to_float, to_uint8
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import Run
 from ganforge.sampling import pictures

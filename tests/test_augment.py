@@ -10,14 +10,15 @@ import torch
 from PIL import Image
 
 from ganforge.base.errors import InputError
-from ganforge.base.images import Batch, ImageSpec
 from ganforge.cli import main
+from ganforge.media.spec import Spec
 from ganforge.models import dcgan
 from ganforge.nn import warp
 from ganforge.nn.augment import COLOURS, GEOMETRY, LIMIT, Augment, parse
 from ganforge.runs import Run
 from ganforge.store import augment as lists
 from ganforge.store.stream import Stream
+from ganforge.system import Batch
 from ganforge.testing import make_store
 from ganforge.training.train import train
 
@@ -178,7 +179,7 @@ def test_the_chance_moves_towards_the_target_and_keeps_its_limits():
 
 def test_the_chance_resumes_exactly(tmp_path, monkeypatch):
     monkeypatch.setattr("ganforge.nn.augment._EVERY", 3)
-    store = make_store(tmp_path / "store", ImageSpec(16, 16, 3), 40)
+    store = make_store(tmp_path / "store", Spec(16, 16, 3), 40)
     found = []
     for name, lengths in (("whole", (80,)), ("parts", (40, 56, 80))):
         for length in lengths:
@@ -199,7 +200,7 @@ def test_strong_flips_do_not_leak():
 
     A control that is flipped half of the time before anybody sees it comes out mixed, so the test could fail.
     """
-    spec = ImageSpec(16, 16, 1)
+    spec = Spec(16, 16, 1)
 
     def share_of_left(augmented: str, flipped: bool) -> float:
         torch.manual_seed(0)
@@ -233,7 +234,7 @@ def test_words_of_a_list():
             lists.parse(wrong)
 
 
-@pytest.mark.parametrize("spec", [ImageSpec(16, 16, 3, ("a", "b")), ImageSpec(9, 14, 4), ImageSpec(12, 12, 1)])
+@pytest.mark.parametrize("spec", [Spec(16, 16, 3, ("a", "b")), Spec(9, 14, 4), Spec(12, 12, 1)])
 def test_a_stream_is_the_same_for_every_split_into_batches(spec, tmp_path):
     store, cpu = make_store(tmp_path / "s", spec, 50), torch.device("cpu")
     whole = Stream(store, 3, cpu, changes=EVERYTHING).batch(0, 60)
@@ -252,7 +253,7 @@ def test_a_stream_is_the_same_for_every_split_into_batches(spec, tmp_path):
 
 @pytest.mark.parametrize("word", [w for w in lists.KINDS if w != "flip"])
 def test_each_word_does_what_it_says(word, tmp_path):
-    spec, numbers = ImageSpec(24, 24, 3), np.arange(400)
+    spec, numbers = Spec(24, 24, 3), np.arange(400)
     x = smooth(1, 3, 24, 24).expand(400, 3, 24, 24)
     strong = {"rotate": 30.0, "noise": 0.1}.get(word, 0.3)
     y = lists.apply(x, {word: strong}, 0, numbers, spec)
@@ -271,7 +272,7 @@ def test_each_word_does_what_it_says(word, tmp_path):
 
 
 def test_flip_is_mirror():
-    x, spec = torch.rand(100, 1, 6, 6), ImageSpec(6, 6, 1)
+    x, spec = torch.rand(100, 1, 6, 6), Spec(6, 6, 1)
     y = lists.apply(x, {"flip": 0.5}, 5, np.arange(100), spec)
     flipped = (y == x.flip(3)).flatten(1).all(1)
     assert ((y == x).flatten(1).all(1) | flipped).all() and 30 < int(flipped.sum()) < 70
@@ -280,14 +281,14 @@ def test_flip_is_mirror():
 
 def test_levels_bound_what_is_shown():
     """Where bytes reach from -3 to 3 in floats, brightness may go there and no further."""
-    spec = ImageSpec(8, 8, 1, levels=((85.0, 170.0),))
+    spec = Spec(8, 8, 1, levels=((85.0, 170.0),))
     x = (torch.rand(50, 1, 8, 8) * 6 - 3).clamp(-3, 3)
     y = lists.apply(x, {"brightness": 1.0}, 0, np.arange(50), spec)
     assert y.max().item() == pytest.approx(3, abs=1e-5) and y.min().item() == pytest.approx(-3, abs=1e-5)
 
 
 def test_show_and_train_understand_the_list(tmp_path, capsys, fails):
-    store = make_store(tmp_path / "store", ImageSpec(8, 8, 3), 40)
+    store = make_store(tmp_path / "store", Spec(8, 8, 3), 40)
     assert main(["show", str(store.path), "--augment", "flip, rotate 10"]) == 0
     assert "augmented.png" in capsys.readouterr().out
     with Image.open(store.path / "augmented.png") as sheet:

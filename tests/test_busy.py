@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ganforge.base.busy import Busy, times
-from ganforge.base.images import ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.runs import Run
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
@@ -58,7 +58,7 @@ def test_sleeping_threads_change_no_bit(tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        store = make_store(tmp_path / "store", ImageSpec(16, 16, 3), 60)
+        store = make_store(tmp_path / "store", Spec(16, 16, 3), 60)
         found = []
         for crowded in (False, True):
             run = Run(tmp_path / str(crowded))
@@ -79,7 +79,7 @@ def test_sleeping_threads_change_no_bit(tmp_path):
 
 def test_it_is_said_once_a_report(tmp_path, monkeypatch):
     monkeypatch.setattr(Busy, "share", lambda self: 0.4)
-    store = make_store(tmp_path / "store", ImageSpec(8, 8, 1), 60)
+    store = make_store(tmp_path / "store", Spec(8, 8, 1), 60)
     loop = {"images": 64, "batch": 16, "report": 32, "precision": "fp32"}
     said: list[str] = []
     train("gan", store, tmp_path / "run", overrides={"model": {"width": 8}, "train": loop}, say=said.append)

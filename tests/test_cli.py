@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 
 from ganforge.base import marks
-from ganforge.base.images import ImageSpec
 from ganforge.cli import main
+from ganforge.media.spec import Spec
 from ganforge.runs import Run
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, train
 
-SPEC = ImageSpec(8, 8, 1, ("a", "b"))
+SPEC = Spec(8, 8, 1, ("a", "b"))
 TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
 
 
@@ -151,7 +151,7 @@ def test_a_run_resumed_with_something_else(run, store, tmp_path, fails):
         "train", "gan", store, *words, "--train.batch", "16", "--model.latent", "8"
     )
     assert "run.system = 'gan', not 'vae'" in fails("train", "vae", store, *words)
-    make_store(tmp_path / "other", ImageSpec(8, 10, 1), 40)
+    make_store(tmp_path / "other", Spec(8, 10, 1), 40)
     assert "is not the store that" in fails("train", "gan", tmp_path / "other", *words, *TINY)
     assert "has no" not in fails("measure", run, "--store", tmp_path / "other")
 

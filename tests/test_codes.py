@@ -10,10 +10,11 @@ import torch
 from scipy.ndimage import median_filter
 
 from ganforge import models
-from ganforge.base.images import Batch, ImageSpec, to_float, to_uint8
+from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.models import dae, vqvae
 from ganforge.nn.gaussian import HORIZON, Gaussian
 from ganforge.restoring import psnr, tiled
+from ganforge.system import Batch
 from ganforge.testing import make_store
 from ganforge.training.train import train
 
@@ -85,7 +86,7 @@ def test_windows_are_parts_of_their_pictures():
 @pytest.mark.parametrize("size", [(100, 150), (97, 161)])
 def test_tiles_give_what_the_whole_picture_gives(size):
     torch.manual_seed(0)
-    system = dae.DAE(dae.Config(width=8), ImageSpec(32, 32, 3)).double().eval()
+    system = dae.DAE(dae.Config(width=8), Spec(32, 32, 3)).double().eval()
     torch.nn.init.normal_(system.denoiser.last[2].weight, 0, 0.1)
     monkey = system.denoiser.forward
     system.denoiser.forward = lambda x: monkey(x).double()
@@ -102,7 +103,7 @@ def test_tiles_give_what_the_whole_picture_gives(size):
 
 
 def test_the_denoiser_beats_the_noise_and_the_median(tmp_path):
-    store = make_store(tmp_path / "s", ImageSpec(32, 32, 1), 256)
+    store = make_store(tmp_path / "s", Spec(32, 32, 1), 256)
     loop = {"images": 16 * 120, "batch": 16, "precision": "fp32", "ema_ramp": 0.01}
     run = train(
         "dae", store, tmp_path / "r", size="small", device_name="cpu", overrides={"train": loop, "model": {"width": 16}}
@@ -157,7 +158,7 @@ def test_dead_codes_are_put_where_the_pictures_are():
 def small_vqvae():
     torch.manual_seed(0)
     config = vqvae.Config(codes=16, latent=4, width=8, prior=32, depth=2)
-    system = vqvae.VQVAE(config, ImageSpec(16, 24, 3))
+    system = vqvae.VQVAE(config, Spec(16, 24, 3))
     images = torch.rand(32, 3, 16, 24) * 2 - 1
     return system, Batch(images, None, 0)
 
@@ -204,7 +205,7 @@ def test_the_prior_draws_from_its_own_distribution(small_vqvae):
 
 def test_an_average_of_codebooks_restores(small_vqvae, tmp_path):
     """The averaged encoder and codebook belong together: their reconstruction is about as good as that of the last weights."""
-    store = make_store(tmp_path / "s", ImageSpec(16, 16, 1), 128)
+    store = make_store(tmp_path / "s", Spec(16, 16, 1), 128)
     model = {"codes": 32, "latent": 8, "width": 16, "prior": 32, "depth": 1}
     loop = {"images": 32 * 100, "batch": 32, "precision": "fp32"}
     run = train(
@@ -223,7 +224,7 @@ def test_an_average_of_codebooks_restores(small_vqvae, tmp_path):
 def test_autoencoders_restore_by_way_of_their_code(name):
     loaded = models.load(name)
     torch.manual_seed(0)
-    system = loaded.system(loaded.config(width=8), ImageSpec(17, 13, 4)).eval()
+    system = loaded.system(loaded.config(width=8), Spec(17, 13, 4)).eval()
     images = torch.rand(2, 4, 17, 13) * 2 - 1
     made = system.restore(images)
     assert made.shape == images.shape

@@ -11,12 +11,13 @@ import torch
 
 from ganforge.base.config import build, read_toml
 from ganforge.base.errors import InputError
-from ganforge.base.images import Batch, ImageSpec
 from ganforge.cli import main
 from ganforge.compose.blueprint import check
 from ganforge.compose.catalogue import ALSO, LAYERS, ROWS
 from ganforge.compose.network import Network, sparse
+from ganforge.media.spec import Spec
 from ganforge.models import composed
+from ganforge.system import Batch
 from ganforge.testing import check_system, make_store
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "composed").glob("*.toml"))
@@ -129,7 +130,7 @@ def test_labels_are_needed_where_they_are_used():
         check("net", ["embedding 8"], (48,), {**WORDS, "classes": 0})
 
 
-SPEC = ImageSpec(12, 16, 3)
+SPEC = Spec(12, 16, 3)
 
 
 @pytest.mark.parametrize(
@@ -170,10 +171,10 @@ def bad(folder):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_learn_and_keep_the_contract(path, tmp_path, capsys):
     values = read_toml(path)
-    check_system("composed", ImageSpec(28, 28, 1), tmp_path, values["model"], steps=2)
+    check_system("composed", Spec(28, 28, 1), tmp_path, values["model"], steps=2)
     assert main(["show", str(path)]) == 0
     said = capsys.readouterr().out
-    system = composed.Composed(build(composed.Config, values["model"], "model"), ImageSpec(28, 28, 1))
+    system = composed.Composed(build(composed.Config, values["model"], "model"), Spec(28, 28, 1))
     parts = {
         **dict(system.maker.items()),
         **({"discriminator": system.discriminator} if path.stem != "autoencoder" else {}),
@@ -194,7 +195,7 @@ def test_classes_reach_the_layers_that_take_them(tmp_path):
         "generator": ["embedding 4", "dense 64", "film", "relu", "dense pixels", "tanh", "reshape channels height width"],
         "discriminator": ["flatten", "reshape 12 16", "lstm 8 last=yes", "film", "embedding 2", "dense 8", "relu", "dense 1"],
     }  # fmt: skip
-    spec = ImageSpec(12, 16, 1, ("a", "b", "c"))
+    spec = Spec(12, 16, 1, ("a", "b", "c"))
     check_system("composed", spec, tmp_path, model, steps=2)
     system = composed.Composed(build(composed.Config, model, "model"), spec).eval()
     latents = system.latents([1]).expand(3, -1)
@@ -205,7 +206,7 @@ def test_classes_reach_the_layers_that_take_them(tmp_path):
 
 def test_r1_through_a_recurrent_layer_is_the_derivative():
     """Against differences, in float64: kernels without a second derivative are left aside."""
-    spec = ImageSpec(6, 5, 1)
+    spec = Spec(6, 5, 1)
     lines = ("flatten", "reshape 6 5", "gru 4 last=yes", "dense 1")
     torch.manual_seed(0)
     system = composed.Composed(composed.Config(discriminator=lines, r1=1.0), spec)
@@ -256,7 +257,7 @@ def test_show_says_what_is_missing(fails, tmp_path):
 
 
 def test_lists_survive_the_run_and_the_command_line(tmp_path):
-    make_store(tmp_path / "store", ImageSpec(8, 8, 1), 40)
+    make_store(tmp_path / "store", Spec(8, 8, 1), 40)
     lines = "dense 32; relu; dense pixels; tanh; reshape 1 8 8"
     words = [
         "train",

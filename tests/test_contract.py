@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from ganforge import models
-from ganforge.base.images import ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.system import base_grid
 from ganforge.testing import check_system
 
 TINY = {"width": 8, "latent": 16}
 TINIER = {"prior": 32, "depth": 1, "codes": 16}
 SPECS = {
-    "grey 16x16": ImageSpec(16, 16, 1),
-    "colour 32x32": ImageSpec(32, 32, 3),
-    "colour 24x32": ImageSpec(24, 32, 3),
-    "RGBA 17x13": ImageSpec(17, 13, 4),
-    "labelled 28x28": ImageSpec(28, 28, 1, ("a", "b", "c")),
+    "grey 16x16": Spec(16, 16, 1),
+    "colour 32x32": Spec(32, 32, 3),
+    "colour 24x32": Spec(24, 32, 3),
+    "RGBA 17x13": Spec(17, 13, 4),
+    "labelled 28x28": Spec(28, 28, 1, ("a", "b", "c")),
 }
 
 
@@ -33,7 +33,7 @@ def test_contract(name, spec, tmp_path):
     check_system(name, wanted, tmp_path, {word: value for word, value in {**TINY, **TINIER}.items() if word in known})
 
 
-LABELLED = ImageSpec(16, 16, 3, ("a", "b", "c"))
+LABELLED = Spec(16, 16, 3, ("a", "b", "c"))
 
 
 @pytest.mark.parametrize(
@@ -53,26 +53,26 @@ def test_contract_with_and_without_labels(name, settings, tmp_path):
 
 def test_classic_discriminator_and_augmentation(tmp_path):
     settings = {**TINY, "discriminator": "classic", "augment": "color, translation,cutout"}
-    check_system("dcgan", ImageSpec(16, 24, 3), tmp_path, settings)
+    check_system("dcgan", Spec(16, 24, 3), tmp_path, settings)
 
 
 @pytest.mark.parametrize(
     ("size", "grid"), [((28, 28), (7, 7, 2)), ((32, 32), (4, 4, 3)), ((48, 64), (6, 8, 3)), ((30, 30), (8, 8, 2))]
 )
 def test_base_grid(size, grid):
-    assert base_grid(ImageSpec(*size, 3)) == grid
+    assert base_grid(Spec(*size, 3)) == grid
 
 
 def test_a_latent_depends_on_its_seed_alone():
     loaded = models.load("gan")
-    system = loaded.system(loaded.config(), ImageSpec(8, 8, 1))
+    system = loaded.system(loaded.config(), Spec(8, 8, 1))
     assert torch.equal(system.latents([3, 9, 4])[1], system.latents([9])[0])
     assert not torch.equal(system.latents([3])[0], system.latents([4])[0])
 
 
 def test_the_textbook_sizes_are_the_default_of_gan():
     loaded = models.load("gan")
-    system = loaded.system(loaded.config(), ImageSpec(28, 28, 1))
+    system = loaded.system(loaded.config(), Spec(28, 28, 1))
     widths = [
         [m.out_features for m in part if isinstance(m, torch.nn.Linear)]
         for part in (system.generator, system.discriminator)
@@ -82,9 +82,9 @@ def test_the_textbook_sizes_are_the_default_of_gan():
 
 def test_beta_weighs_the_prior_of_the_vae():
     """With beta 0 nothing pulls the code to the prior; with a large one it carries almost nothing."""
-    from ganforge.base.images import Batch
+    from ganforge.system import Batch
 
-    loaded, spec = models.load("vae"), ImageSpec(16, 16, 1)
+    loaded, spec = models.load("vae"), Spec(16, 16, 1)
     images = torch.rand(64, 1, 16, 16) * 2 - 1
     kl = {}
     for beta in (0.0, 50.0):

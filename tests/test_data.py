@@ -20,7 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from ganforge.base import marks
 from ganforge.base.errors import DataError, GanforgeError, StoreError
-from ganforge.base.images import ImageSpec, grid, to_float, to_uint8, write_png
+from ganforge.base.images import grid, write_png
+from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.preparing.prepare import prepare
 from ganforge.preparing.shape import parse_resolution
 from ganforge.sources.decode import decode, orientation_of
@@ -76,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_messy_folder_becomes_a_store(folder, tmp_path):
     made = prepare(folder, tmp_path / "store", resolution="24x32")
-    assert made.store.spec == ImageSpec(24, 32, 3, ("cats", "dogs"))
+    assert made.store.spec == Spec(24, 32, 3, ("cats", "dogs"))
     assert len(made.store) == 20
     reasons = {Path(name).name: reason for name, reason in made.skipped}
     assert reasons.keys() == {"empty.png", "words.txt", "page.jpg", "cut.jpg", "cut.png"}
@@ -258,7 +259,7 @@ def test_grid_and_mark(tmp_path):
 
 
 def test_a_store_is_plain_numpy_with_one_byte_range_a_picture(tmp_path):
-    store = make_store(tmp_path / "s", ImageSpec(8, 10, 3), 20)
+    store = make_store(tmp_path / "s", Spec(8, 10, 3), 20)
     plain = np.load(tmp_path / "s" / "images-00000.npy")
     assert plain.shape == (20, 8, 10, 3)
     raw = (tmp_path / "s" / "images-00000.npy").read_bytes()
@@ -269,8 +270,8 @@ def test_a_store_is_plain_numpy_with_one_byte_range_a_picture(tmp_path):
 
 
 def test_shards_read_as_one(tmp_path):
-    whole = make_store(tmp_path / "one", ImageSpec(8, 8, 1), 50)
-    parts = make_store(tmp_path / "many", ImageSpec(8, 8, 1), 50, shards=8)
+    whole = make_store(tmp_path / "one", Spec(8, 8, 1), 50)
+    parts = make_store(tmp_path / "many", Spec(8, 8, 1), 50, shards=8)
     assert len(parts.shards) == 8
     rows = np.random.default_rng(0).permutation(50)
     assert np.array_equal(whole.read(rows), parts.read(rows))
@@ -299,14 +300,14 @@ def _edit(path: Path, offset: int) -> None:
     ],
 )
 def test_a_damaged_store_is_refused(tmp_path, damage):
-    make_store(tmp_path / "s", ImageSpec(8, 8, 1), 20)
+    make_store(tmp_path / "s", Spec(8, 8, 1), 20)
     damage(tmp_path / "s")
     with pytest.raises(StoreError):
         Store(tmp_path / "s")
 
 
 def test_one_changed_pixel_is_found(tmp_path, fails):
-    store = make_store(tmp_path / "s", ImageSpec(8, 8, 1), 20)
+    store = make_store(tmp_path / "s", Spec(8, 8, 1), 20)
     store.verify()
     _edit(tmp_path / "s" / "images-00000.npy", 4096 + 500)
     assert "images-00000.npy has another SHA-256" in fails("show", tmp_path / "s")
@@ -330,7 +331,7 @@ sys.exit(main(["prepare", {str(folder)!r}, "-o", {str(tmp_path / "out")!r}, "--r
 
 
 def test_picture_n_depends_on_seed_and_n_alone(tmp_path):
-    store = make_store(tmp_path / "s", ImageSpec(8, 8, 1, ("a", "b")), 50)
+    store = make_store(tmp_path / "s", Spec(8, 8, 1, ("a", "b")), 50)
     cpu = torch.device("cpu")
     whole = Stream(store, 3, cpu, mirror=True).batch(0, 120)
     parts = [Stream(store, 3, cpu, mirror=True).batch(start, 10) for start in range(0, 120, 10)]
@@ -341,7 +342,7 @@ def test_picture_n_depends_on_seed_and_n_alone(tmp_path):
 
 
 def test_an_epoch_shows_every_training_picture_once_in_a_new_order(tmp_path):
-    store = make_store(tmp_path / "s", ImageSpec(8, 8, 1), 50)
+    store = make_store(tmp_path / "s", Spec(8, 8, 1), 50)
     stream = Stream(store, 0, torch.device("cpu"))
     first, second = stream.order(0, 40), stream.order(40, 40)
     assert np.array_equal(np.sort(first), np.arange(40))
@@ -350,7 +351,7 @@ def test_an_epoch_shows_every_training_picture_once_in_a_new_order(tmp_path):
 
 
 def test_mirroring_flips_about_half_and_only_sideways(tmp_path):
-    store = make_store(tmp_path / "s", ImageSpec(8, 8, 3), 50)
+    store = make_store(tmp_path / "s", Spec(8, 8, 3), 50)
     plain = Stream(store, 0, torch.device("cpu")).batch(0, 200).images
     mirrored = Stream(store, 0, torch.device("cpu"), mirror=True).batch(0, 200).images
     same = (plain == mirrored).flatten(1).all(1)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ganforge import models
-from ganforge.base.images import ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.testing import check_system
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -19,7 +19,7 @@ def test_the_example_of_a_system_keeps_the_contract(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
     known = models.names()
     monkeypatch.setattr(models, "names", lambda: [*known, "lsgan"])
-    check_system("lsgan", ImageSpec(12, 16, 3), tmp_path / "run", {"width": 32})
+    check_system("lsgan", Spec(12, 16, 3), tmp_path / "run", {"width": 32})
 
 
 def test_every_document_that_is_named_is_there():

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from ganforge.base.files import file_sha256
-from ganforge.base.images import ImageSpec
 from ganforge.cli import main
 from ganforge.collecting.collect import mix
+from ganforge.media.spec import Spec
 from ganforge.preparing.prepare import prepare
 from ganforge.store import card, history, provenance
 from ganforge.store.exports import write
@@ -163,14 +163,14 @@ def test_files_on_somebodys_disk_are_not_told(tmp_path):
 
     pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), np.uint8)
     metas = [Meta(f"{n}.png", origin=Origin(source=f"file:///home/me/secret/{n}.png")) for n in range(12)]
-    store = store_of(tmp_path / "s", ImageSpec(8, 8, 1), pixels, metas)
+    store = store_of(tmp_path / "s", Spec(8, 8, 1), pixels, metas)
     assert counts(store).sources == {"": 12}
     write(store, tmp_path / "out", "folder")
     assert not any(b"secret" in path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
 
 
 def test_a_store_of_an_earlier_version_has_no_first_names(tmp_path):
-    store = make_store(tmp_path / "s", ImageSpec(8, 8, 1), 20)
+    store = make_store(tmp_path / "s", Spec(8, 8, 1), 20)
     path = store.path / "meta.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["original"]), path)
     manifest = json.loads((store.path / "manifest.json").read_text())

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.models import fastgan, r3gan
 from ganforge.nn import augment
+from ganforge.system import Batch
 from ganforge.testing import check_system
 
 
@@ -16,7 +17,7 @@ def tiny(conditional: bool = False) -> r3gan.R3GAN:
     """Weights of which none is zero, so that every gradient counts."""
     torch.manual_seed(0)
     config = r3gan.Config(latent=6, width=8, blocks=1, gamma=0.7, halved=conditional, conditional=conditional)
-    system = r3gan.R3GAN(config, ImageSpec(8, 8, 2 + 1, ("a", "b")))
+    system = r3gan.R3GAN(config, Spec(8, 8, 2 + 1, ("a", "b")))
     with torch.no_grad():
         for parameter in system.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -91,7 +92,7 @@ def in_double(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_penalties_of_r3gan_fall_along_a_cosine():
-    system = r3gan.R3GAN(r3gan.Config(width=8, gamma=2.0, gamma_end=0.1, span=1000), ImageSpec(8, 8, 1))
+    system = r3gan.R3GAN(r3gan.Config(width=8, gamma=2.0, gamma_end=0.1, span=1000), Spec(8, 8, 1))
     assert [system.gamma(n) for n in (0, 500, 1000, 10**6)] == pytest.approx([2.0, 1.1, 0.2, 0.2])
 
 
@@ -127,7 +128,7 @@ def test_skip_layer_excitation_is_its_formula():
 
 @pytest.mark.parametrize(("side", "reach", "drawn"), [(64, 2, 32), (256, 3, 128), (28, 1, 14), (16, 1, 8)])
 def test_grids_of_fastgan(side, reach, drawn):
-    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), ImageSpec(side, side, 3))
+    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), Spec(side, side, 3))
     assert system.generator.reach == reach
     scores, large, small = system.discriminator(torch.rand(2, 3, side, side))
     assert large.shape[2] == 2 * small.shape[2]
@@ -148,7 +149,7 @@ def test_windows_and_the_distance_of_redrawn_pictures():
 
 def test_redrawing_compares_the_same_part_of_picture_and_features():
     """With features that are the picture itself at half size, drawn by enlarging, nothing is left wherever the part lies."""
-    discriminator = fastgan.FastGAN(fastgan.Config(latent=8, width=4), ImageSpec(32, 32, 3)).discriminator
+    discriminator = fastgan.FastGAN(fastgan.Config(latent=8, width=4), Spec(32, 32, 3)).discriminator
     large = torch.rand(6, 3, 16, 16)
     images = F.interpolate(large, scale_factor=2)
     discriminator.part = torch.nn.Upsample(scale_factor=2)
@@ -161,7 +162,7 @@ def test_redrawing_compares_the_same_part_of_picture_and_features():
 
 
 def test_samples_of_fastgan_are_made_without_noise():
-    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), ImageSpec(16, 16, 1))
+    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), Spec(16, 16, 1))
     torch.nn.init.ones_(system.generator.ups[0][2].weight)
     z = system.latents([1, 2])
     system.eval()
@@ -172,4 +173,4 @@ def test_samples_of_fastgan_are_made_without_noise():
 
 @pytest.mark.parametrize("name", ["r3gan", "fastgan", "dcgan"])
 def test_contract_with_ada(name, tmp_path):
-    check_system(name, ImageSpec(16, 24, 3), tmp_path, {"width": 8, "latent": 16, "augment": "color, ada"})
+    check_system(name, Spec(16, 24, 3), tmp_path, {"width": 8, "latent": 16, "augment": "color, ada"})

@@ -14,16 +14,17 @@ from ganforge import models
 from ganforge.api import Run
 from ganforge.base import marks
 from ganforge.base.errors import InputError
-from ganforge.base.images import ImageSpec, as_image, to_float
+from ganforge.base.images import as_image
 from ganforge.cli import main
 from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import FIRST_SEED, asked_class_hit, measure_system
+from ganforge.media.spec import Spec, to_float
 from ganforge.sampling import crossed, drawn, pictures
 from ganforge.store.store import Store
 from ganforge.system import System, with_label
 from ganforge.testing import make_store
 
-SPEC = ImageSpec(8, 8, 1, ("cat", "dog", "2", "T-shirt/top"))
+SPEC = Spec(8, 8, 1, ("cat", "dog", "2", "T-shirt/top"))
 TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16", "--images", "64"]
 
 
@@ -119,7 +120,7 @@ def test_labels_that_a_run_cannot_make(run, store, tmp_path, fails, capsys):
     assert "model.conditional = False" in fails(
         "train", "gan", store, "--out", plain, *TINY, "--model.conditional", "yes"
     )
-    make_store(tmp_path / "nameless", ImageSpec(8, 8, 1), 40)
+    make_store(tmp_path / "nameless", Spec(8, 8, 1), 40)
     for words in (["cgan"], ["gan", "--model.conditional", "true"]):
         said = fails("train", words[0], tmp_path / "nameless", "--out", tmp_path / "r", *words[1:])
         assert "has no labels" in said

@@ -10,9 +10,10 @@ from PIL import ExifTags, Image
 
 from ganforge.base import marks
 from ganforge.base.errors import InputError
-from ganforge.base.images import ImageSpec, write_png
+from ganforge.base.images import write_png
 from ganforge.cli import main
 from ganforge.latent.walk import write_video
+from ganforge.media.spec import Spec
 from ganforge.testing import make_store
 from ganforge.training.train import train
 
@@ -23,7 +24,7 @@ SAID = {"run": 'a "b" & <c> ü', "seeds": [3, 5]}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("marks")
-    store = make_store(place / "store", ImageSpec(16, 16, 3), 40)
+    store = make_store(place / "store", Spec(16, 16, 3), 40)
     return train("gan", store, place / "run", size="small", overrides={"train": {"images": 64}}).path
 
 

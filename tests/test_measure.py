@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from ganforge.base.images import ImageSpec, write_png
+from ganforge.base.images import write_png
 from ganforge.cli import main
 from ganforge.collecting.collect import collect
 from ganforge.measuring.judge import Remaining
 from ganforge.measuring.measure import as_json, measure_folder, measure_system
+from ganforge.media.spec import Spec
 from ganforge.models import load
 from ganforge.preparing.prepare import prepare
 from ganforge.store.store import Store
@@ -90,7 +91,7 @@ def test_a_folder_from_the_command_line(digits, tmp_path, capsys, fails):
 
 
 def test_nothing_held_out_is_null_and_no_nan(tmp_path):
-    spec = ImageSpec(8, 8, 1)
+    spec = Spec(8, 8, 1)
     make_store(tmp_path / "store", spec, 60)
     store = Store(tmp_path / "store")
     store.train, store.heldout = np.arange(len(store)), np.arange(0)

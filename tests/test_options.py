@@ -18,14 +18,15 @@ import ganforge
 from ganforge import models
 from ganforge.base import device, stats
 from ganforge.base.errors import InputError, RunError
-from ganforge.base.images import ImageSpec, name_rows
+from ganforge.base.images import name_rows
 from ganforge.cli import APART, NEEDS, _verbs, main, parser
+from ganforge.media.spec import Spec
 from ganforge.models import names
 from ganforge.runs import Run
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
 
-SPEC = ImageSpec(8, 8, 1, ("cat", "red, round", "3"))
+SPEC = Spec(8, 8, 1, ("cat", "red, round", "3"))
 TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
 
 
@@ -185,7 +186,7 @@ def test_top_help_is_instant():
 
 
 def test_a_class_that_is_called_all_comes_first(tmp_path):
-    make_store(tmp_path / "store", ImageSpec(8, 8, 1, ("all", "cat")), 40)
+    make_store(tmp_path / "store", Spec(8, 8, 1, ("all", "cat")), 40)
     overrides = {"train": {"images": 16, "batch": 16}, "model": {"width": 8, "latent": 8, "conditional": True}}
     run = train("gan", tmp_path / "store", tmp_path / "run", device_name="cpu", overrides=overrides)
     assert np.array_equal(ganforge.sample(run, [1, 2], "all"), ganforge.sample(run, [1, 2], 0))

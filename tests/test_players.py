@@ -8,12 +8,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganforge import models
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn.attention import SelfAttention
 from ganforge.nn.layers import ConditionalBatchNorm, spectral
 from ganforge.nn.penalties import squared_gradient
+from ganforge.system import Batch
 
-SPEC = ImageSpec(16, 16, 1, ("a", "b", "c"))
+SPEC = Spec(16, 16, 1, ("a", "b", "c"))
 
 
 def build(name, **settings):

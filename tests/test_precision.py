@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from ganforge.base import device
-from ganforge.base.images import ImageSpec
 from ganforge.cli import main
+from ganforge.media.spec import Spec
 from ganforge.runs import Run
 from ganforge.store.store import Store
 from ganforge.testing import make_store
@@ -22,7 +22,7 @@ OVERRIDES = {"model": {"width": 8, "latent": 8}, "train": {"images": 64, "batch"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    make_store(tmp_path / "store", ImageSpec(8, 8, 1), 60)
+    make_store(tmp_path / "store", Spec(8, 8, 1), 60)
     return tmp_path / "store"
 
 

@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 
 from ganforge.base.errors import DataError, GanforgeError, StoreError
-from ganforge.base.images import ImageSpec, to_float, to_uint8
 from ganforge.cli import main
+from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.preparing.prepare import prepare
 from ganforge.sources.transform import fit, saliency, stretch
 from ganforge.store import exports
@@ -341,7 +341,7 @@ def test_smart_crop_of_nothing_is_the_centre():
 
 @pytest.mark.parametrize(("balance", "shares"), [(0.0, (0.6, 0.3, 0.1)), (1.0, (1 / 3, 1 / 3, 1 / 3))])
 def test_balance_moves_the_shares_of_classes(tmp_path, balance, shares):
-    store = make_store(tmp_path / "s", ImageSpec(8, 8, 1, tuple("abc")), 100)
+    store = make_store(tmp_path / "s", Spec(8, 8, 1, tuple("abc")), 100)
     store.labels[:] = np.repeat([0, 1, 2], [60, 30, 10])
     store.train = np.arange(100)
     stream = Stream(store, 0, CPU, balance=balance)
@@ -355,7 +355,7 @@ def test_balance_moves_the_shares_of_classes(tmp_path, balance, shares):
 
 def test_balance_needs_labels(tmp_path):
     with pytest.raises(DataError, match="has no labels"):
-        Stream(make_store(tmp_path / "s", ImageSpec(8, 8, 1), 50), 0, CPU, balance=1.0)
+        Stream(make_store(tmp_path / "s", Spec(8, 8, 1), 50), 0, CPU, balance=1.0)
 
 
 # ------------------------------------------------------------------------------------------------------------ formats
@@ -452,7 +452,7 @@ def test_damaged_containers(tmp_path, fails, name, content):
 def remote(tmp_path, monkeypatch):
     """A store of ten shards in an object store in memory, behind a cache that holds six of them."""
     fsspec = pytest.importorskip("fsspec")
-    local = make_store(tmp_path / "local", ImageSpec(16, 16, 3), 400, shards=10)
+    local = make_store(tmp_path / "local", Spec(16, 16, 3), 400, shards=10)
     memory = fsspec.filesystem("memory")
     memory.rm("/bucket", recursive=True) if memory.exists("/bucket") else None
     for path in local.path.iterdir():

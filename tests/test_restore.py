@@ -12,8 +12,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import ganforge
 from ganforge.base import marks
-from ganforge.base.images import ImageSpec
 from ganforge.cli import main
+from ganforge.media.spec import Spec
 from ganforge.restoring import psnr
 from ganforge.testing import make_store
 from ganforge.training.train import train
@@ -30,12 +30,12 @@ def make_run(folder, name, spec, model):
 
 @pytest.fixture(scope="module")
 def denoiser(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("dae"), "dae", ImageSpec(16, 16, 3), {"width": 4})
+    return make_run(tmp_path_factory.mktemp("dae"), "dae", Spec(16, 16, 3), {"width": 4})
 
 
 @pytest.fixture(scope="module")
 def autoencoder(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("ae"), "autoencoder", ImageSpec(16, 16, 1), {"width": 4, "latent": 4})
+    return make_run(tmp_path_factory.mktemp("ae"), "autoencoder", Spec(16, 16, 1), {"width": 4, "latent": 4})
 
 
 def picture(path, *shape):
@@ -156,7 +156,7 @@ def test_what_cannot_be_restored(fails, denoiser, autoencoder, tmp_path):
     assert "does not exist" in fails("restore", denoiser, tmp_path / "nowhere", "-o", tmp_path / "o")
     (tmp_path / "empty").mkdir()
     assert "holds no files" in fails("restore", denoiser, tmp_path / "empty", "-o", tmp_path / "o")
-    gan = make_run(tmp_path, "gan", ImageSpec(8, 8, 1), {"width": 8})
+    gan = make_run(tmp_path, "gan", Spec(8, 8, 1), {"width": 8})
     assert "restores none" in fails("restore", gan, tmp_path / "in", "-o", tmp_path / "o")
     assert "makes none of its own" in fails("sample", denoiser)
     assert "makes none of its own" in fails("measure", denoiser)

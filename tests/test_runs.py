@@ -15,15 +15,15 @@ import torch
 
 from ganforge.base import lock
 from ganforge.base.errors import RunError
-from ganforge.base.images import ImageSpec
 from ganforge.cli import main
 from ganforge.measuring.measure import measure
+from ganforge.media.spec import Spec
 from ganforge.runs import LOCK, Run
 from ganforge.store.store import Store
 from ganforge.testing import make_store
 from ganforge.training.train import train
 
-SPEC = ImageSpec(8, 8, 1, ("a", "b"))
+SPEC = Spec(8, 8, 1, ("a", "b"))
 OVERRIDES = {
     "model": {"width": 8, "latent": 8},
     "train": {"images": 128, "batch": 16, "report": 64, "precision": "fp32"},

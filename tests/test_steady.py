@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ganforge.base.errors import Diverged
-from ganforge.base.images import ImageSpec
 from ganforge.base.stats import Log, Means, read
 from ganforge.cli import main
+from ganforge.media.spec import Spec
 from ganforge.models.gan import GAN
 from ganforge.runs import Run
 from ganforge.store.store import Store
@@ -21,7 +21,7 @@ from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
 from ganforge.training.watchdog import EVERY, Watch
 
-SPEC = ImageSpec(8, 8, 1, ("a", "b"))
+SPEC = Spec(8, 8, 1, ("a", "b"))
 NAN = float("nan")
 
 
@@ -126,7 +126,7 @@ def test_numbers_that_stay_bad_stop_the_run_with_words_that_help(store, tmp_path
 @pytest.mark.parametrize("name", ["gan", "dcgan", "sagan", "fastgan", "stylegan2", "vqvae", "vae", "r3gan"])
 @pytest.mark.parametrize("where", ["images", "noise"])
 def test_a_bad_step_leaves_no_trace(tmp_path, monkeypatch, name, where):
-    store = make_store(tmp_path / "store", ImageSpec(16, 16, 1, ("a", "b")), 60)
+    store = make_store(tmp_path / "store", Spec(16, 16, 1, ("a", "b")), 60)
     run = Run(tmp_path / "r")
     model = {"augment": "ada"} if name == "fastgan" else {}
     run.begin(plan(name, store, run.path, "small", {"model": model, "train": {"batch": 8, "precision": "fp32"}}))

@@ -11,10 +11,10 @@ import pytest
 
 from ganforge.base import files
 from ganforge.base.errors import StoreError
-from ganforge.base.images import ImageSpec
 from ganforge.cli import main
 from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import measure
+from ganforge.media.spec import Spec
 from ganforge.runs import Run
 from ganforge.store import stamps
 from ganforge.store.store import Store
@@ -24,7 +24,7 @@ from ganforge.testing import make_store
 @pytest.fixture
 def place(tmp_path) -> Path:
     """A store of three shards."""
-    make_store(tmp_path / "s", ImageSpec(16, 16, 1), 60, shards=3)
+    make_store(tmp_path / "s", Spec(16, 16, 1), 60, shards=3)
     _older(tmp_path / "s")
     return tmp_path / "s"
 

@@ -12,19 +12,20 @@ from torch.nn import functional as F
 from ganforge import models
 from ganforge.base import marks
 from ganforge.base.errors import InputError
-from ganforge.base.images import Batch, ImageSpec
 from ganforge.latent.inversion import project
 from ganforge.latent.walk import mix, spherical, walk
+from ganforge.media.spec import Spec
 from ganforge.models.stylegan2 import path_lengths
 from ganforge.nn import equal, grow, resample, style
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.runs import Run
 from ganforge.sampling import drawn, pictures, sample
+from ganforge.system import Batch
 from ganforge.testing import check_system, make_store
 from ganforge.training.train import train
 
 TINY = {"width": 8, "latent": 16}
-GREY = ImageSpec(16, 16, 1)
+GREY = Spec(16, 16, 1)
 
 
 def new(name, spec=GREY, **settings):
@@ -219,7 +220,7 @@ def test_a_resolution_fades_in_from_the_one_below(name):
 @pytest.mark.parametrize("name", ["pggan", "stylegan"])
 def test_growing_run_keeps_the_contract(name, tmp_path):
     """Resumed in the middle of a fade; samples at the resolution that it has reached."""
-    check_system(name, ImageSpec(20, 17, 3), tmp_path, {**TINY, "grow_images": 24})
+    check_system(name, Spec(20, 17, 3), tmp_path, {**TINY, "grow_images": 24})
 
 
 @pytest.mark.parametrize("name", ["pggan", "stylegan"])
@@ -246,11 +247,11 @@ def test_what_is_not_grown_yet_is_not_touched(name, tmp_path):
     ],
 )
 def test_other_settings_keep_the_contract(name, settings, tmp_path):
-    check_system(name, ImageSpec(16, 16, 1, ("a", "b")), tmp_path, {**TINY, **settings})
+    check_system(name, Spec(16, 16, 1, ("a", "b")), tmp_path, {**TINY, **settings})
 
 
 def test_labels_choose_the_picture():
-    system = new("stylegan2", ImageSpec(16, 16, 1, ("a", "b")), conditional=True)
+    system = new("stylegan2", Spec(16, 16, 1, ("a", "b")), conditional=True)
     latents = system.latents([5, 5])
     one, two = system.generate(latents, torch.tensor([0, 1]))
     assert not torch.allclose(one, two)
@@ -308,7 +309,7 @@ def test_walks_pass_through_the_plain_samples(name):
 
 @pytest.mark.parametrize("name", ["stylegan2", "vae"])
 def test_walks_and_mixtures_of_systems_with_classes(name):
-    system = new(name, ImageSpec(16, 16, 1, ("a", "b", "c")), conditional=True).eval()
+    system = new(name, Spec(16, 16, 1, ("a", "b", "c")), conditional=True).eval()
     seeds = [4, 9, 2]
     frames = np.concatenate(list(walk(system, seeds, 4)))
     assert np.array_equal(frames[::4], next(pictures(system, seeds)))

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.images import Pixels, to_float, to_uint8, write_png
+from ganforge.base.images import Pixels, write_png
+from ganforge.media.spec import to_float, to_uint8
 from ganforge.runs import Run, weights_hash
 from ganforge.sources import labels, survey
 from ganforge.sources.decode import decode, fit_channels, probe

@@ -29,7 +29,7 @@ from ganforge import models
 from ganforge.base import config, device, lock
 from ganforge.base.errors import InputError, RunError
 from ganforge.base.files import file_sha256
-from ganforge.base.images import ImageSpec, spec_from
+from ganforge.media.spec import Spec, spec_from
 from ganforge.store.remote import is_address
 from ganforge.system import System
 
@@ -77,7 +77,7 @@ class Run:
         return self.store
 
     @property
-    def spec(self) -> ImageSpec:
+    def spec(self) -> Spec:
         values = self.section("spec")
         try:
             return spec_from(values)
@@ -270,8 +270,8 @@ class Run:
         return system.to(chosen).eval().requires_grad_(False)
 
 
-def spec_section(spec: ImageSpec) -> dict[str, Any]:
-    """An ImageSpec as the section [spec] of run.toml."""
+def spec_section(spec: Spec) -> dict[str, Any]:
+    """A Spec as the section [spec] of run.toml."""
     return asdict(spec)
 
 

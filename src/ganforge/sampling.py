@@ -13,18 +13,9 @@ import torch
 from torch import Tensor
 
 from ganforge.base.errors import DataError, InputError, did_you_mean
-from ganforge.base.images import (
-    SUFFIXES,
-    ImageSpec,
-    Pixels,
-    check_suffix,
-    grid,
-    name_rows,
-    to_float,
-    to_uint8,
-    write_png,
-)
+from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows, write_png
 from ganforge.base.seeds import uniform
+from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.runs import Run, weights_hash
 from ganforge.system import StyleSystem, System
 
@@ -123,7 +114,7 @@ def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tu
     return seeds, numbers
 
 
-def every_class(labels: Labels, spec: ImageSpec) -> bool:
+def every_class(labels: Labels, spec: Spec) -> bool:
     """Whether they are the word "all"; a class of that name comes first."""
     return isinstance(labels, str) and labels == "all" and "all" not in spec.classes
 
@@ -142,7 +133,7 @@ def _number(label: str | int, classes: tuple[str, ...]) -> int:
     return int(label)
 
 
-def marked(spec: ImageSpec, labels: Sequence[int] | None) -> dict[str, Any]:
+def marked(spec: Spec, labels: Sequence[int] | None) -> dict[str, Any]:
     """What a picture's mark says of its labels: their names."""
     return {} if labels is None else {"labels": [spec.classes[label] for label in labels]}
 

@@ -10,9 +10,10 @@ import torch
 
 from ganforge.base import config
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.images import enlarge, grid, spec_from, to_float, to_uint8, write_png
+from ganforge.base.images import enlarge, grid, write_png
 from ganforge.base.seeds import permuted
 from ganforge.base.stats import read
+from ganforge.media.spec import spec_from, to_float, to_uint8
 from ganforge.preparing import parts
 from ganforge.runs import Run
 from ganforge.store import augment, card, history, meta

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.base.images import Batch, ImageSpec
 from ganforge.base.seeds import key
+from ganforge.media.spec import Spec
 from ganforge.nn.style import Mapping, grain
+
+
+@dataclass
+class Batch:
+    """What a phase's loss sees of one training step."""
+
+    images: Tensor
+    """(N, C, H, W) float32 in [-1, 1], channels_last."""
+    labels: Tensor | None
+    """(N,) int64, or None for an unlabelled set."""
+    seen: int
+    """Images shown before this step; schedules and growth depend on it alone."""
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    """What one phase hands to the next within the same step, such as the fakes that it has made already."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +74,10 @@ class System(nn.Module):
     that is more than so many away."""
 
     @classmethod
-    def check(cls, config: Any, spec: ImageSpec) -> None:
+    def check(cls, config: Any, spec: Spec) -> None:
         """InputError where these settings cannot make such pictures; asked before a run begins."""
 
-    def __init__(self, config: Any, spec: ImageSpec) -> None:
+    def __init__(self, config: Any, spec: Spec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
         self.classes = len(spec.classes) if self.needs_labels(config) else 0
@@ -74,7 +88,7 @@ class System(nn.Module):
         return bool(getattr(config, "conditional", False))
 
     @classmethod
-    def least_batch(cls, config: Any, spec: ImageSpec) -> int:
+    def least_batch(cls, config: Any, spec: Spec) -> int:
         """How few images a step may have: 2 where single numbers, not pictures, are normalised over the batch."""
         return 1
 
@@ -155,7 +169,7 @@ class StyleSystem(System):
         return mapping
 
 
-def base_grid(spec: ImageSpec, smallest: int = 7) -> tuple[int, int, int]:
+def base_grid(spec: Spec, smallest: int = 7) -> tuple[int, int, int]:
     """(height, width, doublings): the grid that a convolutional generator starts from.
 
     As few doublings as bring the shorter side to `smallest` or less; where the grid does not divide, it is rounded up and
@@ -168,13 +182,13 @@ def base_grid(spec: ImageSpec, smallest: int = 7) -> tuple[int, int, int]:
     return math.ceil(spec.height / 2**doublings), math.ceil(spec.width / 2**doublings), doublings
 
 
-def crop(images: Tensor, spec: ImageSpec) -> Tensor:
+def crop(images: Tensor, spec: Spec) -> Tensor:
     """(N, C, H', W') -> (N, C, H, W), the centre."""
     top, left = (images.shape[2] - spec.height) // 2, (images.shape[3] - spec.width) // 2
     return images[:, :, top : top + spec.height, left : left + spec.width]
 
 
-def pad(images: Tensor, spec: ImageSpec) -> Tensor:
+def pad(images: Tensor, spec: Spec) -> Tensor:
     """(N, C, H, W) -> (N, C, H', W'), the grid that `crop` undoes; what is added repeats the edge."""
     height, width, doublings = base_grid(spec)
     down, right = height * 2**doublings - spec.height, width * 2**doublings - spec.width

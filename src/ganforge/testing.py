@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from ganforge import models
-from ganforge.base.images import ImageSpec, Pixels, to_float
+from ganforge.base.images import Pixels
+from ganforge.media.spec import Spec, to_float
 from ganforge.preparing.parts import Meta, PartWriter, Sides, join
 from ganforge.runs import Run
 from ganforge.sampling import sample
@@ -21,7 +22,7 @@ from ganforge.system import System
 from ganforge.training.train import Trainer, train
 
 
-def make_store(path: Path, spec: ImageSpec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
+def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
     """A small store of blurred noise whose brightness follows its class: real enough to learn from in a few steps."""
     rng = np.random.default_rng(seed)
     pictures, metas = [], []
@@ -34,9 +35,7 @@ def make_store(path: Path, spec: ImageSpec, count: int = 96, seed: int = 0, shar
     return store_of(path, spec, np.stack(pictures), metas, shards, folds)
 
 
-def store_of(
-    path: Path, spec: ImageSpec, pictures: Pixels, metas: Sequence[Meta], shards: int = 1, folds: int = 0
-) -> Store:
+def store_of(path: Path, spec: Spec, pictures: Pixels, metas: Sequence[Meta], shards: int = 1, folds: int = 0) -> Store:
     """A store of these pictures, (N, H, W, C) uint8, in so many shards."""
     work = path.with_name(f".{path.name}.parts")
     parts = [work / f"{n}" for n in range(shards)]
@@ -52,7 +51,7 @@ def store_of(
     return Store(path)
 
 
-def check_system(name: str, spec: ImageSpec, folder: Path, model: dict[str, Any] | None = None, steps: int = 4) -> None:
+def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | None = None, steps: int = 4) -> None:
     """Train `name` on pictures of `spec` in `folder`, and raise AssertionError where it does not keep the contract:
 
     losses are finite, all that should learn does, a run that is stopped and resumed is bit-equal to one that was not, and

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.images import ImageSpec, Pixels, check_suffix, enlarge, grid, to_float, to_uint8, write_png
+from ganforge.base.images import Pixels, check_suffix, enlarge, grid, write_png
+from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import grain
 from ganforge.runs import Run
 from ganforge.sampling import check_generates, drawn, made_by
@@ -120,7 +121,7 @@ def scales(images: Tensor, wanted: Tensor) -> Tensor:
     return torch.stack(found).mean(0)
 
 
-def read(path: Path, spec: ImageSpec) -> Pixels:
+def read(path: Path, spec: Spec) -> Pixels:
     """A picture file, cut and scaled to `spec` as preparation does by default: (H, W, C) uint8. DataError with the reason."""
     try:
         if path.stat().st_size > MAX_BYTES:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError, did_you_mean
-from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, to_uint8, write_png
+from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_png
+from ganforge.media.spec import to_uint8
 from ganforge.nn.style import grain
 from ganforge.runs import Run
 from ganforge.sampling import (

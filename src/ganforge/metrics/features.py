@@ -27,8 +27,9 @@ from torch.nn.functional import interpolate
 from ganforge.base.device import autocast, keep_memory, place, resolve_precision
 from ganforge.base.errors import StoreError
 from ganforge.base.files import file_sha256, seal
-from ganforge.base.images import Pixels, to_float
+from ganforge.base.images import Pixels
 from ganforge.base.seeds import key, permuted
+from ganforge.media.spec import to_float
 from ganforge.metrics import pyramid
 
 HIDDEN = 64

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.base.images import Pixels, to_float
+from ganforge.base.images import Pixels
 from ganforge.base.seeds import key, permuted
+from ganforge.media.spec import to_float
 
 STEPS = 240
 BATCH = 64

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn.gaussian import Gaussian
 from ganforge.nn.layers import Down, Up
-from ganforge.system import Adam, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ TRAIN: dict[str, Any] = {"cooldown": 0.3}
 class Autoencoder(nn.Module):
     """Encoder, decoder, and what is known of the codes."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
@@ -81,7 +81,7 @@ class AutoencoderSystem(System):
     restores = True
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.autoencoder = Autoencoder(config, spec)
 

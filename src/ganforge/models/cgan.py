@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, Up, spectral
-from ganforge.system import Adam, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ TRAIN: dict[str, Any] = {"batch": 64}
 class Generator(nn.Module):
     """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
@@ -83,7 +83,7 @@ class Discriminator(nn.Module):
     By projection it is w.h + e(class).h of the features h; by concatenation, w.h of the features of the picture and a learned plane.
     """
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.projects, classes = config.condition == "projection", len(spec.classes)
         self.plane = (1, spec.height, spec.width)
@@ -118,7 +118,7 @@ class CGAN(System):
     averaged = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.generator = Generator(config, spec)
         self.discriminator = Discriminator(config, spec)

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from ganforge.base.config import setting
 from ganforge.base.errors import InputError
-from ganforge.base.images import Batch, ImageSpec
 from ganforge.compose.blueprint import Step, check, check_end
 from ganforge.compose.catalogue import RANGES, Shape
 from ganforge.compose.network import Network
+from ganforge.media.spec import Spec
 from ganforge.nn import losses
 from ganforge.nn.gaussian import Gaussian
 from ganforge.nn.penalties import squared_gradient
-from ganforge.system import Adam, Phase, System
+from ganforge.system import Adam, Batch, Phase, System
 
 R1_EVERY = 16  # steps
 PARTS = {"gan": ("generator", "discriminator"), "autoencoder": ("encoder", "decoder"), "vae": ("encoder", "decoder")}
@@ -63,7 +63,7 @@ PRESETS: dict[str, dict[str, Any]] = {"small": {}, "medium": {}, "large": {}}
 TRAIN: dict[str, Any] = {"batch": 64}
 
 
-def plans(config: Config, spec: ImageSpec) -> dict[str, list[Step]]:
+def plans(config: Config, spec: Spec) -> dict[str, list[Step]]:
     """The checked networks by name. InputError where a list does not fit itself or the pictures."""
     picture: Shape = (spec.channels, spec.height, spec.width)
     code = config.latent * (2 if config.kind == "vae" else 1)
@@ -110,7 +110,7 @@ class Composed(System):
     averaged = ("maker",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         made = plans(config, spec)
         self.count = len(spec.classes)
@@ -123,7 +123,7 @@ class Composed(System):
         self.maker = nn.ModuleDict(parts)
 
     @classmethod
-    def check(cls, config: Config, spec: ImageSpec) -> None:
+    def check(cls, config: Config, spec: Spec) -> None:
         made = plans(config, spec)
         spectral = any(step.values.get("spectral") for step in made.get("discriminator", ()))
         if config.kind == "gan" and config.loss == "wasserstein" and not config.r1 and not spectral:
@@ -138,7 +138,7 @@ class Composed(System):
         return any(line.split()[:1] in (["embedding"], ["film"]) for line in lines)
 
     @classmethod
-    def least_batch(cls, config: Config, spec: ImageSpec) -> int:
+    def least_batch(cls, config: Config, spec: Spec) -> int:
         steps = (step for steps in plans(config, spec).values() for step in steps)
         return 2 if any(step.layer == "batch_norm" for step in steps) else 1
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
 from ganforge.base.seeds import key
+from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Up
-from ganforge.system import Adam, Phase, System
+from ganforge.system import Adam, Batch, Phase, System
 
 KINDS = ("gaussian", "salt_pepper", "speckle", "masking")
 BLOCKS = 3  # residual blocks at the coarse scale; `DAE.reach` follows from them
@@ -107,7 +107,7 @@ class DAE(System):
     )  # convolutions on blocks of 2 pixels, and what fills the last block
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.denoiser = Denoiser(config, spec.channels)
 

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, SpectralNorm, Up
-from ganforge.system import Adam, Phase, System, base_grid, crop, with_label
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, with_label
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ TRAIN: dict[str, Any] = {"batch": 64}
 class Generator(nn.Module):
     """(N, Z + classes) -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+    def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
@@ -81,7 +81,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """(N, C, H, W) -> (N,), a score: strided convolutions down to a grid of about 4, then a dense layer, and a projection."""
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+    def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         height, width, before, after = spec.height, spec.width, spec.channels, config.width
@@ -112,7 +112,7 @@ class DCGAN(System):
     averaged = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.generator = Generator(config, spec, self.classes)
         self.discriminator = Discriminator(config, spec, self.classes)

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, SpectralNorm
-from ganforge.system import Adam, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Excitation(nn.Module):
 class Generator(nn.Module):
     """(N, Z) -> (N, C, H, W) in [-1, 1]."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
@@ -145,7 +145,7 @@ class Half(nn.Module):
         return (self.strided(x) + self.pooled(x)) / 2  # type: ignore[no-any-return]
 
 
-def _decoder(channels: int, config: Config, spec: ImageSpec, doublings: int) -> nn.Sequential:
+def _decoder(channels: int, config: Config, spec: Spec, doublings: int) -> nn.Sequential:
     """(N, channels, h, w) -> (N, C, h 2^doublings, w 2^doublings) in [-1, 1]."""
     widths = [channels] + [max(config.width, channels // 2 ** (n + 2)) for n in range(doublings)]
     layers: list[nn.Module] = [Grow(a, b, False) for a, b in pairwise(widths)]
@@ -155,7 +155,7 @@ def _decoder(channels: int, config: Config, spec: ImageSpec, doublings: int) -> 
 class Discriminator(nn.Module):
     """Features of a picture on two grids, the second half the first and about 8 on its shorter side; scores of places on it."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         height, width, self.halvings = base_grid(spec, max(1, min(8, min(spec.height, spec.width) // 2)))
         self.grid = (height, width)
@@ -225,7 +225,7 @@ class FastGAN(System):
     averaged = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.generator = Generator(config, spec)
         self.discriminator = Discriminator(config, spec)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import losses
-from ganforge.system import Adam, Phase, System, with_label
+from ganforge.system import Adam, Batch, Phase, System, with_label
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class GAN(System):
     averaged = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.generator = Generator(config, spec.pixels, self.classes)
         self.discriminator = Discriminator(config, spec.pixels, self.classes)
 
     @classmethod
-    def least_batch(cls, config: Config, spec: ImageSpec) -> int:
+    def least_batch(cls, config: Config, spec: Spec) -> int:
         return 2
 
     def adam(self) -> dict[str, Adam]:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import augment, grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, pixel_norm
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
-from ganforge.system import Adam, Phase, System, base_grid, crop, pad
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, pad
 
 R1_EVERY = 16
 GRADIENT, DRIFT = 10.0, 0.001  # weights of the Wasserstein loss's penalties (appendix A.1)
@@ -59,7 +59,7 @@ class Generator(nn.Module):
 
     shown: Tensor
 
-    def __init__(self, config: Config, spec: ImageSpec, widths: list[int]) -> None:
+    def __init__(self, config: Config, spec: Spec, widths: list[int]) -> None:
         super().__init__()
         height, width, _ = base_grid(spec)
         self.grid = (height, width, widths[0])
@@ -92,7 +92,7 @@ class PGGAN(System):
     averaged = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         height, width, self.doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(self.doublings, -1, -1)]

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import augment, penalties
 from ganforge.nn.layers import Down, Same, Up, leaky, same
-from ganforge.system import Adam, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
 @dataclass(frozen=True)
@@ -106,17 +106,17 @@ def _start(layer: nn.Module, gain: float = 1.0) -> None:
             layer.bias.zero_()  # type: ignore[operator]
 
 
-def _plan(config: Config, spec: ImageSpec) -> tuple[int, int, list[int]]:
+def _plan(config: Config, spec: Spec) -> tuple[int, int, list[int]]:
     """Height and width of the smallest grid, and the channels of each, the smallest first."""
     ends = 2 if config.halved else 1
-    height, width, doublings = base_grid(ImageSpec(-(-spec.height // ends), -(-spec.width // ends), spec.channels))
+    height, width, doublings = base_grid(Spec(-(-spec.height // ends), -(-spec.width // ends), spec.channels))
     return height, width, [config.width * 2 ** min(n, 3) for n in range(doublings + 1)][::-1]
 
 
 class Generator(nn.Module):
     """(N, Z), and (N,) int64 where there are classes -> (N, C, H, W): a learned grid, weighed by the latent, then grid by grid up."""
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+    def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         self.spec = spec
         height, width, widths = _plan(config, spec)
@@ -147,7 +147,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """(N, C, H, W), and (N,) int64 where there are classes -> (N,), a score: the generator backwards."""
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+    def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         height, width, widths = _plan(config, spec)
         total, times = config.blocks * len(widths), 2 ** (len(widths) - (0 if config.halved else 1))
@@ -185,7 +185,7 @@ class R3GAN(System):
     averaged = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.classes = len(spec.classes) if config.conditional else 0
         self.generator = Generator(config, spec, self.classes)

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.attention import SelfAttention
 from ganforge.nn.layers import ConditionalBatchNorm, Down, Up, spectral
-from ganforge.system import Adam, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class DownBlock(nn.Module):
 class Generator(nn.Module):
     """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then blocks, attention midway."""
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+    def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
@@ -110,7 +110,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """(N, C, H, W) and (N,) int64 -> (N,), a score: blocks with attention midway, a sum over places, and a projection."""
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+    def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         doublings = base_grid(spec)[2]
         stages = max(2, doublings + 1)
@@ -150,7 +150,7 @@ class SAGAN(System):
     averaged = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.classes = len(spec.classes) if config.labels == "auto" else 0
         self.generator = Generator(config, spec, max(1, self.classes))

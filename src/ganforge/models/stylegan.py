@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import augment, grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
 from ganforge.nn.style import Mapping, Noise, mixed
-from ganforge.system import Adam, Phase, StyleSystem, base_grid, crop, pad
+from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, pad
 
 R1_EVERY = 16
 
@@ -85,7 +85,7 @@ class Generator(nn.Module):
 
     shown: Tensor
 
-    def __init__(self, config: Config, spec: ImageSpec, widths: list[int]) -> None:
+    def __init__(self, config: Config, spec: Spec, widths: list[int]) -> None:
         super().__init__()
         height, width, doublings = base_grid(spec)
         self.layers = 2 * len(widths)
@@ -119,7 +119,7 @@ class StyleGAN(StyleSystem):
     config: Config
     generator: Generator
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         height, width, self.doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(self.doublings, -1, -1)]

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, deviation_map
 from ganforge.nn.penalties import gamma_for, gradients, squared_gradient
 from ganforge.nn.resample import double, halve
 from ganforge.nn.style import Mapping, ModulatedConv, Noise, mixed
-from ganforge.system import Adam, Phase, StyleSystem, base_grid, crop, pad
+from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, pad
 
 R1_EVERY, PATH_EVERY = 16, 4
 
@@ -76,7 +76,7 @@ class Layer(nn.Module):
 class Generator(nn.Module):
     """Latents -> styles -> (N, C, H', W') before cropping; every resolution adds its part of the colours."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         height, width, doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(doublings, -1, -1)]
@@ -121,7 +121,7 @@ class Block(nn.Module):
 class Discriminator(nn.Module):
     """(N, C, H', W') -> (N,), a logit; with classes plus a projection of what it saw on the class (Miyato and Koyama 2018)."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         height, width, doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(doublings + 1)]
@@ -152,7 +152,7 @@ class StyleGAN2(StyleSystem):
     generator: Generator
     path_mean: Tensor
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.generator = Generator(config, spec)
         self.discriminator = Discriminator(config, spec)

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn import losses
 from ganforge.nn.layers import Down, Up
-from ganforge.system import Adam, Phase, System, base_grid, crop, with_label
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, with_label
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ TRAIN: dict[str, Any] = {}
 class Autoencoder(nn.Module):
     """Encoder and decoder: one thing learns, one loss."""
 
-    def __init__(self, config: Config, spec: ImageSpec, classes: int) -> None:
+    def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         self.spec, self.classes = spec, classes
         height, width, doublings = base_grid(spec)
@@ -101,7 +101,7 @@ class VAE(System):
     averaged = ("autoencoder",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.autoencoder = Autoencoder(config, spec, self.classes)
         self.restores = not self.classes  # a picture that is to be restored comes without its class

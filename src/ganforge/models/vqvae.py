@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
 from ganforge.base.seeds import key
+from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Up
-from ganforge.system import Adam, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 DECAY = 0.99  # of the codebook's averages, a step
 DEAD = 0.1  # a code that is chosen less often than this share of its fair part is put elsewhere
@@ -103,7 +103,7 @@ class Residual(nn.Module):
 class Autoencoder(nn.Module):
     """Encoder, codebook and decoder."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec, config.grid)
@@ -203,7 +203,7 @@ class VQVAE(System):
     restores = True
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.autoencoder = Autoencoder(config, spec)
         self.prior = Prior(config, self.autoencoder.grid[0] * self.autoencoder.grid[1])

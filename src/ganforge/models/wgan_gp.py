@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.images import Batch, ImageSpec
+from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Leaky, Up
 from ganforge.nn.penalties import squared_gradient
-from ganforge.system import Adam, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ TRAIN: dict[str, Any] = {"batch": 64}
 class Generator(nn.Module):
     """(N, Z) -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
@@ -68,7 +68,7 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """(N, C, H, W) -> (N,), a height: strided convolutions and a dense layer, nothing that mixes pictures."""
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         height, width, before, after = spec.height, spec.width, spec.channels, config.width
@@ -89,7 +89,7 @@ class WGANGP(System):
     averaged = ("generator",)
     config: Config
 
-    def __init__(self, config: Config, spec: ImageSpec) -> None:
+    def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.generator = Generator(config, spec)
         self.critic = Critic(config, spec)

@@ -10,14 +10,17 @@ Each picture draws its own numbers from torch's generator, which the training lo
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ganforge.base import words
 from ganforge.base.errors import InputError
-from ganforge.base.images import Batch
 from ganforge.nn import warp
+
+if TYPE_CHECKING:
+    from ganforge.system import Batch
 
 KINDS = ("color", "translation", "cutout")
 GEOMETRY = ("flip", "turn", "shift", "scale", "rotate", "stretch", "move")

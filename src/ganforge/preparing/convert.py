@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ganforge.base.images import ImageSpec, Pixels, spec_from
+from ganforge.base.images import Pixels
+from ganforge.media.spec import Spec, spec_from
 from ganforge.preparing.parts import Meta, PartWriter, finished
 from ganforge.sources.decode import decode, fit_channels
 from ganforge.sources.depth import Levels
@@ -33,7 +34,7 @@ class Plan:
 
     source: str
     labels: str | None
-    spec: ImageSpec
+    spec: Spec
     fit: str
     background: tuple[int, int, int]
     stretch: bool

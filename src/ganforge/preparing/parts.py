@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from ganforge.base.errors import DataError
 from ganforge.base.files import file_sha256, put
-from ganforge.base.images import ImageSpec, Pixels
+from ganforge.base.images import Pixels
+from ganforge.media.spec import Spec
 from ganforge.store.provenance import NOWHERE, Origin
 from ganforge.store.split import ASIDE, HELDOUT, TRAIN, Splits, split
 from ganforge.store.store import HEADER, SCHEMA, npy_header, root_hash
@@ -70,7 +71,7 @@ class TooFew(DataError):
 class PartWriter:
     """Writes one part beside its place and renames it there when it is finished; on an error nothing is left."""
 
-    def __init__(self, path: Path, spec: ImageSpec) -> None:
+    def __init__(self, path: Path, spec: Spec) -> None:
         self.path, self.spec = path, spec
         self.partial = path.with_name(
             f".{path.name}.{os.uname().nodename if hasattr(os, 'uname') else ''}-{os.getpid()}"
@@ -182,7 +183,7 @@ class Sides:
 def join(
     parts: Sequence[Path],
     out: Path,
-    spec: ImageSpec,
+    spec: Spec,
     recipe: Mapping[str, Any],
     sides: Sides,
     groups: Mapping[str, int] | None = None,
@@ -229,7 +230,7 @@ def join(
         manifest = {
             "schema": SCHEMA,
             "spec": asdict(
-                ImageSpec(spec.height, spec.width, spec.channels, spec.classes, choose_levels(levels, histogram))
+                Spec(spec.height, spec.width, spec.channels, spec.classes, choose_levels(levels, histogram))
             ),
             "rows": len(labels),
             "train": int((splits.sides == TRAIN).sum()),
@@ -267,7 +268,7 @@ def _share(source: Path, target: Path) -> None:
 
 
 def _decide(
-    parts: Sequence[Path], spec: ImageSpec, sides: Sides, groups: Mapping[str, int]
+    parts: Sequence[Path], spec: Spec, sides: Sides, groups: Mapping[str, int]
 ) -> tuple[npt.NDArray[np.int64], Splits, npt.NDArray[np.int64]]:
     """Labels, splits and groups (-1 where a picture stands alone) of all stored rows."""
     number = {name: n for n, name in enumerate(spec.classes)}
@@ -363,7 +364,7 @@ def moments(histogram: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], 
 
 
 def choose_levels(name: str, histogram: npt.NDArray[np.int64]) -> tuple[tuple[float, float], ...]:
-    """The byte values that a network sees as -1 and as +1, a pair a channel; see `ImageSpec.levels`.
+    """The byte values that a network sees as -1 and as +1, a pair a channel; see `Spec.levels`.
 
     `bytes` is 0..255; `unit` puts 0..255 on 0..1; `range` stretches what the set uses to -1..1; `centre` puts the set's mean on
     0; `standard` does so channel by channel with equal deviations, as wide as -1..1 allows.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from ganforge.base.errors import InputError
-from ganforge.base.images import LARGEST, ImageSpec
+from ganforge.media.spec import LARGEST, Spec
 from ganforge.sources import survey
 from ganforge.sources.decode import Header, probe, span
 from ganforge.sources.depth import Levels, Span
@@ -16,7 +16,7 @@ SMALLEST = 8
 
 def choose(
     source: Source, resolution: str | int | None, channels: int | None, background: str, levels: str
-) -> tuple[ImageSpec, Levels, list[str]]:
+) -> tuple[Spec, Levels, list[str]]:
     """Look at the headers of some pictures and decide what was not said."""
     headers: list[Header] = []
     spans: list[Span | None] = []
@@ -55,7 +55,7 @@ def choose(
         notes.append(f"resolution {height}x{width}; --resolution sets it")
     else:
         height, width = parse_resolution(resolution)
-    return ImageSpec(height, width, channels, source.classes), chosen, notes
+    return Spec(height, width, channels, source.classes), chosen, notes
 
 
 def propose(sizes: list[tuple[int, int]]) -> tuple[int, int]:

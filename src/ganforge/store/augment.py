@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ganforge.base import words
 from ganforge.base.errors import InputError
-from ganforge.base.images import ImageSpec, to_float
 from ganforge.base.seeds import Indices, key, uniform
+from ganforge.media.spec import Spec, to_float
 from ganforge.nn import warp
 
 KINDS: dict[str, tuple[float, float, str]] = {
@@ -48,7 +48,7 @@ def parse(text: str, where: str = "train.augment") -> Changes:
     return changes
 
 
-def apply(images: Tensor, changes: Changes, seed: int, numbers: Indices, spec: ImageSpec) -> Tensor:
+def apply(images: Tensor, changes: Changes, seed: int, numbers: Indices, spec: Spec) -> Tensor:
     """Pictures `numbers` (N,) of a stream, (N, C, H, W) float32 -> the same shape, channels_last, within the range of bytes."""
 
     def draw(what: str) -> Tensor:
@@ -80,20 +80,20 @@ def apply(images: Tensor, changes: Changes, seed: int, numbers: Indices, spec: I
 Even = Callable[[str, float], Tensor]
 
 
-def _rotate(most: float, spec: ImageSpec, even: Even) -> Tensor:
+def _rotate(most: float, spec: Spec, even: Even) -> Tensor:
     return warp.rotate(even("rotate", math.radians(most)))
 
 
-def _shift(most: float, spec: ImageSpec, even: Even) -> Tensor:
+def _shift(most: float, spec: Spec, even: Even) -> Tensor:
     return warp.shift(spec.width * even("shift/x", most), spec.height * even("shift/y", most))
 
 
-def _scale(most: float, spec: ImageSpec, even: Even) -> Tensor:
+def _scale(most: float, spec: Spec, even: Even) -> Tensor:
     factor = even("scale", math.log1p(most)).exp()
     return warp.scale(factor, factor)
 
 
-def _crop(most: float, spec: ImageSpec, even: Even) -> Tensor:
+def _crop(most: float, spec: Spec, even: Even) -> Tensor:
     cut = (even("crop", most) + most) / 2
     dx, dy = (
         cut * side / 2 * even(f"crop/{side_name}", 1) for side, side_name in ((spec.width, "x"), (spec.height, "y"))
@@ -101,7 +101,7 @@ def _crop(most: float, spec: ImageSpec, even: Even) -> Tensor:
     return warp.fold(warp.shift(dx, dy), warp.scale(1 / (1 - cut), 1 / (1 - cut)))
 
 
-def _perspective(most: float, spec: ImageSpec, even: Even) -> Tensor:
+def _perspective(most: float, spec: Spec, even: Even) -> Tensor:
     return warp.tilt(even("perspective/x", most) / spec.width, even("perspective/y", most) / spec.height)
 
 

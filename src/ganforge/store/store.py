@@ -27,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ganforge.base.errors import StoreError
-from ganforge.base.images import Pixels, spec_from
+from ganforge.base.images import Pixels
+from ganforge.media.spec import spec_from
 from ganforge.store.remote import Cache, is_address
 from ganforge.store.split import HELDOUT, TRAIN
 from ganforge.store.stamps import Stamps

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ganforge.base.errors import DataError
-from ganforge.base.images import Batch, to_float
 from ganforge.base.seeds import Indices, permuted
+from ganforge.media.spec import to_float
 from ganforge.store import augment
 from ganforge.store.store import Store
+from ganforge.system import Batch
 
 _BLOCK = 8192
 RESIDENT_BYTES = 1 << 30
