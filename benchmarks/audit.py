@@ -2,10 +2,9 @@
 
     python benchmarks/audit.py --data FOLDER --other PYTHON [--count 2000] [--big 200000]
 
-PYTHON is that of an environment with cleanvision and imagehash. FOLDER holds `flowers/flowers128.zip`. Pictures: natural
-spectrum, 64 to 512 px, three JPEG for two PNG. Each way runs in a process of its own; imports are not counted. "One core"
-is by `taskset`, in turns.
-"""
+PYTHON is that of an environment with cleanvision and imagehash. FOLDER holds `flowers/flowers128.zip`. Pictures:
+natural spectrum, 64 to 512 px, three JPEG for two PNG. Each way runs in a process of its own; imports are not counted.
+"One core" is by `taskset`, in turns."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
     python benchmarks/busy.py [--rounds 3] [--seconds 5]
 
-Every turn is a process of its own, since libgomp reads its environment when torch is loaded; the ways take turns. Wants a machine that is
-otherwise idle.
-"""
+Every turn is a process of its own, since libgomp reads its environment when torch is loaded; the ways take turns. Wants
+a machine that is otherwise idle."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
     python benchmarks/clean.py FLOWERS128.ZIP
 
-100 photographs of 128x128 RGB, chosen by key, with planted noise of three kinds and pressed hard as JPEG; each filter with
-its best of a few settings by PSNR, and the recipe that `--suggest` proposes. One thread; times are the mean of all pictures.
-"""
+100 photographs of 128x128 RGB, chosen by key, with planted noise of three kinds and pressed hard as JPEG; each filter
+with its best of a few settings by PSNR, and the recipe that `--suggest` proposes. One thread; times are the mean of all
+pictures."""
 
 from __future__ import annotations
 

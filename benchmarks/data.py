@@ -2,8 +2,8 @@
 
     python benchmarks/data.py --data FOLDER [--big 600000]
 
-FOLDER holds `mnist` (the four original files) and `flowers/flowers128.zip`. Peaks of memory are of a process of their own.
-"""
+FOLDER holds `mnist` (the four original files) and `flowers/flowers128.zip`. Peaks of memory are of a process of their
+own."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""How well a denoiser cleans held-out pictures: PSNR and SSIM of the noisy ones, the restored ones, and a median filter.
+"""How well a denoiser cleans held-out pictures: PSNR and SSIM of the noisy ones, the restored ones, and a median
+filter.
 
     python benchmarks/denoising.py RUN --store STORE --strengths 0.05 0.1 0.2 --out FOLDER
 
-The noise is the run's own kind at fixed strengths, the same for every run, written as 8-bit PNG files before anything is restored.
-"""
+The noise is the run's own kind at fixed strengths, the same for every run, written as 8-bit PNG files before anything
+is restored."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""What is the store's own extractor worth? Spoilt pictures ranked by strength, and systems ranked beside networks that saw a million photographs.
+"""What is the store's own extractor worth? Spoilt pictures ranked by strength, and systems ranked beside networks that
+saw a million photographs.
 
     python benchmarks/extractors.py --data FOLDER [--sets flowers/flowers128.zip cifar10] [--sides 32 64 128]
         [--runs FOLDER ...] [--models FOLDER] [--samples 5000]
 
-First part: held-out pictures of each set at each side (not above their own) are spoilt in six ways of three strengths each. Every judge should
-put them in the order of their strengths, the unspoilt ones first; Spearman's rank correlation over all of them says how far two judges agree.
-Second part: samples of every run in the folders `--runs` (those of `systems.py`), by the same judges.
+First part: held-out pictures of each set at each side (not above their own) are spoilt in six ways of three strengths
+each. Every judge should put them in the order of their strengths, the unspoilt ones first; Spearman's rank correlation
+over all of them says how far two judges agree. Second part: samples of every run in the folders `--runs` (those of
+`systems.py`), by the same judges.
 
-The independent networks (`--models`, a folder with load_models.py and weights; see its README) are asked through Fréchet distances of their
-features at 224 px. They are no truth either: read how far they agree with each other.
-"""
+The independent networks (`--models`, a folder with load_models.py and weights; see its README) are asked through
+Fréchet distances of their features at 224 px. They are no truth either: read how far they agree with each other."""
 
 from __future__ import annotations
 
@@ -140,7 +141,8 @@ class Judges:
             self.others[name] = features, frechet.Moments(found.shape[1]).add(found)
 
     def __call__(self, pixels: Pixels, learned_from: Pixels) -> dict[str, float]:
-        """The numbers of `pixels`, (N, H, W, C) uint8; the two-sample test learns from `learned_from`, others of the same kind."""
+        """The numbers of `pixels`, (N, H, W, C) uint8; the two-sample test learns from `learned_from`, others of the
+        same kind."""
         found = self.judge.extract([pixels])
         scales = sliced.distances(self.patches, sliced.patches(pixels))
         tried = min(len(pixels), len(self.judge.heldout))

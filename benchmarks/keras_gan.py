@@ -1,4 +1,5 @@
-"""The dense GAN as the textbooks' Keras listings write it (`train_on_batch`); run by speed.py in TensorFlow's own environment.
+"""The dense GAN as the textbooks' Keras listings write it (`train_on_batch`); run by speed.py in TensorFlow's own
+environment.
 
 Prints one JSON line: images a second with `generator.predict` for the fakes, as the listings have it, and with a direct
 call of the generator, the fastest that Keras offers.

@@ -24,7 +24,8 @@ from ganforge.sources.transform import fit
 
 
 def make(count: int) -> list[bytes]:
-    """JPEGs whose amplitude falls with the frequency, as that of photographs does, through a lens that passes a quarter of the finest wave."""
+    """JPEGs whose amplitude falls with the frequency, as that of photographs does, through a lens that passes a quarter
+    of the finest wave."""
     rng, files = np.random.default_rng(0), []
     for _ in range(count):
         height = width = (

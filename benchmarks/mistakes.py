@@ -2,10 +2,10 @@
 
     python benchmarks/mistakes.py --data FOLDER [--only PATTERN] [--jobs 2] [--keep DIR]
 
-FOLDER holds `flowers/flowers128.zip`, of which 300 photographs of five classes are taken. Each mistake is planted by itself, and the command line
-is run in a process of its own. What is expected was written down before: an exit code, a word in what is said, what has to be left as
-it was, and what may not have been made. A traceback is always wrong. Root may read everything, so as root the program gives up that right.
-"""
+FOLDER holds `flowers/flowers128.zip`, of which 300 photographs of five classes are taken. Each mistake is planted by
+itself, and the command line is run in a process of its own. What is expected was written down before: an exit code, a
+word in what is said, what has to be left as it was, and what may not have been made. A traceback is always wrong. Root
+may read everything, so as root the program gives up that right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What mistakes are planted in: a real set with a store, an audit and a run of it, and the command line in a process of its own."""
+"""What mistakes are planted in: a real set with a store, an audit and a run of it, and the command line in a process of
+its own."""
 
 from __future__ import annotations
 
@@ -99,7 +100,8 @@ SHAPE = ("--resolution", "32")
 
 
 def command(words: Sequence[object], place: Path, room: int | None = None) -> tuple[int, str]:
-    """(exit code, what was said) of the command line in a process of its own, forked from this one, which has torch in memory already."""
+    """(exit code, what was said) of the command line in a process of its own, forked from this one, which has torch in
+    memory already."""
     sys.stdout.flush()
     with tempfile.TemporaryFile() as said:
         if (child := os.fork()) == 0:

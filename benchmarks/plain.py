@@ -23,7 +23,8 @@ def dense(sizes: list[int], norm: bool, last: nn.Module | None) -> nn.Sequential
 
 
 def gan(data: Tensor, batch: int, bf16: bool = False) -> Callable[[], int]:
-    """100-256-512-1024-pixels against pixels-1024-512-256-1, Adam 2e-4, one-sided label smoothing. data: (N, pixels)."""
+    """100-256-512-1024-pixels against pixels-1024-512-256-1, Adam 2e-4, one-sided label smoothing. data: (N,
+    pixels)."""
     pixels = data.shape[1]
     generator = dense([100, 256, 512, 1024, pixels], True, nn.Tanh())
     discriminator = dense([pixels, 1024, 512, 256, 1], False, None)

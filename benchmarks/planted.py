@@ -2,11 +2,11 @@
 
     python benchmarks/planted.py --data FOLDER [--seed 1] [--keep DIR]
 
-FOLDER holds `flowers/flowers128.zip`, `emoji` and `cifar10`. Into the 3,670 photographs 400 defects of sixteen kinds are planted,
-keyed by the seed; limits were tuned on seed 0 and are reported on seed 1. A finding on a planted file counts for its kind; on
-another file it counts as false unless the unplanted set has it too and REVIEWED names it as true, by eye. How often a check speaks
-of real photographs, drawings and small pictures, where nothing was planted, is counted for PLAIN.
-"""
+FOLDER holds `flowers/flowers128.zip`, `emoji` and `cifar10`. Into the 3,670 photographs 400 defects of sixteen kinds
+are planted, keyed by the seed; limits were tuned on seed 0 and are reported on seed 1. A finding on a planted file
+counts for its kind; on another file it counts as false unless the unplanted set has it too and REVIEWED names it as
+true, by eye. How often a check speaks of real photographs, drawings and small pictures, where nothing was planted, is
+counted for PLAIN."""
 
 from __future__ import annotations
 
@@ -154,14 +154,15 @@ def findings(path: Path) -> list[dict[str, Any]]:
 
 
 def reviewed() -> set[tuple[str, str]]:
-    """(file, code) that are true of the photographs as they are, judged by eye on contact sheets, the doubtful ones enlarged."""
+    """(file, code) that are true of the photographs as they are, judged by eye on contact sheets, the doubtful ones
+    enlarged."""
     with REVIEWED.open(newline="", encoding="utf-8") as file:
         return {(row["file"], row["code"]) for row in csv.DictReader(file) if row["true"] == "yes"}
 
 
 def judge(source: Path, out: Path, planted: dict[str, str]) -> dict[str, Any]:
-    """Recall and precision by kind. Of a group one picture is kept and has no finding: where that is the planted one, its
-    partner's finding counts."""
+    """Recall and precision by kind. Of a group one picture is kept and has no finding: where that is the planted one,
+    its partner's finding counts."""
     audit(source, out)
     rows = findings(out)
     groups = {

@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py [--counts 10000 100000 1000000]
 
-Made pictures: PNG of 32 px, 1,000 different ones, the others further names of them. Each measuring is a process of its own.
-"""
+Made pictures: PNG of 32 px, 1,000 different ones, the others further names of them. Each measuring is a process of its
+own."""
 
 from __future__ import annotations
 

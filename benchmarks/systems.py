@@ -1,13 +1,14 @@
-"""Every system under one protocol: the same store, the same minutes on the same cores, the same judge; a table, and a sheet each.
+"""Every system under one protocol: the same store, the same minutes on the same cores, the same judge; a table, and a
+sheet each.
 
     python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--jobs 2] [--systems dcgan cgan]
         [--conditional] [--like FILE] [--work FOLDER]
 
-FOLDER holds the set's original files in a folder of its name (or NAME.zip, prepared to --resolution). So many jobs train side
-by side, each on its share of the cores. With `--like` a run has as many images as the same row of an earlier results file, whatever the
-time: what a quiet machine did in those minutes, on one that is not. A system may be a file of layers, such as examples/composed/dcgan.toml.
-Store, runs and sheets stay in the folder `work`. Results are added to `results/systems.json` one by one and printed as a table.
-"""
+FOLDER holds the set's original files in a folder of its name (or NAME.zip, prepared to --resolution). So many jobs
+train side by side, each on its share of the cores. With `--like` a run has as many images as the same row of an earlier
+results file, whatever the time: what a quiet machine did in those minutes, on one that is not. A system may be a file
+of layers, such as examples/composed/dcgan.toml. Store, runs and sheets stay in the folder `work`. Results are added to
+`results/systems.json` one by one and printed as a table."""
 
 from __future__ import annotations
 
@@ -99,7 +100,8 @@ def add(title: str, name: str, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def drawn(system: System, store: Store) -> np.ndarray[Any, Any]:
-    """(60, H, W, C): samples, six of a class where there are classes; of what does not generate noisy, restored and clean."""
+    """(60, H, W, C): samples, six of a class where there are classes; of what does not generate noisy, restored and
+    clean."""
     count = ROWS * ACROSS
     if not system.generates:
         clean = to_float(torch.from_numpy(store.read(store.heldout[: count // 3])), store.spec)

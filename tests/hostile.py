@@ -1,4 +1,5 @@
-"""A folder of everything that can be wrong with a picture or an archive, made by script, with what is to become of each."""
+"""A folder of everything that can be wrong with a picture or an archive, made by script, with what is to become of
+each."""
 
 from __future__ import annotations
 
@@ -59,8 +60,8 @@ def one_bit(side: int) -> bytes:
 def build(folder: Path) -> dict[str, Expectation]:
     """Make the files; their names below `folder`, as a source shows them, and what is to become of each.
 
-    Files that are not to be looked at all (hidden ones) have no entry. Mode bits say nothing to root, who gets none of those.
-    """
+    Files that are not to be looked at all (hidden ones) have no entry. Mode bits say nothing to root, who gets none of
+    those."""
     folder.mkdir(parents=True)
     out: dict[str, Expectation] = {}
 

@@ -329,7 +329,8 @@ def gallery(out: Path) -> dict[str, list[list[list[object]]]]:
 
 
 def test_the_page_covers_every_picture_of_every_finding(tmp_path, monkeypatch):
-    """Search and filter read the scripts beside the page; pictures after the last thumbnail are shown from their own files."""
+    """Search and filter read the scripts beside the page; pictures after the last thumbnail are shown from their own
+    files."""
     root = tmp_path / "set"
     for label in ("a b", "c#d"):
         (root / label).mkdir(parents=True)
@@ -507,7 +508,8 @@ def test_what_was_missed_is_found_and_flat_drawings_have_no_border(tmp_path):
 
 
 def test_new_checks_have_few_findings_in_photographs_and_drawings(tmp_path, real_data):
-    """Of 306 photographs and 360 drawings over white: no plain stripe of a drawing is a border, and nothing is blocks."""
+    """Of 306 photographs and 360 drawings over white: no plain stripe of a drawing is a border, and nothing is
+    blocks."""
     with zipfile.ZipFile(real_data / "flowers" / "flowers128.zip") as archive:
         for n, name in enumerate(sorted(name for name in archive.namelist() if name.endswith(".jpg"))[::12]):
             (tmp_path / "flowers").mkdir(exist_ok=True)
@@ -595,7 +597,8 @@ def test_keep_and_drop_overrule_the_audit(tmp_path, capsys, fails):
 
 
 def test_plain_backgrounds_of_small_photographs_are_no_border(tmp_path, real_data):
-    """Of 10,000 pictures of 32x32 those with bars: 26, of which 19 are true by eye; before bars had to end in one line, 121."""
+    """Of 10,000 pictures of 32x32 those with bars: 26, of which 19 are true by eye; before bars had to end in one line,
+    121."""
     sheet = np.asarray(Image.open(real_data / "cifar10" / "test.webp").convert("RGB"))
     tiles = sheet.reshape(100, 32, 100, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)[:2500]
     (tmp_path / "set").mkdir()

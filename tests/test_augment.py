@@ -1,4 +1,5 @@
-"""Augmentation: folded matrices against changes one after the other, ADA's chance and its averages, lists of words as pure functions."""
+"""Augmentation: folded matrices against changes one after the other, ADA's chance and its averages, lists of words as
+pure functions."""
 
 from __future__ import annotations
 
@@ -142,7 +143,8 @@ def test_each_part_changes_some_pictures_and_passes_gradients(kind):
 
 
 def test_averages_over_draws_are_the_known_mixtures():
-    """Of flips with chance p, half mirror; of quarter turns, each of four has p / 4, and so the identity 1 - 3 p / 4."""
+    """Of flips with chance p, half mirror; of quarter turns, each of four has p / 4, and so the identity 1 - 3 p /
+    4."""
     torch.manual_seed(0)
     x = torch.rand(1, 1, 8, 8)
     many = x.expand(20_000, 1, 8, 8)

@@ -142,7 +142,8 @@ def test_another_recipe_does_not_go_on_with_the_first(folder, tmp_path):
 
 
 def write_audit(place: Path, rows: list[tuple[str, str, list[str], int]]) -> Path:
-    """(file, verdict, codes, group) of files in the folder `in` beside, the best of a group first -> an audit's two tables."""
+    """(file, verdict, codes, group) of files in the folder `in` beside, the best of a group first -> an audit's two
+    tables."""
     place.mkdir()
     files, verdicts, codes, groups = (list(column) for column in zip(*rows, strict=True))
     ranks = [groups[:n].count(group) if group >= 0 else -1 for n, group in enumerate(groups)]

@@ -204,7 +204,8 @@ def test_the_prior_draws_from_its_own_distribution(small_vqvae):
 
 
 def test_an_average_of_codebooks_restores(small_vqvae, tmp_path):
-    """The averaged encoder and codebook belong together: their reconstruction is about as good as that of the last weights."""
+    """The averaged encoder and codebook belong together: their reconstruction is about as good as that of the last
+    weights."""
     store = make_store(tmp_path / "s", Spec(16, 16, 1), 128)
     model = {"codes": 32, "latent": 8, "width": 16, "prior": 32, "depth": 1}
     loop = {"images": 32 * 100, "batch": 32, "precision": "fp32"}

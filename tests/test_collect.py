@@ -1,4 +1,5 @@
-"""Collecting from folders, lists and APIs: going on, licences, mixing; a real HTTP server on this machine, behind --allow-host."""
+"""Collecting from folders, lists and APIs: going on, licences, mixing; a real HTTP server on this machine, behind
+--allow-host."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ def test_windows_and_the_distance_of_redrawn_pictures():
 
 
 def test_redrawing_compares_the_same_part_of_picture_and_features():
-    """With features that are the picture itself at half size, drawn by enlarging, nothing is left wherever the part lies."""
+    """With features that are the picture itself at half size, drawn by enlarging, nothing is left wherever the part
+    lies."""
     discriminator = fastgan.FastGAN(fastgan.Config(latent=8, width=4), Spec(32, 32, 3)).discriminator
     large = torch.rand(6, 3, 16, 16)
     images = F.interpolate(large, scale_factor=2)

@@ -65,7 +65,8 @@ def test_hashes_survive_small_changes_and_tell_pictures_apart():
 
 
 def planted(count: int, seed: int) -> np.ndarray:
-    """Random hashes; the last hundred are some of the first with up to eight bits changed, the fifty before are equal."""
+    """Random hashes; the last hundred are some of the first with up to eight bits changed, the fifty before are
+    equal."""
     rng = np.random.default_rng(seed)
     found = rng.integers(0, 2**64, count, dtype=np.uint64)
     for n in range(100):

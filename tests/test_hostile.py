@@ -62,7 +62,8 @@ def tree(root: Path) -> dict[Path, tuple[int, int, str]]:
 
 
 def run(place: Path, *commands: list[str]) -> list[tuple[int, str]]:
-    """Commands in a process of their own, in the folder `world`, whose home and scratch are in it -> exit codes and stderr.
+    """Commands in a process of their own, in the folder `world`, whose home and scratch are in it -> exit codes and
+    stderr.
 
     What all promise is checked: no traceback, little memory, nothing written or changed outside `world/out`.
     """

@@ -132,7 +132,8 @@ def test_labels_that_a_run_cannot_make(run, store, tmp_path, fails, capsys):
 
 
 class Oracle(System):
-    """Hands out the store's own pictures of the class that is asked, as its classifier sees them; or of a class off by `shift`."""
+    """Hands out the store's own pictures of the class that is asked, as its classifier sees them; or of a class off by
+    `shift`."""
 
     averaged = ()
 
@@ -184,7 +185,8 @@ def test_a_label_as_numbers():
 
 @pytest.mark.parametrize("name", ["gan", "vae", "dcgan"])
 def test_a_system_learns_what_a_label_means(name, store, tmp_path):
-    """Classes of the test's pictures differ in brightness; after a little training so do samples of different labels."""
+    """Classes of the test's pictures differ in brightness; after a little training so do samples of different
+    labels."""
     words = ["--model.conditional", "true", "--model.width", "8", "--model.latent", "8", "--train.batch", "32"]
     more = ["--model.lr", "3e-3", "--images", "4800", "--train.report", "4800"]
     assert main(["train", name, str(store), "--out", str(tmp_path / "r"), *words, *more]) == 0

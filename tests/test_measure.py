@@ -36,7 +36,8 @@ def strict(text: str) -> dict:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
-    """Two thirds of the embedded digits as a store, the last third as a folder of class folders that the store never saw."""
+    """Two thirds of the embedded digits as a store, the last third as a folder of class folders that the store never
+    saw."""
     place = tmp_path_factory.mktemp("digits")
     whole = prepare(collect("digits", place / "originals"), place / "whole", resolution=16, heldout=0).store
     pixels, labels = whole.read(np.arange(len(whole))), whole.labels

@@ -152,7 +152,8 @@ def test_the_spread_of_a_distance_is_that_of_other_choices(count):
 
 
 def test_sliced_distance_of_two_shifted_gaussians():
-    """A shift by m is seen as |m . d| from direction d, on average |m| G(D/2) / (sqrt(pi) G((D+1)/2)) (uniform directions)."""
+    """A shift by m is seen as |m . d| from direction d, on average |m| G(D/2) / (sqrt(pi) G((D+1)/2)) (uniform
+    directions)."""
     size, count = 48, 20_000
     shift = torch.zeros(size)
     shift[3] = 0.5

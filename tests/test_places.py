@@ -1,4 +1,5 @@
-"""Folders as they are found: closed, linked, in each other; what is there already; what is unfinished; nothing at all."""
+"""Folders as they are found: closed, linked, in each other; what is there already; what is unfinished; nothing at
+all."""
 
 from __future__ import annotations
 

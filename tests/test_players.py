@@ -29,7 +29,8 @@ def shown(count=12):
 
 @pytest.mark.parametrize("name", ["cgan", "sagan", "dcgan"])
 def test_projection_is_its_definition(name):
-    """f(x, y) = w.phi(x) + b + e_y.phi(x), Miyato and Koyama 2018, eq. 3: linear in the class's row, once per picture."""
+    """f(x, y) = w.phi(x) + b + e_y.phi(x), Miyato and Koyama 2018, eq. 3: linear in the class's row, once per
+    picture."""
     critic = build(name, **({"conditional": True} if name == "dcgan" else {})).discriminator.eval()
     kept = {}
     critic.score.register_forward_hook(lambda module, inputs, output: kept.update(features=inputs[0]))

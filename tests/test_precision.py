@@ -1,4 +1,5 @@
-"""The precision that `auto` chooses: by what the machine has, then by real steps; said, kept, and chosen again elsewhere."""
+"""The precision that `auto` chooses: by what the machine has, then by real steps; said, kept, and chosen again
+elsewhere."""
 
 from __future__ import annotations
 

@@ -46,9 +46,8 @@ class Run(_run.Run):
     ) -> Pixels:
         """One picture a seed: (N, H, W, C) uint8.
 
-        Labels, numbers or names of classes: one for all, one a seed, or "all". A truncation below 1 takes systems with styles nearer
-        to their mean.
-        """
+        Labels, numbers or names of classes: one for all, one a seed, or "all". A truncation below 1 takes systems with
+        styles nearer to their mean."""
         return _sample(self, list(seeds), labels, truncation, device)
 
     def walk(self, seeds: Iterable[int], frames: int = 24, truncation: float = 1.0, device: str = "auto") -> Pixels:
@@ -56,7 +55,8 @@ class Run(_run.Run):
         return np.concatenate(list(_walk(self.build(device), list(seeds), frames, truncation)))
 
     def project(self, image: str | Path, steps: int = STEPS, device: str = "auto") -> Projected:
-        """The point of the latent space that paints what is nearest to a picture file; see `ganforge.latent.inversion`."""
+        """The point of the latent space that paints what is nearest to a picture file; see
+        `ganforge.latent.inversion`."""
         system = self.build(device)
         return _project(system, _read(Path(image), system.spec), steps)
 
@@ -65,7 +65,8 @@ class Run(_run.Run):
         return _measure(self, store, samples, device_name=device)
 
     def worth(self, store: Store | None = None, samples: int | None = None, device: str = "auto") -> Worth:
-        """What its samples are worth for training a classifier; see `ganforge.measuring.training_data`, also for the pictures of a folder."""
+        """What its samples are worth for training a classifier; see `ganforge.measuring.training_data`, also for the
+        pictures of a folder."""
         return _worth(self, store, samples, device_name=device)
 
     def restore(
@@ -92,7 +93,8 @@ def train(
     verbose: bool = True,
     **settings: Any,
 ) -> Run:
-    """Train, or go on with what is in `out`. `model` holds settings of the system, further keywords those of the loop."""
+    """Train, or go on with what is in `out`. `model` holds settings of the system, further keywords those of the
+    loop."""
     loop = (
         settings
         | ({"images": images} if images is not None else {})
@@ -112,7 +114,8 @@ def sample(
     truncation: float = 1.0,
     device: str = "auto",
 ) -> Pixels:
-    """One picture a seed: (N, H, W, C) uint8. Labels, numbers or names of classes: one for all, one a seed, or "all"."""
+    """One picture a seed: (N, H, W, C) uint8. Labels, numbers or names of classes: one for all, one a seed, or
+    "all"."""
     return _sample(run if isinstance(run, _run.Run) else Run(run), list(seeds), labels, truncation, device)
 
 

@@ -17,7 +17,8 @@ from ganforge.version import __version__
 DESCRIPTION = "From a pile of pictures to an image generator that you can trust."
 EPILOG = "Start with: ganforge demo. Every verb explains itself: ganforge prepare --help"
 
-# By verb: options of which one would have no effect beside the other, and options that mean something beside another alone.
+# By verb: options of which one would have no effect beside the other, and options that mean something beside another
+# alone.
 APART = {
     "audit": [("--diff", name) for name in ("--out", "--labels", "--features", "--ocr", "--seed", "--overwrite")],
     "clean": [

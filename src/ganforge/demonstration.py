@@ -21,7 +21,8 @@ MINUTES = 1.1
 def demo(
     out: Path, minutes: float = MINUTES, say: Callable[[str], None] | None = None
 ) -> tuple[Run, Measured, Measured, Path]:
-    """Everything into the folder `out`. Returns the run, its numbers, an untrained generator's, and the report's path."""
+    """Everything into the folder `out`. Returns the run, its numbers, an untrained generator's, and the report's
+    path."""
     say = say or (lambda line: None)
     if not minutes > 0:
         raise InputError(f"{minutes:g} minutes of training are not to be had; say more than 0.")

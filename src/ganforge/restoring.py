@@ -69,15 +69,17 @@ def restore(
     device_name: str = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> Restored:
-    """Restore the pictures of a folder, a zip or one file with `run`, and write them as PNG under their own names into `out`.
+    """Restore the pictures of a folder, a zip or one file with `run`, and write them as PNG under their own names into
+    `out`.
 
-    Any size: systems of convolutions alone take the picture as it is, in overlapping tiles where it is large; the others get it
-    resized to their own size, and their answer is resized back. A grey system restores each colour by itself; transparency is
-    kept as it was, unless the system knows it. With `reference`, the same names without noise, PSNR and SSIM are computed.
-    Tables of labels, licences and authors go along. What is there already with the mark of the same weights is kept, so that a call that was stopped can be repeated.
+    Any size: systems of convolutions alone take the picture as it is, in overlapping tiles where it is large; the
+    others get it resized to their own size, and their answer is resized back. A grey system restores each colour by
+    itself; transparency is kept as it was, unless the system knows it. With `reference`, the same names without noise,
+    PSNR and SSIM are computed. Tables of labels, licences and authors go along. What is there already with the mark of
+    the same weights is kept, so that a call that was stopped can be repeated.
 
-    InputError for a system that does not restore or an `out` that is the source; DataError where nothing can be read or written.
-    """
+    InputError for a system that does not restore or an `out` that is the source; DataError where nothing can be read or
+    written."""
     run = run if isinstance(run, Run) else Run(Path(run))
     source, out = Path(source), Path(out)
     system = run.build(device_name)

@@ -101,13 +101,14 @@ class Run:
         return settings[name]  # type: ignore[no-any-return]
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints, the oldest first. They were complete when they got their names; `load` finds out whether they still are."""
+        """The checkpoints, the oldest first. They were complete when they got their names; `load` finds out whether
+        they still are."""
         return sorted(p for p in (self.path / "checkpoints").glob("*") if p.name.isdecimal())
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the run for this process, which is about to write into it. RunError where another one does, or where a link stands in
-        it: what it leads to would be overwritten."""
+        """Hold the run for this process, which is about to write into it. RunError where another one does, or where a
+        link stands in it: what it leads to would be overwritten."""
         stack = contextlib.ExitStack()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -129,7 +130,8 @@ class Run:
             yield
 
     def file(self, name: str | Path) -> Path:
-        """Where a file of the run is to be written. RunError where a link stands there: what it leads to would be overwritten."""
+        """Where a file of the run is to be written. RunError where a link stands there: what it leads to would be
+        overwritten."""
         path = self.path / name
         if path.is_symlink():
             raise RunError(
@@ -157,8 +159,8 @@ class Run:
         state: Mapping[str, Any],
         settings: Mapping[str, Mapping[str, Any]],
     ) -> Path:
-        """Write a checkpoint, with the settings that led to it: into a folder of its own, each file synced, renamed when all is there;
-        then drop old ones."""
+        """Write a checkpoint, with the settings that led to it: into a folder of its own, each file synced, renamed
+        when all is there; then drop old ones."""
         final = self.path / "checkpoints" / f"{seen:09d}"
         partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
         try:
@@ -185,7 +187,8 @@ class Run:
         return final
 
     def load(self, say: Callable[[str], None] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and state of the newest checkpoint; with `say`, of the newest that is whole, and what is wrong with newer ones is said.
+        """Tensors and state of the newest checkpoint; with `say`, of the newest that is whole, and what is wrong with
+        newer ones is said.
 
         RunError where there is none, where it was changed, or where run.toml was since.
         """
@@ -214,7 +217,8 @@ class Run:
         )
 
     def _read(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and state of one checkpoint, whose files are compared with their SHA-256, and its settings with run.toml."""
+        """Tensors and state of one checkpoint, whose files are compared with their SHA-256, and its settings with
+        run.toml."""
         hashes: dict[str, str] = json.loads((folder / "manifest.json").read_text("utf-8"))["sha256"]
         for name in {"tensors.safetensors", "state.json", *hashes}:
             if file_sha256(folder / name) != hashes[name]:
@@ -226,7 +230,8 @@ class Run:
         return tensors, json.loads((folder / "state.json").read_text("utf-8"))
 
     def _compare(self, then: Mapping[str, Mapping[str, Any]]) -> None:
-        """RunError naming the first setting that run.toml says otherwise than it did `then`. One that came since has its default."""
+        """RunError naming the first setting that run.toml says otherwise than it did `then`. One that came since has
+        its default."""
         loaded = models.load(self.system_name)
         usual = {"model": {field.name: field.default for field in fields(loaded.config)}}
         for section in then:
@@ -254,8 +259,9 @@ class Run:
             ) from error
 
     def build(self, device_name: str = "cpu") -> System:
-        """The trained system, its averaged weights in place, ready to sample from, on the device named or, by `auto`, on a GPU where
-        there is one. RunError where the run holds no checkpoint that fits, InputError where the device cannot be used."""
+        """The trained system, its averaged weights in place, ready to sample from, on the device named or, by `auto`,
+        on a GPU where there is one. RunError where the run holds no checkpoint that fits, InputError where the device
+        cannot be used."""
         chosen = device.repeatable(device_name)
         tensors, _ = self.load()
         system = self.new_system()

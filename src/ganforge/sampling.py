@@ -29,9 +29,9 @@ def pictures(
 ) -> Iterator[Pixels]:
     """(n, H, W, C) uint8 for the seeds in order, in portions of at most CHUNK. The system is put into evaluation mode.
 
-    `labels` are as many as seeds, for a system that makes pictures by class; without them each seed draws its own. `truncation` pulls
-    styles towards their mean: 1 leaves them, 0 is the mean's own picture. InputError where there are no styles.
-    """
+    `labels` are as many as seeds, for a system that makes pictures by class; without them each seed draws its own.
+    `truncation` pulls styles towards their mean: 1 leaves them, 0 is the mean's own picture. InputError where there are
+    no styles."""
     check_generates(system)
     check_truncation(system, truncation)
     generate: Callable[..., Tensor] = system.generate
@@ -71,7 +71,8 @@ def check_generates(system: System) -> None:
 
 @torch.no_grad()
 def examples(system: System, originals: Pixels) -> Pixels:
-    """What a system that makes no pictures of its own does with some: (N, H, W, C) uint8 -> (N*K, H, W, C), see `System.examples`."""
+    """What a system that makes no pictures of its own does with some: (N, H, W, C) uint8 -> (N*K, H, W, C), see
+    `System.examples`."""
     system.eval()
     device = next(system.parameters()).device
     shown = system.examples(to_float(torch.from_numpy(originals).to(device), system.spec))
@@ -81,7 +82,8 @@ def examples(system: System, originals: Pixels) -> Pixels:
 def sample(
     run: Run, seeds: Sequence[int], labels: Labels = None, truncation: float = 1.0, device_name: str = "auto"
 ) -> Pixels:
-    """One picture for each seed: (N, H, W, C) uint8. RunError where the run has no checkpoint. For labels see `paired`."""
+    """One picture for each seed: (N, H, W, C) uint8. RunError where the run has no checkpoint. For labels see
+    `paired`."""
     system = run.build(device_name)
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
@@ -91,9 +93,9 @@ def sample(
 def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tuple[Sequence[int], list[int] | None]:
     """(seeds, labels) of equal length.
 
-    One label, a number or a class's name, is for all seeds; several belong to one seed each, or all to one seed; "all" is every class
-    with every seed, class by class. None leaves it to the seeds. InputError where they do not fit or a class does not exist.
-    """
+    One label, a number or a class's name, is for all seeds; several belong to one seed each, or all to one seed; "all"
+    is every class with every seed, class by class. None leaves it to the seeds. InputError where they do not fit or a
+    class does not exist."""
     if labels is None:
         return seeds, None
     if not system.classes:
@@ -172,10 +174,11 @@ def write(
     truncation: float = 1.0,
     device_name: str = "auto",
 ) -> list[Path]:
-    """Samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each says what made it.
+    """Samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each says what
+    made it.
 
-    With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class, with its name.
-    """
+    With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class, with its
+    name."""
     system = run.build(device_name)
     check_generates(system)
     if as_grid:

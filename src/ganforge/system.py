@@ -56,10 +56,9 @@ class Phase:
 class System(nn.Module):
     """Base of all systems; a subclass names `averaged` and says its phases.
 
-    Its file also holds `Config` (a frozen dataclass with at least `latent: int`), `PRESETS` (settings of `small`, `medium`
-    and `large` that differ from Config's defaults), `TRAIN` (the loop's settings that suit it, where they differ from the
-    loop's defaults), and `SYSTEM`, the subclass.
-    """
+    Its file also holds `Config` (a frozen dataclass with at least `latent: int`), `PRESETS` (settings of `small`,
+    `medium` and `large` that differ from Config's defaults), `TRAIN` (the loop's settings that suit it, where they
+    differ from the loop's defaults), and `SYSTEM`, the subclass."""
 
     averaged: ClassVar[tuple[str, ...]]
     """Submodules whose moving average makes the samples."""
@@ -70,8 +69,8 @@ class System(nn.Module):
     restores: bool = False
     """Whether it has `restore`."""
     reach: ClassVar[int] = 0
-    """0 where `restore` takes pictures of the spec's size alone; otherwise any size will do, and no pixel of the answer depends on one
-    that is more than so many away."""
+    """0 where `restore` takes pictures of the spec's size alone; otherwise any size will do, and no pixel of the answer
+    depends on one that is more than so many away."""
 
     @classmethod
     def check(cls, config: Any, spec: Spec) -> None:
@@ -84,7 +83,8 @@ class System(nn.Module):
 
     @classmethod
     def needs_labels(cls, config: Any) -> bool:
-        """Whether it makes pictures by class and so takes a labelled store only: with its setting `conditional`, if there is one."""
+        """Whether it makes pictures by class and so takes a labelled store only: with its setting `conditional`, if
+        there is one."""
         return bool(getattr(config, "conditional", False))
 
     @classmethod
@@ -117,7 +117,8 @@ class System(nn.Module):
         raise NotImplementedError
 
     def examples(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, K, C, H, W): what the sheets of a system that makes no pictures of its own show of each."""
+        """(N, C, H, W) -> (N, K, C, H, W): what the sheets of a system that makes no pictures of its own show of
+        each."""
         raise NotImplementedError
 
     def noise(self, batch: Batch) -> Tensor:
@@ -126,7 +127,8 @@ class System(nn.Module):
 
 
 def with_label(x: Tensor, labels: Tensor | None, classes: int) -> Tensor:
-    """Labels as further numbers, 1 at the class and 0 elsewhere: (N, D) and (N,) int64 -> (N, D + classes). With 0 classes, x."""
+    """Labels as further numbers, 1 at the class and 0 elsewhere: (N, D) and (N,) int64 -> (N, D + classes). With 0
+    classes, x."""
     if labels is None or not classes:
         return x
     return torch.cat([x, F.one_hot(labels, classes).to(x.dtype)], 1)
@@ -150,7 +152,8 @@ class StyleSystem(System):
         return self._mapping().centre
 
     def styles(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """(N, Z) -> (N, L, W), one style for all layers; each is pulled towards the centre, to which 0 brings all of them."""
+        """(N, Z) -> (N, L, W), one style for all layers; each is pulled towards the centre, to which 0 brings all of
+        them."""
         styles: Tensor = self._mapping()(latents, labels)
         if truncation != 1:
             styles = self.centre().lerp(styles, truncation)
@@ -172,9 +175,8 @@ class StyleSystem(System):
 def base_grid(spec: Spec, smallest: int = 7) -> tuple[int, int, int]:
     """(height, width, doublings): the grid that a convolutional generator starts from.
 
-    As few doublings as bring the shorter side to `smallest` or less; where the grid does not divide, it is rounded up and
-    the generator cuts the rest off. 28x28 -> 7, 7, 2; 32x32 -> 4, 4, 3; 48x64 -> 6, 8, 3; 30x30 -> 8, 8, 2.
-    """
+    As few doublings as bring the shorter side to `smallest` or less; where the grid does not divide, it is rounded up
+    and the generator cuts the rest off. 28x28 -> 7, 7, 2; 32x32 -> 4, 4, 3; 48x64 -> 6, 8, 3; 30x30 -> 8, 8, 2."""
     short = min(spec.height, spec.width)
     doublings = 0
     while short / 2**doublings > smallest + 0.5:

@@ -54,10 +54,9 @@ def store_of(path: Path, spec: Spec, pictures: Pixels, metas: Sequence[Meta], sh
 def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | None = None, steps: int = 4) -> None:
     """Train `name` on pictures of `spec` in `folder`, and raise AssertionError where it does not keep the contract:
 
-    losses are finite, all that should learn does, a run that is stopped and resumed is bit-equal to one that was not, and
-    samples are the same for the same seeds in any company. Buffers are changed in place. What it restores keeps its shape and range; a system that only
-    restores shows its examples.
-    """
+    losses are finite, all that should learn does, a run that is stopped and resumed is bit-equal to one that was not,
+    and samples are the same for the same seeds in any company. Buffers are changed in place. What it restores keeps its
+    shape and range; a system that only restores shows its examples."""
     store = make_store(folder / "store", spec)
     batch = 16
 

@@ -1,4 +1,5 @@
-"""A folder, a zip or a store -> what is wrong with its pictures: tables, numbers and one page. Originals are only read."""
+"""A folder, a zip or a store -> what is wrong with its pictures: tables, numbers and one page. Originals are only
+read."""
 
 from __future__ import annotations
 
@@ -63,9 +64,9 @@ def audit(
 ) -> Audited:
     """Look at every file in `source`, a folder, a zip or a store, and write what was found to the folder `out`.
 
-    `labels` is a CSV as for `prepare`. `features` names pictures unlike all others. `ocr` looks for text with Tesseract. `seed` keys the random sheet. An older audit at `out` is replaced only
-    with `overwrite`. `progress` is told what is being done. DataError or InputError where source or place do not fit.
-    """
+    `labels` is a CSV as for `prepare`. `features` names pictures unlike all others. `ocr` looks for text with
+    Tesseract. `seed` keys the random sheet. An older audit at `out` is replaced only with `overwrite`. `progress` is
+    told what is being done. DataError or InputError where source or place do not fit."""
     path = Path(source)
     opened = open_source(path, Path(labels) if labels else None)
     out = Path(out) if out else Path("audits") / opened.name

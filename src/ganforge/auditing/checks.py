@@ -146,9 +146,11 @@ class Numbers:
     high: Values
     """99th."""
     spread: Values
-    """From the one to the other; where that is under UNIFORM, `facts.spread` of all channels and alpha, if the picture is at hand."""
+    """From the one to the other; where that is under UNIFORM, `facts.spread` of all channels and alpha, if the picture
+    is at hand."""
     sharpness: Values
-    """Largest curvature over largest difference across 4 pixels: about 1 for a sharp edge, 0.1 for one blurred by 2 pixels."""
+    """Largest curvature over largest difference across 4 pixels: about 1 for a sharp edge, 0.1 for one blurred by 2
+    pixels."""
     noise: Values
     """Standard deviation of the noise where the picture is calmest."""
     border: Values
@@ -199,11 +201,11 @@ def _to_32(luma: Tensor) -> Tensor:
 def _sharpness_and_noise(luma: Tensor) -> tuple[Values, Values]:
     """Both from differences of neighbours.
 
-    Sharpness: in blocks of 8x8 the largest second difference and the largest difference over 4 pixels; of each the upper
-    tenth of the blocks, and their ratio. It does not depend on contrast, and one sharp part is enough: a background
-    out of focus is no fault. Noise: the operator of Immerkaer 1996, "Fast noise variance estimation", in the tenth of the
-    blocks that deviate least, times the square of its share in that deviation: noise explains all of it, texture does not.
-    """
+    Sharpness: in blocks of 8x8 the largest second difference and the largest difference over 4 pixels; of each the
+    upper tenth of the blocks, and their ratio. It does not depend on contrast, and one sharp part is enough: a
+    background out of focus is no fault. Noise: the operator of Immerkaer 1996, "Fast noise variance estimation", in the
+    tenth of the blocks that deviate least, times the square of its share in that deviation: noise explains all of it,
+    texture does not."""
     block = 8 if luma.shape[-1] > 8 else 4
     across = (luma[:, :, :-2] + luma[:, :, 2:]).sub_(luma[:, :, 1:-1], alpha=2)
     down = (luma[:, :-2] + luma[:, 2:]).sub_(luma[:, 1:-1], alpha=2)
@@ -246,10 +248,9 @@ def _part(blocks: Tensor, share: float) -> Values:
 def _border(luma: Tensor, colours: Tensor) -> Values:
     """Share covered by plain bars on two opposite sides, or by a wide one on a single side, (N,).
 
-    A bar is made of lines of one level, as far as JPEG keeps it, and it ends at a straight line: what comes next differs
-    along most of its length. The plain background of an object does not end so. Flags and flat drawings do have such
-    lines, so what lies between has to have the shades of a photograph.
-    """
+    A bar is made of lines of one level, as far as JPEG keeps it, and it ends at a straight line: what comes next
+    differs along most of its length. The plain background of an object does not end so. Flags and flat drawings do have
+    such lines, so what lies between has to have the shades of a photograph."""
     share = np.zeros(len(luma), np.float32)
     side = luma.shape[-1]
     for lines, pixels in ((luma, colours), (luma.transpose(1, 2), colours.transpose(2, 3))):
@@ -267,8 +268,8 @@ def _border(luma: Tensor, colours: Tensor) -> Values:
 def _bars(
     level: Values, plain: npt.NDArray[np.bool_], pixels: Pixels
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Lines (N,) of the bar at the first side, 0 where there is none, and whether it is so wide, plain and straight that it
-    needs no other opposite. Of the lines the mean and whether they are plain, (N, s); (N, 3, s, s)."""
+    """Lines (N,) of the bar at the first side, 0 where there is none, and whether it is so wide, plain and straight
+    that it needs no other opposite. Of the lines the mean and whether they are plain, (N, s); (N, 3, s, s)."""
     side = level.shape[1]
     flat = plain & (np.abs(level - level[:, :1]) < 6)
     depth = np.where(flat.all(1), 0, flat.argmin(1))
@@ -352,8 +353,8 @@ def _grey(thumbnails: Tensor, colour: Tensor) -> npt.NDArray[np.bool_]:
 
 
 def of_pixels(rows: Sequence[int], numbers: Numbers, facts: Sequence[Facts]) -> list[Finding]:
-    """What the numbers tell, and the facts of the same pictures. Of darkness, brightness and low contrast only the first
-    that holds; nothing else of a picture of one colour."""
+    """What the numbers tell, and the facts of the same pictures. Of darkness, brightness and low contrast only the
+    first that holds; nothing else of a picture of one colour."""
     spread = numbers.high - numbers.low
     uniform = numbers.spread < UNIFORM
     plain = spread < UNIFORM  # what there is to be seen, its luma does not tell

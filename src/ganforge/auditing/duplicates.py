@@ -13,8 +13,8 @@ from ganforge.base.images import Pixels
 
 EXACT, NEAR, MIRRORED = 0, 1, 2
 ALIKE = 0.92
-"""Correlation of two grey thumbnails, the best over small crops. Of 3,670 photographs of flowers, pairs above are edits or
-neighbouring shots of one scene; from 0.91 down there are different flowers of one kind."""
+"""Correlation of two grey thumbnails, the best over small crops. Of 3,670 photographs of flowers, pairs above are edits
+or neighbouring shots of one scene; from 0.91 down there are different flowers of one kind."""
 MIRROR_RADIUS = 11
 """Beyond it, round flowers find mirror images of each other."""
 _KEPT = (1.0, 0.985, 0.97, 0.955, 0.94)
@@ -56,14 +56,14 @@ class Duplicates:
 
 
 def radius_for(count: int) -> int:
-    """The largest distance that is looked for: 15 bits, so that a crop of 5 % is found; fewer where the search, which grows
-    with count squared, would take minutes."""
+    """The largest distance that is looked for: 15 bits, so that a crop of 5 % is found; fewer where the search, which
+    grows with count squared, would take minutes."""
     return 15 if count <= 200_000 else 11 if count <= 1_000_000 else 7
 
 
 def find(records: Records, names: list[str]) -> Duplicates:
-    """Links, groups and findings. In each group the picture to keep, of rank 0, has no finding of its own; of equal bytes
-    one is no exact duplicate, so that what is only almost the same as another is not lost with them."""
+    """Links, groups and findings. In each group the picture to keep, of rank 0, has no finding of its own; of equal
+    bytes one is no exact duplicate, so that what is only almost the same as another is not lost with them."""
     count = len(records.usable)
     place = _order(records)
     exact, heads = _exact(records, place)
@@ -87,8 +87,8 @@ def find(records: Records, names: list[str]) -> Duplicates:
 
 
 def _order(records: Records) -> npt.NDArray[np.int64]:
-    """Each picture's place (N,) from the best on: fewest defects, most pixels, most bytes (least compressed), the first.
-    The one rule by which one of a group is kept."""
+    """Each picture's place (N,) from the best on: fewest defects, most pixels, most bytes (least compressed), the
+    first. The one rule by which one of a group is kept."""
     place = np.empty(len(records.usable), np.int64)
     place[np.lexsort((-records.bytes, -records.area, records.defects))] = np.arange(len(place))
     return place

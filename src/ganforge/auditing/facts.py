@@ -1,8 +1,7 @@
 """Bytes of one file -> what its header says, and a thumbnail of its pixels, decoded whole and once.
 
-`prepare` only asks whether a file can be used (`decode.py`); here every peculiarity is noted, and what cannot be used has
-a code. Sizes are read from the header, before anything is allocated.
-"""
+`prepare` only asks whether a file can be used (`decode.py`); here every peculiarity is noted, and what cannot be used
+has a code. Sizes are read from the header, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -41,7 +40,8 @@ from ganforge.sources.entry import Entry, Skip
 from ganforge.sources.transform import resize
 
 SIDE = 128
-"""Statistics are taken at this size, about that at which pictures are trained on; smaller pictures keep a smaller power of two."""
+"""Statistics are taken at this size, about that at which pictures are trained on; smaller pictures keep a smaller power
+of two."""
 MAX_FRAMES = 1000
 FAINT = 60
 """Levels by which something has to differ from white to be seen on it."""
@@ -76,7 +76,8 @@ class Facts:
     quality: int = 0
     """Of a JPEG, 1 to 100, by its own table of steps; 0 where there is none."""
     sharpness: float = math.nan
-    """Of a picture whose thumbnail is half its size or less: that of its edges before it is made smaller (see `_sharpness`)."""
+    """Of a picture whose thumbnail is half its size or less: that of its edges before it is made smaller (see
+    `_sharpness`)."""
     code: str = ""
     detail: str = ""
 
@@ -84,13 +85,12 @@ class Facts:
 def look(
     data: bytes | Pixels, name: str, levels: depth.Levels | None = None
 ) -> tuple[Facts, Tensor | None, Tensor | None]:
-    """The facts of one file, its thumbnail (3, s, s) uint8 in sRGB, and a window (s, s) uint8 of its green pixels as they
-    are, whose corner lies on a multiple of 8; None and None where it cannot be used.
+    """The facts of one file, its thumbnail (3, s, s) uint8 in sRGB, and a window (s, s) uint8 of its green pixels as
+    they are, whose corner lies on a multiple of 8; None and None where it cannot be used.
 
-    s is the largest power of two from 8 to SIDE that the shorter side has; a thumbnail's proportions are not kept. What is
-    see-through is laid over white, or over black where nothing would be seen on white. More than eight bits become bytes by the
-    set's `levels`.
-    """
+    s is the largest power of two from 8 to SIDE that the shorter side has; a thumbnail's proportions are not kept. What
+    is see-through is laid over white, or over black where nothing would be seen on white. More than eight bits become
+    bytes by the set's `levels`."""
     facts = Facts()
     try:
         with warnings.catch_warnings():
@@ -202,8 +202,9 @@ def _over_plain(image: Image.Image) -> Pixels:
 
 
 def spread(entry: Entry, levels: depth.Levels | None = None) -> float:
-    """How much is to be seen in a picture that looks plain: levels between the 1st and the 99th percentile at 32x32, in the channel,
-    alpha among them, where that is most; or a quarter of that at its own size, where textures are, and noise. 0 where it cannot be read."""
+    """How much is to be seen in a picture that looks plain: levels between the 1st and the 99th percentile at 32x32, in
+    the channel, alpha among them, where that is most; or a quarter of that at its own size, where textures are, and
+    noise. 0 where it cannot be read."""
     try:
         data = entry.read()
         pixels = decode(data, 4, (0, 0, 0), 1 << 20, levels)[0] if isinstance(data, bytes) else fit_channels(data, 4)
@@ -242,8 +243,8 @@ def _window(pixels: Pixels, thumbnail: Tensor) -> Tensor:
 
 
 def _sharpness(pixels: Pixels) -> float:
-    """Largest curvature over largest difference across 8 pixels, along some lines in both directions, each that of the upper
-    tenth of pieces of 8 pixels; NaN of a picture whose thumbnail tells as much, or without an edge."""
+    """Largest curvature over largest difference across 8 pixels, along some lines in both directions, each that of the
+    upper tenth of pieces of 8 pixels; NaN of a picture whose thumbnail tells as much, or without an edge."""
     if min(pixels.shape[:2]) < 2 * SIDE:
         return math.nan
     green = pixels[..., pixels.shape[2] // 2]

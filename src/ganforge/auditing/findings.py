@@ -54,8 +54,8 @@ class Findings:
             self.severity[row["code"]] = row["severity"]
 
     def check(self, source: Path, names: Iterable[str], entries: Iterable[Entry]) -> None:
-        """DataError where the audit is not about the pictures in `source` as they are: of `names` (all of them) some are new or gone, or
-        of `entries` some have other bytes, or another label where the audit found fault with it."""
+        """DataError where the audit is not about the pictures in `source` as they are: of `names` (all of them) some
+        are new or gone, or of `entries` some have other bytes, or another label where the audit found fault with it."""
         there = {name for name in names if is_picture(name)}
         known = {name for name in self.content if is_picture(name)}
         if known and not there & known:
@@ -78,8 +78,9 @@ class Findings:
         return [f"No picture was found to be {code}." for code in chosen(words) if code not in {*self.severity, WARN}]
 
     def left_out(self, drop: Collection[str] = (), keep: Collection[str] = ()) -> dict[str, str]:
-        """Reasons by name: what the audit rejects and what `drop` names goes, `keep` overrules both. Of a group of duplicates the one
-        stays that the audit ranks first. InputError for words that are no findings, and for one that is to be dropped and kept."""
+        """Reasons by name: what the audit rejects and what `drop` names goes, `keep` overrules both. Of a group of
+        duplicates the one stays that the audit ranks first. InputError for words that are no findings, and for one that
+        is to be dropped and kept."""
         going, staying = set(chosen(drop)), set(chosen(keep))
         if both := going & staying:
             raise InputError(f"The finding {min(both)} is to be dropped and kept; say one of them.")
@@ -95,8 +96,9 @@ class Findings:
         return out
 
     def _groups(self, without: Collection[str], going: set[str]) -> list[list[str]]:
-        """Pictures of which one is to stay, the first of each list: those of a group that have such a finding, and those that
-        have none because the audit took them for the one to keep, in the audit's order. `without` are gone already."""
+        """Pictures of which one is to stay, the first of each list: those of a group that have such a finding, and
+        those that have none because the audit took them for the one to keep, in the audit's order. `without` are gone
+        already."""
         members: dict[int, list[str]] = defaultdict(list)
         for name, group in self.group.items():
             codes = self.codes.get(name, {}).keys() & GROUPED
@@ -107,7 +109,8 @@ class Findings:
 
 
 def chosen(words: Iterable[str]) -> tuple[str, ...]:
-    """Findings as the user names them, such as near-duplicate, -> their codes; `warn` stands for all warnings. InputError for others."""
+    """Findings as the user names them, such as near-duplicate, -> their codes; `warn` stands for all warnings.
+    InputError for others."""
     codes = tuple(word.strip().replace("-", "_") for word in words)
     for word, code in zip(words, codes, strict=True):
         if code not in (*CODES, WARN):

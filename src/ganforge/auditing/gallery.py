@@ -1,8 +1,8 @@
-"""The pictures behind an audit's findings, all of them: scripts of data and thumbnails beside the page, read as they are needed.
+"""The pictures behind an audit's findings, all of them: scripts of data and thumbnails beside the page, read as they
+are needed.
 
-A page that is opened from disk may not read files, but it may run scripts and show pictures: so the data are small scripts
-that call `part(code, number, entries)`. An entry is a list of pictures: one, or a group of alike ones.
-"""
+A page that is opened from disk may not read files, but it may run scripts and show pictures: so the data are small
+scripts that call `part(code, number, entries)`. An entry is a list of pictures: one, or a group of alike ones."""
 
 from __future__ import annotations
 
@@ -193,8 +193,8 @@ for (const id of ['word', 'kind', 'label', 'order']) $(id).addEventListener('inp
 
 
 def write(page: Path, source: Source, out: Path, pictures: Pictures, verdicts: Sequence[str]) -> dict[str, Any]:
-    """Make the folder beside `page`, whose place will be in `out`, and return what the page has to know of it: `AUDIT` of SCRIPT,
-    and `note`, a sentence about the thumbnails."""
+    """Make the folder beside `page`, whose place will be in `out`, and return what the page has to know of it: `AUDIT`
+    of SCRIPT, and `note`, a sentence about the thumbnails."""
     folder = page.parent / FOLDER
     folder.mkdir()
     entries = _entries(pictures)
@@ -302,8 +302,8 @@ def _first(entries: dict[str, list[list[tuple[int, str]]]]) -> set[int]:
 def _files(
     source: Source, out: Path, rows: set[int], wanted: set[int]
 ) -> tuple[str | None, dict[int, str], list[tuple[int, Entry]]]:
-    """Where the files lie, seen from the folder `out`, None where they are in an archive; of `rows` the end of the address where
-    it cannot be told from the shown name; and the entries of those wanted."""
+    """Where the files lie, seen from the folder `out`, None where they are in an archive; of `rows` the end of the
+    address where it cannot be told from the shown name; and the entries of those wanted."""
     top, links, chosen = None, {}, []
     for row, entry in enumerate(source.entries()):
         if row in wanted:

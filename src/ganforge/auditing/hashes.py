@@ -1,9 +1,9 @@
 """Perceptual hashes: 64 signs of a cosine transform a picture, and the exact search for near ones among millions.
 
-A picture's grey thumbnail of 32x32 is transformed (DCT-II, orthonormal); each of the 64 lowest frequencies but the mean, in
-order of u + v, gives one bit: whether its coefficient is above `DEAD`. A mirrored picture has the same coefficients with
-the sign changed in the odd columns, so its hash costs no second transform. The idea of signs of low frequencies is that
-of Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions".
+A picture's grey thumbnail of 32x32 is transformed (DCT-II, orthonormal); each of the 64 lowest frequencies but the
+mean, in order of u + v, gives one bit: whether its coefficient is above `DEAD`. A mirrored picture has the same
+coefficients with the sign changed in the odd columns, so its hash costs no second transform. The idea of signs of low
+frequencies is that of Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions".
 
 Near pairs are found by the pigeonhole principle (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web
 crawling"): of four bands of 16 bits, two hashes that differ in at most 4f + 3 bits have one that differs in at most f.
@@ -55,7 +55,8 @@ def _basis() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def hashes(grey: Tensor) -> tuple[Hashes, Hashes]:
-    """(N, 32, 32) grey thumbnails, values 0 to 255 -> the hashes (N,) uint64 of the pictures and of their mirror images."""
+    """(N, 32, 32) grey thumbnails, values 0 to 255 -> the hashes (N,) uint64 of the pictures and of their mirror
+    images."""
     waves, places, mirror = _basis()
     low = (waves @ grey.float() @ waves.T).flatten(1)[:, places]
     return _pack(low > DEAD), _pack(low * mirror > DEAD)
@@ -136,7 +137,8 @@ def _near(asked: _Table, table: _Table, flip: int, radius: int, itself: bool) ->
 
 
 def groups(count: int, pairs: Pairs) -> npt.NDArray[np.int64]:
-    """Connected components of `count` pictures: (count,) numbers from 0 by first appearance, -1 for those without a pair."""
+    """Connected components of `count` pictures: (count,) numbers from 0 by first appearance, -1 for those without a
+    pair."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

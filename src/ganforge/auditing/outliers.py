@@ -1,9 +1,8 @@
 """Pictures unlike the others: by what is where in them, and by what kind of picture they are.
 
-A picture is an outlier where its k nearest neighbours are much further away than those of others (Ramaswamy et al. 2000,
-"Efficient algorithms for mining outliers"). Nothing is trained: features that a network learned from the set itself gave a
-stranger no higher score than the set's own pictures.
-"""
+A picture is an outlier where its k nearest neighbours are much further away than those of others (Ramaswamy et al.
+2000, "Efficient algorithms for mining outliers"). Nothing is trained: features that a network learned from the set
+itself gave a stranger no higher score than the set's own pictures."""
 
 from __future__ import annotations
 
@@ -57,9 +56,9 @@ def outliers(pictures: Pictures, source: Source, levels: Levels, say: Callable[[
 def describe(thumbnails: Tensor) -> Tensor:
     """(N, SIDE, SIDE, 3) uint8 -> (N, D) float32, two halves of equal weight over the set.
 
-    The first says what is where: mean colours of CELLS x CELLS cells, and histograms of the directions of edges in them (those of
-    Dalal and Triggs 2005, "Histograms of Oriented Gradients for Human Detection", without their blocks). The second says what kind
-    of picture it is: a histogram of levels, how much of it is flat, and how fine its detail is.
+    The first says what is where: mean colours of CELLS x CELLS cells, and histograms of the directions of edges in them
+    (those of Dalal and Triggs 2005, "Histograms of Oriented Gradients for Human Detection", without their blocks). The
+    second says what kind of picture it is: a histogram of levels, how much of it is flat, and how fine its detail is.
     """
     x = thumbnails.permute(0, 3, 1, 2).float() / 255
     colours = F.adaptive_avg_pool2d(x, CELLS).flatten(1)

@@ -54,8 +54,8 @@ pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; paddi
 def write(
     path: Path, out: Path, source: Source, pictures: Pictures, verdicts: Sequence[str], summary: dict[str, Any]
 ) -> None:
-    """Write the page, and what belongs beside it; both will be moved to the folder `out`. Pictures are read once more, those that
-    get a thumbnail."""
+    """Write the page, and what belongs beside it; both will be moved to the folder `out`. Pictures are read once more,
+    those that get a thumbnail."""
     usable = np.flatnonzero(pictures.usable)
     seed = int(summary["settings"]["seed"])
     sheet = usable[permuted(seed, "audit", max(len(usable), 1), np.arange(min(SHEET, len(usable))))]

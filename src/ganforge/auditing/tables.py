@@ -159,7 +159,8 @@ def recorded(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A name that cannot disturb a page or a terminal: line ends, control and direction marks are written as \\u202e."""
+    """A name that cannot disturb a page or a terminal: line ends, control and direction marks are written as
+    \\u202e."""
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in recorded(name))
@@ -279,7 +280,8 @@ def _balance(classes: Counter[str]) -> dict[str, float]:
 
 
 def _diversity(pictures: Pictures, seed: int) -> dict[str, float]:
-    """Pictures left with one of each group, and how unlike random pairs are: differing bits of 64; unrelated ones have 32."""
+    """Pictures left with one of each group, and how unlike random pairs are: differing bits of 64; unrelated ones have
+    32."""
     rows = np.flatnonzero(pictures.usable)
     if len(rows) < 2:
         return {}

@@ -46,11 +46,11 @@ def times() -> Times | None:
 class Busy:
     """Looks now and then whether other programs want the processors that this process computes with; a context.
 
-    OpenMP's threads spin while they wait for each other. On processors of their own that is the fastest way; where others want
-    them too, a thread spins away the time that the one it waits for would need. libgomp spins briefly when it has more threads than
-    there are processors. So while others are busy, some more threads are kept, which sleep: the work, and each bit of it, stays with
-    as many threads as before (measured with two threads and others on the same two processors: 5 times as fast).
-    """
+    OpenMP's threads spin while they wait for each other. On processors of their own that is the fastest way; where
+    others want them too, a thread spins away the time that the one it waits for would need. libgomp spins briefly when
+    it has more threads than there are processors. So while others are busy, some more threads are kept, which sleep:
+    the work, and each bit of it, stays with as many threads as before (measured with two threads and others on the same
+    two processors: 5 times as fast)."""
 
     def __init__(self) -> None:
         self.before = times()

@@ -70,7 +70,8 @@ def parse(cls: type, name: str, text: str, section: str) -> Any:
 
 
 def describe(cls: type, values: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
-    """What a user may set in `cls`: (default, range, meaning) by name; defaults are those in `values` before the field's own."""
+    """What a user may set in `cls`: (default, range, meaning) by name; defaults are those in `values` before the
+    field's own."""
     hints = typing.get_type_hints(cls)
     rows = {}
     for f in dataclasses.fields(cls):

@@ -16,7 +16,8 @@ PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def choose(name: str = "auto") -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU; else a name of KINDS, or cuda:1 for a second GPU. InputError if it is not there."""
+    """`auto` takes CUDA, then Apple's MPS, then the CPU; else a name of KINDS, or cuda:1 for a second GPU. InputError
+    if it is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name.partition(":")[0] not in KINDS:
@@ -35,7 +36,8 @@ def choose(name: str = "auto") -> torch.device:
 
 
 def repeatable(name: str = "auto") -> torch.device:
-    """As `choose`, with kernels that are not chosen by their speed in this process: a seed has to give the same picture in the next."""
+    """As `choose`, with kernels that are not chosen by their speed in this process: a seed has to give the same picture
+    in the next."""
     device = choose(name)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True

@@ -20,7 +20,8 @@ def file_sha256(path: Path, skip: int = 0) -> str:
 
 
 def put(made: Path, place: Path) -> None:
-    """Rename a finished folder to its place. An older one there is removed afterwards, and stays where that fails. OSError."""
+    """Rename a finished folder to its place. An older one there is removed afterwards, and stays where that fails.
+    OSError."""
     old = place.with_name(f".{place.name}.old-{os.getpid()}")
     if place.exists():
         place.rename(old)
@@ -44,7 +45,8 @@ def seal(partial: Path, path: Path) -> None:
 
 
 def intact(path: Path) -> bool:
-    """Whether a file is the one that was sealed; False where it or its hash is missing, too. OSError where it cannot be read."""
+    """Whether a file is the one that was sealed; False where it or its hash is missing, too. OSError where it cannot be
+    read."""
     try:
         kept = _beside(path).read_text("utf-8", errors="replace").split()
         return kept[:1] == [file_sha256(path)]
@@ -63,7 +65,8 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def read_array(path: Path) -> npt.NDArray[Any] | None:
-    """An array of `write_array`; None where it is missing or damaged, and has to be made again. OSError where it cannot be read."""
+    """An array of `write_array`; None where it is missing or damaged, and has to be made again. OSError where it cannot
+    be read."""
     if not intact(path):
         return None
     array: npt.NDArray[Any] = np.load(path, allow_pickle=False)

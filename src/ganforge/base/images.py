@@ -36,7 +36,8 @@ def grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:
 
 
 def name_rows(sheet: Pixels, names: Sequence[str], gap: int = 2) -> Pixels:
-    """A sheet (H, W, C) of as many rows as names, from `grid`, with each row's name at its left: (H, W', C), black on white."""
+    """A sheet (H, W, C) of as many rows as names, from `grid`, with each row's name at its left: (H, W', C), black on
+    white."""
     step = (len(sheet) + gap) / len(names)
     font = ImageFont.load_default(min(14, max(8, step - gap - 2)))
     short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
@@ -72,10 +73,10 @@ def check_suffix(path: Path, channels: int = 3) -> None:
 def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None, mark: str = "generated") -> None:
     """Write (H, W, C) uint8 beside its place and rename it there: as PNG, JPEG or lossless WebP, by the suffix.
 
-    `made_by` marks a picture that is `generated` or `restored` (see marks.py), so that a program can tell what it is and where it
-    came from: in XMP and, for people's programs, as PNG's text `ganforge` or EXIF's description. InputError for another suffix and for
-    a picture or a mark too large for the format, DataError where it cannot be written.
-    """
+    `made_by` marks a picture that is `generated` or `restored` (see marks.py), so that a program can tell what it is
+    and where it came from: in XMP and, for people's programs, as PNG's text `ganforge` or EXIF's description.
+    InputError for another suffix and for a picture or a mark too large for the format, DataError where it cannot be
+    written."""
     check_suffix(path, pixels.shape[-1])
     suffix, options = path.suffix.lower(), dict[str, Any]()
     height, width = pixels.shape[:2]

@@ -26,11 +26,11 @@ TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock of the file `path`, which is made where it is missing and stays: no other process can be between its
-    removal and its making.
+    """Hold the lock of the file `path`, which is made where it is missing and stays: no other process can be between
+    its removal and its making.
 
-    BlockingIOError where another one holds it, other OSErrors where the file cannot be made. A file system without locks holds nothing.
-    """
+    BlockingIOError where another one holds it, other OSErrors where the file cannot be made. A file system without
+    locks holds nothing."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         try:

@@ -1,7 +1,8 @@
-"""The machine-readable mark of what a system made: an XMP packet with IPTC's digital source type and, as JSON, seeds, run and weights.
+"""The machine-readable mark of what a system made: an XMP packet with IPTC's digital source type and, as JSON, seeds,
+run and weights.
 
-`write_png` in images.py and `write_video` in walk.py put it into every file; `read` finds it again, whatever the format.
-"""
+`write_png` in images.py and `write_video` in walk.py put it into every file; `read` finds it again, whatever the
+format."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def add_to_mp4(path: Path, made_by: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """What the mark of a PNG, JPEG, WebP, GIF or MP4 file says, or None where there is none. OSError where it cannot be read."""
+    """What the mark of a PNG, JPEG, WebP, GIF or MP4 file says, or None where there is none. OSError where it cannot be
+    read."""
     if path.suffix.lower() == ".mp4":
         return _found(_mp4_packet(path))
     with Image.open(path) as image:

@@ -23,7 +23,8 @@ class Means:
         self.sums: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
 
     def add(self, phase: str, values: Mapping[str, Tensor], bad: Tensor) -> None:
-        """Scalars of one step of a phase, by name. Those that are not finite do not count, and none does where `bad`, a bool scalar."""
+        """Scalars of one step of a phase, by name. Those that are not finite do not count, and none does where `bad`, a
+        bool scalar."""
         names = tuple(f"{phase}/{name}" for name in values)
         new = torch.stack([value.detach().float() for value in values.values()])
         good = new.isfinite() & ~bad
@@ -40,7 +41,8 @@ class Means:
 
 
 class Log:
-    """Appends rows to `stats.jsonl`. A resumed run first drops the rows that came after its checkpoint, and lines that are none."""
+    """Appends rows to `stats.jsonl`. A resumed run first drops the rows that came after its checkpoint, and lines that
+    are none."""
 
     def __init__(self, folder: Path, seen: int) -> None:
         self.path = folder / "stats.jsonl"
@@ -85,8 +87,8 @@ def _cannot_write(path: Path, error: OSError) -> RunError:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's `stats.jsonl`. Lines that cannot be read are left out, such as a last one that a crash cut short, and in a
-    row numbers that are not finite. RunError where there is a file that cannot be read."""
+    """The rows of a run's `stats.jsonl`. Lines that cannot be read are left out, such as a last one that a crash cut
+    short, and in a row numbers that are not finite. RunError where there is a file that cannot be read."""
     path = folder / "stats.jsonl"
     try:
         lines = path.read_bytes().split(b"\n")

@@ -15,8 +15,8 @@ MAX_CELL = 4096
 
 
 def read_csv(data: bytes) -> list[dict[str, Any]]:
-    """The rows of a table as spreadsheets write it: UTF-8, or UTF-16 with its mark; commas, semicolons or tabs, by its first line. ValueError
-    or csv.Error where it is none."""
+    """The rows of a table as spreadsheets write it: UTF-8, or UTF-16 with its mark; commas, semicolons or tabs, by its
+    first line. ValueError or csv.Error where it is none."""
     try:
         text = data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     except UnicodeDecodeError as error:

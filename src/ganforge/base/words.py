@@ -1,4 +1,5 @@
-"""Lists of words with a number behind some, such as `"flip, rotate 10"`: the one syntax in which augmentations are said."""
+"""Lists of words with a number behind some, such as `"flip, rotate 10"`: the one syntax in which augmentations are
+said."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from ganforge.base.errors import InputError, did_you_mean
 
 
 def terms(text: str, defaults: Mapping[str, float | None], where: str) -> dict[str, float | None]:
-    """`"flip, rotate 20"` -> {"flip": its default, "rotate": 20.0}: known words, each once, a number behind a word if need be.
+    """`"flip, rotate 20"` -> {"flip": its default, "rotate": 20.0}: known words, each once, a number behind a word if
+    need be.
 
     InputError for a word that is not in `defaults`, and for a number that is none or below 0.
     """

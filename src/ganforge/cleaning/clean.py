@@ -8,8 +8,8 @@
     size = 3
 
 The new folder has the same names, a PNG where pixels were changed and the very bytes where not; `provenance.csv`,
-`labels.csv` and other tables of what was kept; `dropped.csv` with a reason for everything else; `history.jsonl` with this step added.
-"""
+`labels.csv` and other tables of what was kept; `dropped.csv` with a reason for everything else; `history.jsonl` with
+this step added."""
 
 from __future__ import annotations
 
@@ -130,9 +130,8 @@ def clean(
 
     `filters` are texts such as "median:size=3" or tables such as {"kind": "median", "size": 3}; `recipe` is a TOML file
     of both. `audit` is the folder of an audit's tables: what it rejects goes, `drop` names further findings that go
-    ("warn": all warnings), `keep` those that stay, rejected or not. Of a duplicate group the picture stays that the audit
-    ranks first. Stopped and called again, it goes on. `progress` is told how many are done.
-    """
+    ("warn": all warnings), `keep` those that stay, rejected or not. Of a duplicate group the picture stays that the
+    audit ranks first. Stopped and called again, it goes on. `progress` is told how many are done."""
     path, out = _folder(source), Path(out)
     what = make_recipe(recipe, filters, drop, keep)
     found = Findings(Path(audit)) if audit else None
@@ -209,7 +208,8 @@ def _work(
     partial: Path,
     progress: Callable[[int], None] | None,
 ) -> list[dict[str, Any]]:
-    """One row a file, in the source's order; rows that the journal of an earlier, stopped call has are not made again."""
+    """One row a file, in the source's order; rows that the journal of an earlier, stopped call has are not made
+    again."""
     rows = _journal(partial / JOURNAL)
     targets = _targets([entry.name for entry in entries if is_picture(entry.name)])
     threads = os.cpu_count() or 1
@@ -279,7 +279,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _targets(names: list[str]) -> dict[str, str]:
-    """The name of each picture as a PNG: a.jpg -> a.png, or a.jpg.png where a.png is another picture's or a folder's."""
+    """The name of each picture as a PNG: a.jpg -> a.png, or a.jpg.png where a.png is another picture's or a
+    folder's."""
     taken = {name.casefold() for name in names}
     taken |= {parent.as_posix().casefold() for name in names for parent in PurePosixPath(name).parents}
     targets = {}
@@ -394,7 +395,8 @@ def preview(
     reference: str | Path | None = None,
     pictures: int = 6,
 ) -> list[dict[str, Any]]:
-    """Write a sheet (PNG) of a few pictures before and after each filter, and its numbers beside it (JSON); nothing else.
+    """Write a sheet (PNG) of a few pictures before and after each filter, and its numbers beside it (JSON); nothing
+    else.
 
     Returns the numbers, a row a stage: `stage`, `ms_per_picture`, and with clean pictures of the same names under
     `reference` also `psnr` in dB and `ssim`, means over the pictures shown.

@@ -266,9 +266,9 @@ class Adaptive(Filter):
 
 @dataclass(frozen=True)
 class Background(Filter):
-    """Even light: takes a smooth background away. `ball` rolls a ball under the grey values (Sternberg, 1983) and is slow
-    (time grows with the square of the radius); `blur` takes the Gaussian mean of `radius` pixels. What is left stands
-    before black, or before white where the background is `light`."""
+    """Even light: takes a smooth background away. `ball` rolls a ball under the grey values (Sternberg, 1983) and is
+    slow (time grows with the square of the radius); `blur` takes the Gaussian mean of `radius` pixels. What is left
+    stands before black, or before white where the background is `light`."""
 
     radius: float = setting(25.0, "radius of the ball, or the blur's standard deviation, in pixels", low=1, high=100)
     method: str = setting("blur", "ball or blur", choices=("ball", "blur"))

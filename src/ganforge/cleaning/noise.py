@@ -37,10 +37,9 @@ class Noise:
 def estimate(pixels: Pixels) -> Noise:
     """(H, W, C) uint8 -> Noise; alpha is left aside. Sides below 32 pixels are too small and give zeros.
 
-    sigma: the residual of a Laplacian difference that cancels planes (Immerkaer, 1996) in 16x16 blocks; the flattest tenth of
-    the blocks tell, since texture only ever adds. Impulses are replaced by the median before, and blocks that touch
-    black or white, where noise is cut off, are left out while others are left.
-    """
+    sigma: the residual of a Laplacian difference that cancels planes (Immerkaer, 1996) in 16x16 blocks; the flattest
+    tenth of the blocks tell, since texture only ever adds. Impulses are replaced by the median before, and blocks that
+    touch black or white, where noise is cut off, are left out while others are left."""
     planes = pixels[..., :3].transpose(2, 0, 1) if pixels.shape[2] != 1 else pixels.transpose(2, 0, 1)
     if min(planes.shape[1:]) < 2 * BLOCK:
         return Noise(0.0, 0.0, 1.0)

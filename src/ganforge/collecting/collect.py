@@ -50,10 +50,10 @@ def mix(
     """Collect pictures of several sources into one folder, each original once, named by its own hash.
 
     `sources` are public sets, folders, zips, lists of addresses and recipes; `options` are those of
-    `ganforge.collecting.recipe.Settings`: seed, total, cap, cap_per_class, licence, unknown_rights, allow_host, contact. `source`
-    is a folder that has the files of a public set already. `resolve` replaces the system's resolver of names. The same
-    call again fetches what is missing. Raises InputError, DataError where nothing can be had, and Stopped on Ctrl-C.
-    """
+    `ganforge.collecting.recipe.Settings`: seed, total, cap, cap_per_class, licence, unknown_rights, allow_host,
+    contact. `source` is a folder that has the files of a public set already. `resolve` replaces the system's resolver
+    of names. The same call again fetches what is missing. Raises InputError, DataError where nothing can be had, and
+    Stopped on Ctrl-C."""
     recipe = recipes.read(sources, options)
     folder = Path(out) if out else Path("data") / Path(sources[0]).stem
     _check_place(folder, recipe)

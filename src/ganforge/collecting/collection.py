@@ -199,7 +199,8 @@ class Collection:
         }
 
     def _local_rows(self, asked: Asked, pictures: Pictures) -> Iterator[dict[str, Any]]:
-        """The entries of a folder, zip or public set; what an earlier collection wrote into provenance.csv stays true."""
+        """The entries of a folder, zip or public set; what an earlier collection wrote into provenance.csv stays
+        true."""
         facts = public.SETS.get(str(asked.path)) if asked.kind == "public" else None
         known = provenance.read(asked.path) if asked.kind == "local" and asked.path.is_dir() else {}
         base = f"{asked.path}#" if facts else asked.path.as_uri() + ("/" if asked.path.is_dir() else "!/")
@@ -376,7 +377,8 @@ class Collection:
         return collected
 
     def _write_tables(self, names: list[str]) -> int:
-        """provenance.csv in both folders, skipped.csv, and labels.csv where some have none. Returns how many are apart."""
+        """provenance.csv in both folders, skipped.csv, and labels.csv where some have none. Returns how many are
+        apart."""
 
         def rows(apart: int) -> Iterator[dict[str, str]]:
             for item, also in self.journal.kept():

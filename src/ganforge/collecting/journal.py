@@ -1,9 +1,9 @@
-"""What a collection has done so far: one SQLite file, so that it can be stopped at any moment and hold millions of rows.
+"""What a collection has done so far: one SQLite file, so that it can be stopped at any moment and hold millions of
+rows.
 
-An item is `new` -> `picked` (this round's) -> `fetched` -> `kept` or `duplicate`; or `skipped` by its row alone, `refused`
-for good, or `failed` for now. Decisions are made between rounds in the order of (source, rank), never in the order in
-which the network answers, so that the same seed and sources give the same collection.
-"""
+An item is `new` -> `picked` (this round's) -> `fetched` -> `kept` or `duplicate`; or `skipped` by its row alone,
+`refused` for good, or `failed` for now. Decisions are made between rounds in the order of (source, rank), never in the
+order in which the network answers, so that the same seed and sources give the same collection."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class Journal:
         self._db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value)))
 
     def begin(self, what: Any, how: Any) -> None:
-        """Start, or go on. `what` says which pictures: it must not change. Where `how` they are fetched changed, what was
-        refused is tried again; what failed is so in any case."""
+        """Start, or go on. `what` says which pictures: it must not change. Where `how` they are fetched changed, what
+        was refused is tried again; what failed is so in any case."""
         what, how = json.loads(json.dumps(what)), json.loads(json.dumps(how))
         if self.get("what") not in (None, what):
             if self.count("sha256 IS NOT NULL"):
@@ -145,7 +145,8 @@ class Journal:
     # ------------------------------------------------------------------------------------------------------------ rounds
 
     def pick(self, source: int, room: int | None, room_of: Callable[[str], int] | None) -> int:
-        """Choose the next ones by rank: at most `room`, and of each label at most `room_of(label)`. Returns how many."""
+        """Choose the next ones by rank: at most `room`, and of each label at most `room_of(label)`. Returns how
+        many."""
         self._db.create_function("room_of", 1, room_of or (lambda label: 1 << 62))
         self._db.execute(
             """UPDATE item SET state = 'picked' WHERE source = ?1 AND n IN (

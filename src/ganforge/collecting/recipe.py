@@ -188,7 +188,8 @@ def _unlike(sources: list[Asked]) -> list[Asked]:
 
 
 def _shares(sources: list[Asked], settings: Settings) -> tuple[Asked, ...]:
-    """Each source's cap: its own, the common one, and its share of the total by weight (largest remainders, in order)."""
+    """Each source's cap: its own, the common one, and its share of the total by weight (largest remainders, in
+    order)."""
     shares: list[int | None] = [None] * len(sources)
     if settings.total is not None:
         whole = sum(asked.source.weight for asked in sources)

@@ -131,7 +131,8 @@ def _numbers(text: str) -> list[int]:
 
 
 def _labels(text: str | None, run: Run) -> str | list[str] | None:
-    """cat,dog -> ["cat", "dog"], and "red, round",dog -> ["red, round", "dog"]; a class's whole name, or all, stays as it is."""
+    """cat,dog -> ["cat", "dog"], and "red, round",dog -> ["red, round", "dog"]; a class's whole name, or all, stays as
+    it is."""
     import csv
 
     if text is None or text in (classes := run.spec.classes) or not text.strip():

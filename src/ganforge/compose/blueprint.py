@@ -4,9 +4,9 @@
     reshape 128 7 7
     transposed_convolution 64 name=stem
 
-A line is a layer's name, then its settings in their order or as name=value. Any layer can have a name, which a later `add` or
-`concatenate` refers to. Sizes are whole numbers, or words, or one by another such as height/4 and channels*16; the words are in `words`. No torch in here.
-"""
+A line is a layer's name, then its settings in their order or as name=value. Any layer can have a name, which a later
+`add` or `concatenate` refers to. Sizes are whole numbers, or words, or one by another such as height/4 and channels*16;
+the words are in `words`. No torch in here."""
 
 from __future__ import annotations
 
@@ -51,9 +51,8 @@ class _Line:
 def check(part: str, lines: Sequence[str], start: Shape, words: Mapping[str, int]) -> list[Step]:
     """The steps of the network `part` for inputs of shape `start`.
 
-    `words` are what sizes may be called, and `classes` is one of them. InputError naming the layer, the shape that came, the shape
-    that was needed, and what to change.
-    """
+    `words` are what sizes may be called, and `classes` is one of them. InputError naming the layer, the shape that
+    came, the shape that was needed, and what to change."""
     if not lines:
         raise InputError(f"{part} has no layers. See what there is with: ganforge layers")
     if len(lines) > MAX_LAYERS:

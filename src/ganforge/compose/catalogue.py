@@ -1,8 +1,8 @@
-"""The layers that a network can be written with, as a plain table: words, settings, shapes and parameters. No torch in here.
+"""The layers that a network can be written with, as a plain table: words, settings, shapes and parameters. No torch in
+here.
 
-Shapes are without the batch: (D,) a vector, (T, D) a sequence of T steps, (C, H, W) a picture. `network.py` makes the modules; a test
-compares both for every layer.
-"""
+Shapes are without the batch: (D,) a vector, (T, D) a sequence of T steps, (C, H, W) a picture. `network.py` makes the
+modules; a test compares both for every layer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Context:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a layer; `default` None: it has to be given. Its type is that of the limits: `low` an int, a float, or a word."""
+    """One setting of a layer; `default` None: it has to be given. Its type is that of the limits: `low` an int, a
+    float, or a word."""
 
     name: str
     default: int | float | bool | str | None

@@ -90,7 +90,8 @@ class Recurrent(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Vaswani et al. 2017, normalised before; over the places of a picture as in Zhang et al. 2019, "SAGAN". Differentiable twice."""
+    """Vaswani et al. 2017, normalised before; over the places of a picture as in Zhang et al. 2019, "SAGAN".
+    Differentiable twice."""
 
     def __init__(self, width: int, heads: int, causal: bool = False) -> None:
         super().__init__()
@@ -137,7 +138,8 @@ class Positions(nn.Module):
 
 
 class Residual(nn.Module):
-    """He et al. 2016, "Identity Mappings in Deep Residual Networks": norm, ReLU, layer, twice, beside a straight way."""
+    """He et al. 2016, "Identity Mappings in Deep Residual Networks": norm, ReLU, layer, twice, beside a straight
+    way."""
 
     def __init__(self, shape: Shape, after: int, kernel: int, norm: str) -> None:
         super().__init__()
@@ -215,7 +217,8 @@ class Noise(nn.Module):
 
 
 def sparse(x: Tensor, keep: int) -> Tensor:
-    """The `keep` largest features at each place stay, the others become 0 (Makhzani and Frey 2014, "k-Sparse Autoencoders")."""
+    """The `keep` largest features at each place stay, the others become 0 (Makhzani and Frey 2014, "k-Sparse
+    Autoencoders")."""
     dim = 1 if x.ndim == 4 else -1
     kept = x.topk(keep, dim).indices
     return x * torch.zeros_like(x).scatter(dim, kept, 1.0)

@@ -1,8 +1,7 @@
 """A given picture as a point of a generator's latent space: what does the generator come nearest to it with?
 
-Abdal et al. 2019, "Image2StyleGAN: How to Embed Images Into the StyleGAN Latent Space?", for one style a layer; the loss here is of
-pixels at several scales and needs no other network.
-"""
+Abdal et al. 2019, "Image2StyleGAN: How to Embed Images Into the StyleGAN Latent Space?", for one style a layer; the
+loss here is of pixels at several scales and needs no other network."""
 
 from __future__ import annotations
 
@@ -40,7 +39,8 @@ class Projected:
     """Where a picture was found."""
 
     tensors: dict[str, Tensor]
-    """`latents` (1, Z) and with classes `labels` (1,), or `styles` (1, L, W) and `grain` (1, K): what the system paints it from."""
+    """`latents` (1, Z) and with classes `labels` (1,), or `styles` (1, L, W) and `grain` (1, K): what the system paints
+    it from."""
     start: Pixels
     """(H, W, C), the best that was found without searching."""
     picture: Pixels
@@ -54,9 +54,9 @@ def project(
 ) -> Projected:
     """Search the styles or, in a system without, the latents for `target` (H, W, C) uint8, with Adam.
 
-    It starts from the best of TRIED seeds, each of the class that it draws where there are classes, or from what the system's own encoder
-    says where that is nearer. `progress` hears the step and the error. InputError where pictures cannot be searched for.
-    """
+    It starts from the best of TRIED seeds, each of the class that it draws where there are classes, or from what the
+    system's own encoder says where that is nearer. `progress` hears the step and the error. InputError where pictures
+    cannot be searched for."""
     if not 0 <= steps <= 100_000:
         raise InputError(f"project: --steps is {steps}; it takes 0 to 100,000.")
     check_generates(system)
@@ -112,7 +112,8 @@ def _start(system: System, wanted: Tensor) -> tuple[Tensor, dict[str, Tensor], C
 
 
 def scales(images: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared difference of pixels, averaged over the picture and its halvings down to 4 pixels: (N, ...), (1, ...) -> (N,)."""
+    """Mean squared difference of pixels, averaged over the picture and its halvings down to 4 pixels: (N, ...), (1,
+    ...) -> (N,)."""
     difference = images - wanted
     found = [difference.square().mean((1, 2, 3))]
     while min(difference.shape[2:]) >= 8:
@@ -122,7 +123,8 @@ def scales(images: Tensor, wanted: Tensor) -> Tensor:
 
 
 def read(path: Path, spec: Spec) -> Pixels:
-    """A picture file, cut and scaled to `spec` as preparation does by default: (H, W, C) uint8. DataError with the reason."""
+    """A picture file, cut and scaled to `spec` as preparation does by default: (H, W, C) uint8. DataError with the
+    reason."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path} is larger than {MAX_BYTES >> 20} MiB. Give a smaller picture.")
@@ -143,8 +145,8 @@ def write(
     progress: Callable[[int, float], None] | None = None,
     device_name: str = "auto",
 ) -> tuple[Projected, Path]:
-    """Project a file with a run. Writes a picture at `out`, the target, the start and what was found; beside it the point, as
-    NAME-point.safetensors, whose path is returned too."""
+    """Project a file with a run. Writes a picture at `out`, the target, the start and what was found; beside it the
+    point, as NAME-point.safetensors, whose path is returned too."""
     system = run.build(device_name)
     check_suffix(out, system.spec.channels)
     target = read(image, system.spec)

@@ -46,12 +46,12 @@ def walk(
     truncation: float = 1.0,
     labels: Sequence[int] | None = None,
 ) -> Iterator[Pixels]:
-    """(n, H, W, C) uint8 in portions: from each seed to the next and from the last to the first, `frames` pictures a leg.
+    """(n, H, W, C) uint8 in portions: from each seed to the next and from the last to the first, `frames` pictures a
+    leg.
 
-    Spherical in the latents, linear in the styles where there are any. Picture k * frames is the plain sample of seed k, of the label
-    that was given or that the seed draws; without styles a picture is of the class of the nearer seed.
-    InputError for fewer than two seeds, more than MAX_FRAMES pictures, or truncation where there is none.
-    """
+    Spherical in the latents, linear in the styles where there are any. Picture k * frames is the plain sample of seed
+    k, of the label that was given or that the seed draws; without styles a picture is of the class of the nearer seed.
+    InputError for fewer than two seeds, more than MAX_FRAMES pictures, or truncation where there is none."""
     check_generates(system)
     check_seeds(seeds)
     check_truncation(system, truncation)
@@ -129,7 +129,8 @@ def write_walk(
     labels: Labels = None,
     device_name: str = "auto",
 ) -> list[Path]:
-    """A video at `out` (.webp, .gif or .mp4) and a strip beside it, NAME-strip.png, one row for each leg. Returns both paths."""
+    """A video at `out` (.webp, .gif or .mp4) and a strip beside it, NAME-strip.png, one row for each leg. Returns both
+    paths."""
     if out.suffix.lower() not in VIDEOS:
         raise InputError(f"{out} is no video that can be written.{did_you_mean(out.suffix, VIDEOS)}")
     system = run.build(device_name)
@@ -155,7 +156,8 @@ def write_walk(
 
 
 def write_video(path: Path, pictures: Pixels, said: dict[str, Any]) -> None:
-    """(N, H, W, C) uint8 as a looping WebP or GIF, or as MP4, at 24 frames a second, enlarged to be seen; written beside and renamed.
+    """(N, H, W, C) uint8 as a looping WebP or GIF, or as MP4, at 24 frames a second, enlarged to be seen; written
+    beside and renamed.
 
     MP4 needs imageio-ffmpeg or OpenCV: InputError where neither is there.
     """
@@ -222,7 +224,8 @@ def _on_white(picture: Pixels) -> Image.Image:
 def mix(
     system: System, rows: Sequence[int], columns: Sequence[int], layers: range, truncation: float = 1.0
 ) -> Iterator[Pixels]:
-    """The rows' pictures with the columns' styles in `layers`, row by row: (n, H, W, C) uint8 in portions (Karras et al. 2019, fig. 3).
+    """The rows' pictures with the columns' styles in `layers`, row by row: (n, H, W, C) uint8 in portions (Karras et
+    al. 2019, fig. 3).
 
     InputError where the system has no styles, or fewer than `layers` asks for.
     """
@@ -263,7 +266,8 @@ def write_mix(
     truncation: float = 1.0,
     device_name: str = "auto",
 ) -> Path:
-    """A sheet: above the columns' own pictures, at the left the rows', between them the mixtures. The default layers are the coarser half."""
+    """A sheet: above the columns' own pictures, at the left the rows', between them the mixtures. The default layers
+    are the coarser half."""
     from ganforge.sampling import pictures
 
     system = run.build(device_name)

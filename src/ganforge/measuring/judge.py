@@ -48,12 +48,14 @@ class Floors:
     pixels_limit: float
     """The same in levels, but at least `pixels.NOISE`, within which two pictures are one; see `metrics.pixels`."""
     pixels_rate: float
-    """Share of held-out pictures within that limit: more than 1 % where the set has near-duplicates across the split."""
+    """Share of held-out pictures within that limit: more than 1 % where the set has near-duplicates across the
+    split."""
     sliced: tuple[float, ...]
 
 
 class Judge:
-    """A store's extractor, the features of its pictures, and its floors; all are made once and kept in `features/` in it."""
+    """A store's extractor, the features of its pictures, and its floors; all are made once and kept in `features/` in
+    it."""
 
     def __init__(self, store: Store, say: Say | None = None, device: torch.device | None = None) -> None:
         self.store, self.say = store, say or (lambda line: None)
@@ -75,7 +77,8 @@ class Judge:
         return len(self.heldout) >= FEWEST
 
     def compared(self, samples: int) -> int:
-        """How many pictures a distance is estimated from where there are so many samples: floor and distance from equally many."""
+        """How many pictures a distance is estimated from where there are so many samples: floor and distance from
+        equally many."""
         return min(samples, LARGEST, len(self.heldout) if self.has_floors else LARGEST)
 
     def floors(self, size: int) -> Floors:

@@ -40,11 +40,11 @@ ROOM = 1 << 30  # bytes of samples that are kept to be looked at pixel by pixel
 
 @dataclass(frozen=True)
 class Measured:
-    """One measuring, as `ganforge measure --json` prints it. What does not exist is None: floors where nothing is held out, say.
+    """One measuring, as `ganforge measure --json` prints it. What does not exist is None: floors where nothing is held
+    out, say.
 
-    A `floor` is what as many real pictures, held out of training, get in place of the samples; a spread is the standard deviation
-    that another choice of as many pictures would show.
-    """
+    A `floor` is what as many real pictures, held out of training, get in place of the samples; a spread is the standard
+    deviation that another choice of as many pictures would show."""
 
     distance: float
     """Fréchet distance of `compared` samples from the training pictures."""
@@ -53,7 +53,8 @@ class Measured:
     """The same of `compared` held-out pictures."""
     floor_spread: float | None
     kernel: float
-    """Kernel distance of the hidden layer's features alone: the cube of an outlier's amplitudes would drown all others."""
+    """Kernel distance of the hidden layer's features alone: the cube of an outlier's amplitudes would drown all
+    others."""
     kernel_spread: float
     kernel_floor: float | None
     precision: float
@@ -81,7 +82,8 @@ class Measured:
     copies_by_pixels_floor: float | None
     """Share of held-out pictures that would pass for such copies."""
     asked: float | None
-    """Share of the samples that the store's classifier gives the class that was asked; None where none was, or it knows none."""
+    """Share of the samples that the store's classifier gives the class that was asked; None where none was, or it knows
+    none."""
     compared: int
     samples: int
     train: int
@@ -174,9 +176,8 @@ def measure(
 ) -> Measured:
     """Measure a run against its store's training pictures, and keep the result in the run's `measures.jsonl`.
 
-    Also writes `nearest.png`: the samples nearest to a training picture, each beside that picture. `device_name` says where the samples and
-    their features are made; see `device.choose`.
-    """
+    Also writes `nearest.png`: the samples nearest to a training picture, each beside that picture. `device_name` says
+    where the samples and their features are made; see `device.choose`."""
     system = run.build(device_name)
     store = checked_store(run, store, say)
     result = measure_system(system, store, samples, say, run.path / "nearest.png")
@@ -185,7 +186,8 @@ def measure(
 
 
 def checked_store(run: Run, store: Store | None = None, say: Callable[[str], None] | None = None) -> Store:
-    """The store that a run learned from, or `store` in its place, checked and with the run's fold held out. RunError where it does not fit."""
+    """The store that a run learned from, or `store` in its place, checked and with the run's fold held out. RunError
+    where it does not fit."""
     store = store or Store(run.own_store())
     store.check(say)
     if say and store.root != run.section("run").get("store_root"):
@@ -226,11 +228,11 @@ def measure_system(
 def measure_folder(
     source: str | Path, store: Store, say: Callable[[str], None] | None = None, device_name: str = "auto"
 ) -> tuple[Measured, list[tuple[str, str]]]:
-    """Measure any pictures, by whatever made, in a folder or a zip against a store; and what could not be used, with the reasons.
+    """Measure any pictures, by whatever made, in a folder or a zip against a store; and what could not be used, with
+    the reasons.
 
-    They are brought to the store's shape as `prepare` does it with the store's own recipe. Where their folders bear names of
-    the store's classes, "asked class hit" says how many look like it.
-    """
+    They are brought to the store's shape as `prepare` does it with the store's own recipe. Where their folders bear
+    names of the store's classes, "asked class hit" says how many look like it."""
     say = say or (lambda line: None)
     started = time.perf_counter()
     device.keep_memory()
@@ -249,7 +251,8 @@ def measure_folder(
 
 
 def read_folder(source: str | Path, store: Store, temporary: Path, say: Callable[[str], None]) -> Prepared:
-    """A folder or zip of pictures as a store in `temporary`, in the shape of `store`, by its own recipe. DataError where they are too few."""
+    """A folder or zip of pictures as a store in `temporary`, in the shape of `store`, by its own recipe. DataError
+    where they are too few."""
     spec, recipe = store.spec, store.manifest["recipe"]
     say(f"reading {source}")
     made = prepare(
@@ -333,17 +336,19 @@ class _Compared:
 
 
 def asked_class_hit(extract: features.Extractor, fake: Tensor, labels: Sequence[int] | None) -> float | None:
-    """Share of samples, by their features (N, D), that the classifier gives the label that was asked, (N,); None without either."""
+    """Share of samples, by their features (N, D), that the classifier gives the label that was asked, (N,); None
+    without either."""
     if labels is None or extract.kind != "classes":
         return None
     return float((extract.classify(fake) == torch.tensor(labels)).float().mean())
 
 
 def _told_apart(judge: Judge, seen: Pixels) -> tuple[float, float] | None:
-    """How well samples are told from real pictures, and the standard error of that share; None where nothing is held out.
+    """How well samples are told from real pictures, and the standard error of that share; None where nothing is held
+    out.
 
-    The network learns from training pictures and samples, equally many, and is tried on held-out pictures and other samples.
-    """
+    The network learns from training pictures and samples, equally many, and is tried on held-out pictures and other
+    samples."""
     if not judge.has_floors:
         return None
     tried = min(len(judge.heldout), len(seen) // 2, SEEN // 2)
@@ -363,7 +368,8 @@ def _copies(judge: Judge, floors: Floors, fake: Tensor, seen: Pixels) -> tuple[n
 
 
 def _write_pairs(samples: Pixels, judge: Judge, copied: Sequence[neighbours.Copies], path: Path) -> None:
-    """Rows of (sample, its nearest training picture), the most suspicious first: eight by features, then eight by pixels."""
+    """Rows of (sample, its nearest training picture), the most suspicious first: eight by features, then eight by
+    pixels."""
     orders = [one.distance.argsort()[:PAIRS].numpy() for one in copied]
     near = [judge.read_train(one.nearest.numpy()[order]) for one, order in zip(copied, orders, strict=True)]
     order = np.concatenate(orders)

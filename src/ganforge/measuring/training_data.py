@@ -1,8 +1,9 @@
-"""What generated pictures are worth for training others: one small classifier, taught by real pictures, samples, both, or augmented real ones.
+"""What generated pictures are worth for training others: one small classifier, taught by real pictures, samples, both,
+or augmented real ones.
 
-Trained on synthetic and tested on real pictures (Ravuri and Vinyals 2019, "Classification Accuracy Score for Conditional Generative
-Models"): the accuracy that samples alone teach says how much of the classes is in them, class by class.
-"""
+Trained on synthetic and tested on real pictures (Ravuri and Vinyals 2019, "Classification Accuracy Score for
+Conditional Generative Models"): the accuracy that samples alone teach says how much of the classes is in them, class by
+class."""
 
 from __future__ import annotations
 
@@ -60,12 +61,14 @@ class Taught:
     spread: float
     """Their standard deviation."""
     recall: tuple[float | None, ...]
-    """Share of each class's held-out pictures that are named rightly, the mean over seeds; None where none is held out."""
+    """Share of each class's held-out pictures that are named rightly, the mean over seeds; None where none is held
+    out."""
 
 
 @dataclass(frozen=True)
 class Worth:
-    """What samples teach, as `ganforge measure --as-training-data --json` prints it. All four learned for equally many steps."""
+    """What samples teach, as `ganforge measure --as-training-data --json` prints it. All four learned for equally many
+    steps."""
 
     real: Taught
     samples: Taught
@@ -92,7 +95,8 @@ class Worth:
     seconds: float
 
     def differ(self, one: Taught, two: Taught) -> bool:
-        """Whether two accuracies are further apart than twice the spread: that over seeds, and that of so many held-out pictures."""
+        """Whether two accuracies are further apart than twice the spread: that over seeds, and that of so many held-out
+        pictures."""
         share = (one.accuracy + two.accuracy) / 2
         spread = math.hypot(one.spread, two.spread, math.sqrt(share * (1 - share) / self.tested))
         return abs(one.accuracy - two.accuracy) > 2 * spread
@@ -175,10 +179,9 @@ def worth(
 ) -> Worth:
     """What the samples of a run are worth for training a classifier; kept in the run's `worth.jsonl` too.
 
-    As many samples as real pictures, of the same classes: all training pictures, at most 10,000, or so many as `samples` says.
-    `device_name` says where samples are made; classifiers learn on the CPU. InputError where the run makes no pictures by class,
-    DataError where its store holds too few.
-    """
+    As many samples as real pictures, of the same classes: all training pictures, at most 10,000, or so many as
+    `samples` says. `device_name` says where samples are made; classifiers learn on the CPU. InputError where the run
+    makes no pictures by class, DataError where its store holds too few."""
     say = say or (lambda line: None)
     started = time.perf_counter()
     system = run.build(device_name)
@@ -207,7 +210,8 @@ def worth(
 
 @busy.noticed()
 def worth_of_folder(source: str | Path, store: Store, say: Say | None = None) -> tuple[Worth, list[tuple[str, str]]]:
-    """What the pictures of a folder or zip are worth for training a classifier, by whatever made; and which could not be used, and why.
+    """What the pictures of a folder or zip are worth for training a classifier, by whatever made; and which could not
+    be used, and why.
 
     Their folders bear the names of the store's classes. DataError where they do not, or where there are too few.
     """
@@ -250,7 +254,8 @@ def _check(store: Store) -> None:
 
 
 def _real(store: Store, count: int | None = None) -> Rows:
-    """The training pictures that real rows learn from, as row numbers: a keyed choice of `count`, or as many as can be."""
+    """The training pictures that real rows learn from, as row numbers: a keyed choice of `count`, or as many as can
+    be."""
     _check(store)
     most = min(LARGEST, len(store.train), max(FEWEST, ROOM // store.spec.pixels))
     count = most if count is None else count
@@ -264,7 +269,8 @@ def _real(store: Store, count: int | None = None) -> Rows:
 def _compare(
     store: Store, rows: Rows, fake: Pixels, fake_labels: Rows, made_by: str, say: Say, started: float
 ) -> Worth:
-    """All four trainings with each seed: real pictures by their rows, (N,), samples (N, H, W, C) uint8 and their classes (N,)."""
+    """All four trainings with each seed: real pictures by their rows, (N,), samples (N, H, W, C) uint8 and their
+    classes (N,)."""
     device.keep_memory()
     count, classes = len(rows), store.spec.classes
     heldout = store.heldout[permuted(0, "worth/test", len(store.heldout), np.arange(min(TESTED, len(store.heldout))))]

@@ -24,7 +24,8 @@ class Spec:
     channels: int
     classes: tuple[str, ...] = ()
     levels: tuple[tuple[float, float], ...] = ()
-    """The byte values that stand for -1 and for +1, a pair a channel; empty: 0 and 255. They may lie outside of 0..255."""
+    """The byte values that stand for -1 and for +1, a pair a channel; empty: 0 and 255. They may lie outside of
+    0..255."""
 
     def __str__(self) -> str:
         kind = {1: "grey", 3: "RGB", 4: "RGBA"}[self.channels]

@@ -1,13 +1,13 @@
 """Features without a download: a small convolutional classifier trained on the data set itself.
 
 With labels it learns the classes. Without, it learns pseudo-classes: clusters of the pictures found by k-means on their
-principal components (the first round of Caron et al. 2018, "Deep Clustering for Unsupervised Learning"). It sees pictures at their full
-resolution, and learns from crops of changed colour with a part missing, so that a few thousand pictures teach it shapes.
+principal components (the first round of Caron et al. 2018, "Deep Clustering for Unsupervised Learning"). It sees
+pictures at their full resolution, and learns from crops of changed colour with a part missing, so that a few thousand
+pictures teach it shapes.
 
-A picture's features are the last hidden layer, which says what is in it, and `pyramid.statistics`, which say what its surface is like, for a
-classifier may forget blur and speckle on its way up. Each half is scaled so that the training pictures' variance sums to 64: distances are
-then of one size for all data sets.
-"""
+A picture's features are the last hidden layer, which says what is in it, and `pyramid.statistics`, which say what its
+surface is like, for a classifier may forget blur and speckle on its way up. Each half is scaled so that the training
+pictures' variance sums to 64: distances are then of one size for all data sets."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Extractor:
-    """A trained network with the features' mean and scale, (D,) each; `name` says what it learned, how well, and which weights exactly."""
+    """A trained network with the features' mean and scale, (D,) each; `name` says what it learned, how well, and which
+    weights exactly."""
 
     network: Network
     mean: Tensor
@@ -124,8 +125,8 @@ def train(
 ) -> Extractor:
     """Train an extractor on the pictures `rows`, which `read` gives as uint8; labels (N,) int64, or None.
 
-    `shown` hears of each step how many pictures it showed. Accuracy is that on the test pictures; without labels, that of naming a training picture's cluster again.
-    """
+    `shown` hears of each step how many pictures it showed. Accuracy is that on the test pictures; without labels, that
+    of naming a training picture's cluster again."""
     kind = "classes" if labels is not None else "clusters"
     if labels is None or labels.max(initial=0) == labels.min(initial=0):
         kind, labels = "clusters", _clusters(read, rows)
@@ -187,7 +188,8 @@ def fit(
 
 
 def change(images: Tensor) -> Tensor:
-    """(N, C, H, W) -> the same: a crop of at least 70 % of the area, other brightness, contrast and saturation, and a rectangle blanked.
+    """(N, C, H, W) -> the same: a crop of at least 70 % of the area, other brightness, contrast and saturation, and a
+    rectangle blanked.
 
     No mirror image: it would be another letter.
     """

@@ -61,11 +61,11 @@ def distance(a: Moments, b: Moments) -> float:
 def estimate(reference: Moments, features: Tensor, size: int, seed: int = 0) -> tuple[float, float]:
     """The distance of `size` of the features, (N, D), from the reference; and its spread.
 
-    A distance is too large by an amount that falls with the number of pictures (Chong and Forsyth 2020), so only distances of
-    equally many pictures can be compared. The first number is the mean over up to eight keyed choices of `size` rows, which do not
-    overlap where N is large enough. The spread is the standard deviation that one such choice has: that of sixteen choices of half
-    the size, corrected for size and overlap (the delete-d jackknife; Shao and Wu 1989).
-    """
+    A distance is too large by an amount that falls with the number of pictures (Chong and Forsyth 2020), so only
+    distances of equally many pictures can be compared. The first number is the mean over up to eight keyed choices of
+    `size` rows, which do not overlap where N is large enough. The spread is the standard deviation that one such choice
+    has: that of sixteen choices of half the size, corrected for size and overlap (the delete-d jackknife; Shao and Wu
+    1989)."""
     count = len(features)
     generator = torch.Generator().manual_seed(key(seed, "subsets"))
     order = torch.randperm(count, generator=generator)

@@ -32,9 +32,8 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 def nearest(x: Tensor, y: Tensor, k: int = 1, same: bool = False) -> tuple[Tensor, Tensor]:
     """The k nearest rows of y for each row of x: distances (m, k) float64 and indices (m, k), the nearest first.
 
-    `same` says that x is y itself: a row is not its own neighbour then. Candidates are found in float32, a few more than asked for, and
-    measured in float64. Memory is bounded by slices of x.
-    """
+    `same` says that x is y itself: a row is not its own neighbour then. Candidates are found in float32, a few more
+    than asked for, and measured in float64. Memory is bounded by slices of x."""
     centre = y.double().mean(0)
     a, b = (x.double() - centre).float(), (y.double() - centre).float()
     squares, more = b.square().sum(1), min(k if k == 1 else k + 2, len(y) - same)
@@ -53,7 +52,8 @@ def nearest(x: Tensor, y: Tensor, k: int = 1, same: bool = False) -> tuple[Tenso
 
 
 def manifold(real: Tensor, fake: Tensor, k: int = 3) -> Manifold:
-    """Precision and recall (Kynkäänniemi et al. 2019, eq. 2 and 3), density and coverage (Naeem et al. 2020, eq. 3 and 4).
+    """Precision and recall (Kynkäänniemi et al. 2019, eq. 2 and 3), density and coverage (Naeem et al. 2020, eq. 3 and
+    4).
 
     (m, D) and (n, D). A ball around each picture reaches to its k-th neighbour among its own kind; its border counts.
     For two equal distributions of n each, coverage is expected at 1 - (n-1)...(n-k) / ((2n-1)...(2n-k)).

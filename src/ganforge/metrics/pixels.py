@@ -1,8 +1,7 @@
 """Whether samples are training pictures again, by their pixels: shifted by a little, mirrored, or with noise on top.
 
-Features of a classifier are made to forget such changes only in part; here each is undone before two pictures are compared. The yardstick
-is the same as for features: how near held-out pictures come to a training picture.
-"""
+Features of a classifier are made to forget such changes only in part; here each is undone before two pictures are
+compared. The yardstick is the same as for features: how near held-out pictures come to a training picture."""
 
 from __future__ import annotations
 
@@ -40,7 +39,8 @@ def _reduced(pixels: Pixels, side: int) -> Tensor:
 
 
 def _prepared(pixels: Pixels, side: int) -> Tensor:
-    """(N, H, W, C) uint8 -> (N, C, s, s) float32 in 0..255, at most `side`, smoothed by the binomial 3x3 window against noise."""
+    """(N, H, W, C) uint8 -> (N, C, s, s) float32 in 0..255, at most `side`, smoothed by the binomial 3x3 window against
+    noise."""
     images = _reduced(pixels, min(side, *pixels.shape[1:3]))
     smooth = pad(images, (1, 1, 1, 1), mode="replicate")
     smooth = smooth[:, :, :-2] + 2 * smooth[:, :, 1:-1] + smooth[:, :, 2:]
@@ -48,13 +48,14 @@ def _prepared(pixels: Pixels, side: int) -> Tensor:
 
 
 def nearest(samples: Pixels, train: npt.NDArray[np.uint8], read: Reader) -> tuple[Tensor, Tensor]:
-    """For (N, H, W, C) uint8 samples: the least distance to a training picture, in levels (root mean square), (N,) float32, over the sample
-    and its mirror image and shifts by up to 2 pixels of 32 either way; and which training picture it is, (N,) int64.
+    """For (N, H, W, C) uint8 samples: the least distance to a training picture, in levels (root mean square), (N,)
+    float32, over the sample and its mirror image and shifts by up to 2 pixels of 32 either way; and which training
+    picture it is, (N,) int64.
 
     `train` are the thumbnails of all training pictures, (T, C, 16, 16) uint8, and `read` gives some of them in full.
-    For the sample and for its mirror image the eight nearest by thumbnails are compared by shifted thumbnails, the two best of those at 32 px,
-    and the best of them at its own size as well, so that a shift by whole pixels leaves nothing; the smaller of the last two distances counts.
-    """
+    For the sample and for its mirror image the eight nearest by thumbnails are compared by shifted thumbnails, the two
+    best of those at 32 px, and the best of them at its own size as well, so that a shift by whole pixels leaves
+    nothing; the smaller of the last two distances counts."""
     coarse = _coarse(train)
     norms = coarse.square().sum(1)
     found, places = [], []
@@ -89,7 +90,8 @@ def _coarse(thumbs: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def _shifted(images: Tensor, candidates: Tensor, reach: int) -> Tensor:
-    """(N, C, S, S) and (N, K, C, S, S) -> (N, K): the least root mean square difference over shifts of up to `reach` pixels."""
+    """(N, C, S, S) and (N, K, C, S, S) -> (N, K): the least root mean square difference over shifts of up to `reach`
+    pixels."""
     side = images.shape[-1]
     inner = images[:, None, :, reach : side - reach, reach : side - reach]
     best = torch.full(candidates.shape[:2], float("inf"))

@@ -22,7 +22,8 @@ def scales(height: int, width: int) -> list[int]:
 
 
 def bands(images: Tensor, levels: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """(N, C, H, W) float -> at each level what its reduction to half the size loses, and the level itself, both (N, C, h, w)."""
+    """(N, C, H, W) float -> at each level what its reduction to half the size loses, and the level itself, both (N, C,
+    h, w)."""
     for _ in range(levels):
         half = max(1, images.shape[2] // 2), max(1, images.shape[3] // 2)
         small = F.interpolate(images, half, mode="bilinear", antialias=True)
@@ -31,12 +32,12 @@ def bands(images: Tensor, levels: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def statistics(images: Tensor) -> Tensor:
-    """What the surface of (N, C, H, W) pictures in 0..255 is like: of each band of brightness and of each difference of colour from it
-    the means of the first, second and fourth power of its absolute value, as amplitudes (their roots), (N, 3 * C * levels).
+    """What the surface of (N, C, H, W) pictures in 0..255 is like: of each band of brightness and of each difference of
+    colour from it the means of the first, second and fourth power of its absolute value, as amplitudes (their roots),
+    (N, 3 * C * levels).
 
-    Such marginal statistics describe a texture (Portilla and Simoncelli 2000): blur lowers them, noise and lattices raise the first, speckle
-    the last. A constant change of colour leaves them alone.
-    """
+    Such marginal statistics describe a texture (Portilla and Simoncelli 2000): blur lowers them, noise and lattices
+    raise the first, speckle the last. A constant change of colour leaves them alone."""
     if images.shape[1] >= 3:
         grey = images[:, :3].mean(1, keepdim=True)
         images = torch.cat([grey, images[:, :1] - grey, images[:, 2:3] - grey, images[:, 3:]], 1)

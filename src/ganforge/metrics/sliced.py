@@ -1,8 +1,8 @@
-"""Sliced Wasserstein distance between patches of two sets of pictures, one number a scale (Karras et al. 2018, section 5).
+"""Sliced Wasserstein distance between patches of two sets of pictures, one number a scale (Karras et al. 2018, section
+5).
 
-It needs no labels and learns nothing. On a Laplacian pyramid each level holds the detail of one scale only, so the number of the
-largest scale sees speckle, checkerboards and blur, that of the smallest the layout and the colours.
-"""
+It needs no labels and learns nothing. On a Laplacian pyramid each level holds the detail of one scale only, so the
+number of the largest scale sees speckle, checkerboards and blur, that of the smallest the layout and the colours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ PROJECTIONS = 128
 
 
 def patches(pixels: Pixels, seed: int = 0) -> list[Tensor]:
-    """(N, H, W, C) uint8 -> for each scale (PATCHES, C * SIDE * SIDE) float32, 7x7 windows at keyed places of the Laplacian pyramid.
+    """(N, H, W, C) uint8 -> for each scale (PATCHES, C * SIDE * SIDE) float32, 7x7 windows at keyed places of the
+    Laplacian pyramid.
 
     Equally many windows come from each picture, one more from some where PATCHES is not a multiple of N.
     """
@@ -46,11 +47,11 @@ def patches(pixels: Pixels, seed: int = 0) -> list[Tensor]:
 
 
 def distances(reference: list[Tensor], other: list[Tensor], seed: int = 0) -> list[float]:
-    """For each scale the mean distance of sorted projections onto random directions, in thousandths of the reference's deviation.
+    """For each scale the mean distance of sorted projections onto random directions, in thousandths of the reference's
+    deviation.
 
-    Both sets are shifted and scaled by the reference's mean and deviation, so that a wrong colour or contrast counts (Karras et al.
-    normalise each set by itself).
-    """
+    Both sets are shifted and scaled by the reference's mean and deviation, so that a wrong colour or contrast counts
+    (Karras et al. normalise each set by itself)."""
     found = []
     for n, (a, b) in enumerate(zip(reference, other, strict=True)):
         mean, deviation = a.mean(), a.std().clamp(min=1e-6)

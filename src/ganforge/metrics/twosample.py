@@ -1,7 +1,8 @@
-"""How well a small network tells samples from real pictures (Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests").
+"""How well a small network tells samples from real pictures (Lopez-Paz and Oquab 2017, "Revisiting classifier
+two-sample tests").
 
-It needs no labels and no features. 50 % is perfect: nothing that the network can learn in its short time tells them apart.
-"""
+It needs no labels and no features. 50 % is perfect: nothing that the network can learn in its short time tells them
+apart."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class Network(nn.Module):
 
 
 def accuracy(real: Pixels, fake: Pixels, unseen: Pixels, others: Pixels, seed: int = 0) -> float:
-    """Learn from `real` and `fake`, (N, H, W, C) uint8 each, then judge `unseen` reals and `others` of the samples, (M, H, W, C) each.
+    """Learn from `real` and `fake`, (N, H, W, C) uint8 each, then judge `unseen` reals and `others` of the samples, (M,
+    H, W, C) each.
 
     The mean of the two shares that are judged rightly; its standard error is about sqrt(1 / (8 M)) at 50 %.
     """

@@ -46,7 +46,8 @@ class Loaded:
 
 
 def load(name: str) -> Loaded:
-    """Import a system's file. InputError for a name that there is not, and for a file that cannot be imported or lacks a part."""
+    """Import a system's file. InputError for a name that there is not, and for a file that cannot be imported or lacks
+    a part."""
     if name not in names():
         raise InputError(f"There is no system {name!r}.{did_you_mean(name, names())}")
     try:

@@ -1,9 +1,9 @@
 """autoencoder: pictures to short codes and back, with a normal distribution fitted to the codes.
 
-Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks", with convolutions. Nothing shapes the
-codes here; new pictures are decoded from a normal distribution with their mean and covariance (the simplest of the samplers in
-Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4), which is honest and coarser than a VAE's.
-"""
+Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks", with convolutions. Nothing
+shapes the codes here; new pictures are decoded from a normal distribution with their mean and covariance (the simplest
+of the samplers in Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4), which is honest and
+coarser than a VAE's."""
 
 from __future__ import annotations
 

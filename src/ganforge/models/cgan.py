@@ -1,8 +1,8 @@
 """cgan: a convolutional GAN that makes pictures of the class that is asked.
 
-Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", for labels in both networks; Miyato and Koyama 2018, "cGANs with
-Projection Discriminator", for how the discriminator takes them by default. A class is an embedding that joins the latent.
-"""
+Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", for labels in both networks; Miyato and Koyama 2018,
+"cGANs with Projection Discriminator", for how the discriminator takes them by default. A class is an embedding that
+joins the latent."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ TRAIN: dict[str, Any] = {"batch": 64}
 
 
 class Generator(nn.Module):
-    """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed convolutions."""
+    """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then transposed
+    convolutions."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -80,8 +81,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """(N, C, H, W) and (N,) int64 -> (N,), a score. No layer mixes pictures.
 
-    By projection it is w.h + e(class).h of the features h; by concatenation, w.h of the features of the picture and a learned plane.
-    """
+    By projection it is w.h + e(class).h of the features h; by concatenation, w.h of the features of the picture and a
+    learned plane."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()

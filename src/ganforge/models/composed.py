@@ -1,9 +1,10 @@
-"""composed: networks that you write yourself, as lists of layers in a TOML file, checked shape by shape before they are built.
+"""composed: networks that you write yourself, as lists of layers in a TOML file, checked shape by shape before they are
+built.
 
-Three kinds: a GAN (Goodfellow et al. 2014; the losses of Lim and Ye 2017 and Arjovsky et al. 2017, the penalty of Mescheder et al.
-2018, as often as in Karras et al. 2020, "StyleGAN2", appendix B), an autoencoder with a normal distribution of its codes, and a VAE
-(Kingma and Welling 2014). The layers: `ganforge layers`; the tables of a file: `ganforge show system.toml`.
-"""
+Three kinds: a GAN (Goodfellow et al. 2014; the losses of Lim and Ye 2017 and Arjovsky et al. 2017, the penalty of
+Mescheder et al. 2018, as often as in Karras et al. 2020, "StyleGAN2", appendix B), an autoencoder with a normal
+distribution of its codes, and a VAE (Kingma and Welling 2014). The layers: `ganforge layers`; the tables of a file:
+`ganforge show system.toml`."""
 
 from __future__ import annotations
 
@@ -227,7 +228,8 @@ class Composed(System):
         return codes[:, : self.config.latent]
 
     def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them; not of a GAN, nor where a layer takes the class."""
+        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them; not of a GAN, nor where a layer takes the
+        class."""
         return self.maker["decoder"](self.encode(images), None).clamp(-1, 1)  # type: ignore[no-any-return]
 
 

@@ -1,10 +1,10 @@
 """dae: a denoising autoencoder, which learns to undo noise that it adds to clean pictures itself.
 
-Vincent et al. 2010, "Stacked Denoising Autoencoders", for the idea and the masking noise. The network predicts the noise, not the
-picture (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III), from blocks of 2x2 pixels (Zhang et al. 2018, "FFDNet",
-section III-A), in two scales with a connection between equal ones (Ronneberger et al. 2015, "U-Net"). Convolutions only: it cleans
-pictures of any size. It makes no pictures of its own; its sheets show noisy, restored and clean, from left to right.
-"""
+Vincent et al. 2010, "Stacked Denoising Autoencoders", for the idea and the masking noise. The network predicts the
+noise, not the picture (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III), from blocks of 2x2 pixels (Zhang
+et al. 2018, "FFDNet", section III-A), in two scales with a connection between equal ones (Ronneberger et al. 2015,
+"U-Net"). Convolutions only: it cleans pictures of any size. It makes no pictures of its own; its sheets show noisy,
+restored and clean, from left to right."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ TRAIN: dict[str, Any] = {"batch": 32, "cooldown": 0.5}
 
 
 def corrupt(images: Tensor, kind: str, strength: Tensor) -> Tensor:
-    """(N, C, H, W) in [-1, 1] -> the same with noise, clipped as a file would be; `strength` (N,) from 0 to 1. Alpha stays clean.
+    """(N, C, H, W) in [-1, 1] -> the same with noise, clipped as a file would be; `strength` (N,) from 0 to 1. Alpha
+    stays clean.
 
-    gaussian: adds normal numbers whose deviation is `strength` of the range from black to white. speckle: the same times the
-    brightness from 0 to 1. salt_pepper: that share of the pixels is black or white, half and half. masking: that share is black.
-    """
+    gaussian: adds normal numbers whose deviation is `strength` of the range from black to white. speckle: the same
+    times the brightness from 0 to 1. salt_pepper: that share of the pixels is black or white, half and half. masking:
+    that share is black."""
     colour, alpha = images[:, :3], images[:, 3:]
     s = strength[:, None, None, None]
     if kind == "gaussian":

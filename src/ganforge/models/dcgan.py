@@ -1,9 +1,8 @@
 """dcgan: a convolutional GAN with a spectrally normalised discriminator and the hinge loss.
 
-Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional GANs", for the generator and the classic
-discriminator; Miyato et al. 2018, "Spectral Normalization for GANs", for the default one. By class: the label joins the latent,
-and the discriminator projects (Miyato and Koyama 2018, "cGANs with Projection Discriminator").
-"""
+Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional GANs", for the generator and the
+classic discriminator; Miyato et al. 2018, "Spectral Normalization for GANs", for the default one. By class: the label
+joins the latent, and the discriminator projects (Miyato and Koyama 2018, "cGANs with Projection Discriminator")."""
 
 from __future__ import annotations
 
@@ -79,7 +78,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) -> (N,), a score: strided convolutions down to a grid of about 4, then a dense layer, and a projection."""
+    """(N, C, H, W) -> (N,), a score: strided convolutions down to a grid of about 4, then a dense layer, and a
+    projection."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
 """fastgan: a light GAN for sets of a hundred to some thousand pictures, whose discriminator also learns to redraw them.
 
-Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis". Small grids of the generator
-open and close the channels of large ones (skip-layer excitation, section 3.1); the discriminator's features must suffice for two small
-decoders to redraw the real picture and a part of it (section 3.2), which keeps it from learning the few pictures by heart. The paper
-compares redrawn pictures by a pretrained network; here it is the absolute difference at three scales. More departures, for speed:
-a grid doubles or halves by one convolution, and the skips of small pictures are shorter.
-"""
+Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis". Small grids of
+the generator open and close the channels of large ones (skip-layer excitation, section 3.1); the discriminator's
+features must suffice for two small decoders to redraw the real picture and a part of it (section 3.2), which keeps it
+from learning the few pictures by heart. The paper compares redrawn pictures by a pretrained network; here it is the
+absolute difference at three scales. More departures, for speed: a grid doubles or halves by one convolution, and the
+skips of small pictures are shorter."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 5_000}
 
 
 class Gate(nn.Module):
-    """The gated linear unit over channels, a * sigmoid(b): (N, 2 C, H, W) -> (N, C, H, W). torch's own leaves channels_last."""
+    """The gated linear unit over channels, a * sigmoid(b): (N, 2 C, H, W) -> (N, C, H, W). torch's own leaves
+    channels_last."""
 
     def forward(self, x: Tensor) -> Tensor:
         kept, gate = x.chunk(2, 1)
@@ -60,7 +61,8 @@ class Gate(nn.Module):
 
 
 class Noise(nn.Module):
-    """x + weight * normal noise, one number a place, while it trains; a sample is made without, so that its seed says all."""
+    """x + weight * normal noise, one number a place, while it trains; a sample is made without, so that its seed says
+    all."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +75,8 @@ class Noise(nn.Module):
 
 
 class Grow(nn.Sequential):
-    """(N, C, H, W) -> (N, out, 2H, 2W): nearest, then a convolution to twice the channels, of which half gate the others."""
+    """(N, C, H, W) -> (N, out, 2H, 2W): nearest, then a convolution to twice the channels, of which half gate the
+    others."""
 
     def __init__(self, channels: int, out: int, noisy: bool) -> None:
         layer = nn.Conv2d(channels, 2 * out, 3, padding=1, bias=False)
@@ -153,7 +156,8 @@ def _decoder(channels: int, config: Config, spec: Spec, doublings: int) -> nn.Se
 
 
 class Discriminator(nn.Module):
-    """Features of a picture on two grids, the second half the first and about 8 on its shorter side; scores of places on it."""
+    """Features of a picture on two grids, the second half the first and about 8 on its shorter side; scores of places
+    on it."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -189,7 +193,8 @@ class Discriminator(nn.Module):
         return images.contiguous(memory_format=torch.channels_last)
 
     def redraw(self, images: Tensor, large: Tensor, small: Tensor) -> Tensor:
-        """How far redrawn pictures are from what they should be: the whole by the small features, a quarter by the large ones."""
+        """How far redrawn pictures are from what they should be: the whole by the small features, a quarter by the
+        large ones."""
         height, width = self.grid
         images = self.framed(images).float()
         whole = self.whole(small)

@@ -1,9 +1,8 @@
 """gan: the first GAN, two stacks of dense layers.
 
 Goodfellow et al. 2014, "Generative Adversarial Nets", with the habits that textbooks add to it: LeakyReLU, batch
-normalisation in the generator, and one-sided label smoothing (Salimans et al. 2016, section 3.4). By class: the label joins
-what enters both networks (Mirza and Osindero 2014, "Conditional Generative Adversarial Nets").
-"""
+normalisation in the generator, and one-sided label smoothing (Salimans et al. 2016, section 3.4). By class: the label
+joins what enters both networks (Mirza and Osindero 2014, "Conditional Generative Adversarial Nets")."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """pggan: a GAN that grows from the base grid to the full resolution while it is trained.
 
-Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation": equalised learning rates, pixel
-normalisation, minibatch deviation, and either the Wasserstein loss with a gradient penalty (Gulrajani et al. 2017) or the logistic
-loss with R1 (Mescheder et al. 2018), the latter in every 16th step (Karras et al. 2020, appendix B).
-"""
+Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation": equalised learning
+rates, pixel normalisation, minibatch deviation, and either the Wasserstein loss with a gradient penalty (Gulrajani et
+al. 2017) or the logistic loss with R1 (Mescheder et al. 2018), the latter in every 16th step (Karras et al. 2020,
+appendix B)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
 
 class Generator(nn.Module):
-    """(N, Z) -> (N, C, H', W') of a stage. `shown` is how many images training had seen, which says what to sample with."""
+    """(N, Z) -> (N, C, H', W') of a stage. `shown` is how many images training had seen, which says what to sample
+    with."""
 
     shown: Tensor
 
@@ -128,7 +129,8 @@ class PGGAN(System):
         return {"loss": -score.mean() if self.config.loss == "wgan-gp" else losses.non_saturating(score)}
 
     def wasserstein_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Scores apart, slope 1 between reals and fakes, and reals' scores near 0. The penalty is computed in float32."""
+        """Scores apart, slope 1 between reals and fakes, and reals' scores near 0. The penalty is computed in
+        float32."""
         reals, fakes = self._reals(batch), batch.shared["fakes"].float()
         real, fake = self._score(reals, batch), self._score(fakes, batch)
         with torch.autocast(reals.device.type, enabled=False):

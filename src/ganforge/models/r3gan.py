@@ -1,9 +1,9 @@
-"""r3gan: a GAN without tricks: a relativistic loss, two gradient penalties at every step, and plain modern residual blocks.
+"""r3gan: a GAN without tricks: a relativistic loss, two gradient penalties at every step, and plain modern residual
+blocks.
 
-Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline". No layer normalises; generator and discriminator are
-mirror images of each other. With `conditional`, a class is an embedding that joins the latent, and the discriminator projects
-(Miyato and Koyama 2018).
-"""
+Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline". No layer normalises; generator and
+discriminator are mirror images of each other. With `conditional`, a class is an embedding that joins the latent, and
+the discriminator projects (Miyato and Koyama 2018)."""
 
 from __future__ import annotations
 
@@ -69,9 +69,8 @@ class Point(Same):
 class Block(nn.Module):
     """x + 1x1(3x3 in groups(1x1(x))), twice as wide inside: (N, C, H, W) -> the same shape.
 
-    The start is that of fix-up (Zhang et al. 2019, "Fixup Initialization", section 3): the last layer is zero, and the `others` blocks
-    of the network share its gain, L^(-1/4) for three layers a block.
-    """
+    The start is that of fix-up (Zhang et al. 2019, "Fixup Initialization", section 3): the last layer is zero, and the
+    `others` blocks of the network share its gain, L^(-1/4) for three layers a block."""
 
     def __init__(self, channels: int, group: int, others: int) -> None:
         super().__init__()
@@ -114,7 +113,8 @@ def _plan(config: Config, spec: Spec) -> tuple[int, int, list[int]]:
 
 
 class Generator(nn.Module):
-    """(N, Z), and (N,) int64 where there are classes -> (N, C, H, W): a learned grid, weighed by the latent, then grid by grid up."""
+    """(N, Z), and (N,) int64 where there are classes -> (N, C, H, W): a learned grid, weighed by the latent, then grid
+    by grid up."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -165,7 +165,8 @@ class Discriminator(nn.Module):
             nn.init.normal_(layer.weight, 0, layer.weight[0].numel() ** -0.5)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, one: Tensor | None = None) -> Tensor:
-        """`one` (N, 1, 1, 1) is what biases are multiplied with. For all t > 0, the score of (t images, t one) is t times as large."""
+        """`one` (N, 1, 1, 1) is what biases are multiplied with. For all t > 0, the score of (t images, t one) is t
+        times as large."""
         x = self.first(F.pad(images, self.frame).contiguous(memory_format=torch.channels_last))
         for change, stage in zip((None, *self.changes), self.stages, strict=True):
             if change is not None:
@@ -209,12 +210,12 @@ class R3GAN(System):
         """One pass for both players and both penalties, with the gradient by the pictures, g, for all three.
 
         The discriminator minimises softplus(fake - real) over pairs + gamma / 2 (R1 + R2) (section 2), the generator
-        softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) g. The discriminator is homogeneous in
-        (picture, one): by Euler a score is <picture, g> + one d score / d one, and so is its derivative by the weights. What the
-        discriminator learns from the scores and from the penalties thus comes out of one pass back through g.
-        In the run's own precision, as the paper's: the scores and the gradients by the pixels come out of the network in float32.
-        Scores have no zero of their own here, so augmentation adapts to the sign of real - fake.
-        """
+        softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) g. The discriminator is
+        homogeneous in (picture, one): by Euler a score is <picture, g> + one d score / d one, and so is its derivative
+        by the weights. What the discriminator learns from the scores and from the penalties thus comes out of one pass
+        back through g. In the run's own precision, as the paper's: the scores and the gradients by the pixels come out
+        of the network in float32. Scores have no zero of their own here, so augmentation adapts to the sign of real -
+        fake."""
         labels = batch.labels if self.classes else None
         fakes = self.generator(self.noise(batch), labels).float()
         count = len(fakes)

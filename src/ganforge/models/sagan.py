@@ -1,9 +1,9 @@
 """sagan: residual networks with self-attention, both spectrally normalised.
 
-Zhang et al. 2019, "Self-Attention Generative Adversarial Networks"; with labels, the generator's batch normalisation is the class's
-own and the discriminator projects (Miyato and Koyama 2018, "cGANs with Projection Discriminator"). An unlabelled store counts as one class.
-The blocks resample by strided 4x4 convolutions, which are fast on a CPU, where the paper has 3x3 ones beside a plain resize.
-"""
+Zhang et al. 2019, "Self-Attention Generative Adversarial Networks"; with labels, the generator's batch normalisation is
+the class's own and the discriminator projects (Miyato and Koyama 2018, "cGANs with Projection Discriminator"). An
+unlabelled store counts as one class. The blocks resample by strided 4x4 convolutions, which are fast on a CPU, where
+the paper has 3x3 ones beside a plain resize."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class DownBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then blocks, attention midway."""
+    """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then blocks, attention
+    midway."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -108,7 +109,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) and (N,) int64 -> (N,), a score: blocks with attention midway, a sum over places, and a projection."""
+    """(N, C, H, W) and (N,) int64 -> (N,), a score: blocks with attention midway, a sum over places, and a
+    projection."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """stylegan: a generator that takes a style for every layer, growing from the base grid.
 
-Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks": mapping network, adaptive instance
-normalisation, noise for every pixel, a learned constant as input, pictures of two styles; the discriminator and the growing are those of
-Karras et al. 2018. The loss is the logistic one with R1, the latter in every 16th step (Karras et al. 2020, appendix B).
-"""
+Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks": mapping network,
+adaptive instance normalisation, noise for every pixel, a learned constant as input, pictures of two styles; the
+discriminator and the growing are those of Karras et al. 2018. The loss is the logistic one with R1, the latter in every
+16th step (Karras et al. 2020, appendix B)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
 
 class Layer(nn.Module):
-    """Convolution (none in the first layer), noise, bias, leaky ReLU, and the style by adaptive instance normalisation."""
+    """Convolution (none in the first layer), noise, bias, leaky ReLU, and the style by adaptive instance
+    normalisation."""
 
     def __init__(self, style: int, inputs: int, outputs: int, step: str | None = "") -> None:
         super().__init__()
@@ -74,14 +75,16 @@ class Layer(nn.Module):
 
 
 def adain(x: Tensor, style: Tensor) -> Tensor:
-    """Equation 1: every channel of every picture (N, C, H, W) gets the deviation 1 + the first half of (N, 2C), and the second as mean."""
+    """Equation 1: every channel of every picture (N, C, H, W) gets the deviation 1 + the first half of (N, 2C), and the
+    second as mean."""
     scale, mean = style.to(x.dtype)[:, :, None, None].chunk(2, 1)
     x = x - x.mean((2, 3), keepdim=True)
     return x * ((1 + scale) * (x.square().mean((2, 3), keepdim=True) + 1e-8).rsqrt()) + mean
 
 
 class Generator(nn.Module):
-    """Latents -> styles -> (N, C, H', W') of a stage. `shown` is how many images training had seen; samples are made accordingly."""
+    """Latents -> styles -> (N, C, H', W') of a stage. `shown` is how many images training had seen; samples are made
+    accordingly."""
 
     shown: Tensor
 

@@ -1,9 +1,9 @@
 """stylegan2: a generator with styles, and a residual discriminator.
 
-Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN": modulated convolutions, a generator of skips, regularisation
-now and then (appendix B), path length regularisation (section 3.2). Two simplifications for small pictures are Karras et al. 2020's,
-"Training Generative Adversarial Networks with Limited Data", appendix C: a short mapping network and R1 by resolution and batch.
-"""
+Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN": modulated convolutions, a generator of
+skips, regularisation now and then (appendix B), path length regularisation (section 3.2). Two simplifications for small
+pictures are Karras et al. 2020's, "Training Generative Adversarial Networks with Limited Data", appendix C: a short
+mapping network and R1 by resolution and batch."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ class Block(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H', W') -> (N,), a logit; with classes plus a projection of what it saw on the class (Miyato and Koyama 2018)."""
+    """(N, C, H', W') -> (N,), a logit; with classes plus a projection of what it saw on the class (Miyato and Koyama
+    2018)."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -186,7 +187,8 @@ class StyleGAN2(StyleSystem):
         return {"loss": losses.non_saturating(self.discriminator(self.augment(fakes), labels))}
 
     def path_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Equation 4: how far a step in style space moves the picture should be the same everywhere. On half a batch."""
+        """Equation 4: how far a step in style space moves the picture should be the same everywhere. On half a
+        batch."""
         labels = self._labels(batch)
         count = max(1, len(batch.images) // 2)
         with torch.autocast(batch.images.device.type, enabled=False):
@@ -223,7 +225,8 @@ class StyleGAN2(StyleSystem):
 
 
 def path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> Tensor:
-    """|J^T y| of equation 4: images (N, C, H, W) made of styles (N, W), and y of the images' shape -> (N,), differentiable."""
+    """|J^T y| of equation 4: images (N, C, H, W) made of styles (N, W), and y of the images' shape -> (N,),
+    differentiable."""
     (gradient,) = gradients(images * directions, styles)
     return gradient.square().sum(1).sqrt()
 

@@ -2,10 +2,9 @@
 
 Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; the weight is beta of Higgins et al. 2017. The decoder's
 likelihood is a Gaussian whose variance is the batch's own mean squared error (Rybkin et al. 2021, "Simple and Effective
-VAE Training with Calibrated Decoders", eq. 5), so that beta = 1 is the evidence bound at any resolution. By class: the label
-joins the encoder's features and the latent (Sohn et al. 2015, "Learning Structured Output Representation using Deep
-Conditional Generative Models").
-"""
+VAE Training with Calibrated Decoders", eq. 5), so that beta = 1 is the evidence bound at any resolution. By class: the
+label joins the encoder's features and the latent (Sohn et al. 2015, "Learning Structured Output Representation using
+Deep Conditional Generative Models")."""
 
 from __future__ import annotations
 

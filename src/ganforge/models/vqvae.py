@@ -1,12 +1,11 @@
 """vqvae: pictures as a small grid of discrete codes, and a transformer that learns which grids there are.
 
-van den Oord et al. 2017, "Neural Discrete Representation Learning", with the codebook as moving averages of what chose it (appendix
-A.1), and codes that nothing chooses put where a picture is (Dhariwal et al. 2020, "Jukebox", section 3.1). What the encoder says is normalised
-over the batch first, or it would run away from its codes (Łańcucki et al. 2020, "Robust Training of Vector Quantized Bottleneck
-Models", section III). The prior is a causal
-transformer over the codes, row by row (as in Esser et al. 2021, "Taming Transformers", section 3.2); it learns in each step from
-the codes of that step, which it cannot change.
-"""
+van den Oord et al. 2017, "Neural Discrete Representation Learning", with the codebook as moving averages of what chose
+it (appendix A.1), and codes that nothing chooses put where a picture is (Dhariwal et al. 2020, "Jukebox", section 3.1).
+What the encoder says is normalised over the batch first, or it would run away from its codes (Łańcucki et al. 2020,
+"Robust Training of Vector Quantized Bottleneck Models", section III). The prior is a causal transformer over the codes,
+row by row (as in Esser et al. 2021, "Taming Transformers", section 3.2); it learns in each step from the codes of that
+step, which it cannot change."""
 
 from __future__ import annotations
 
@@ -71,7 +70,8 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:
-        """Put each code that is hardly ever chosen at one of `vectors`, (N, D): in every step, until it is chosen there."""
+        """Put each code that is hardly ever chosen at one of `vectors`, (N, D): in every step, until it is chosen
+        there."""
         dead = self.counts < DEAD * len(vectors) / len(self.counts)
         places = vectors[torch.randint(len(vectors), (len(self.counts),), device=vectors.device)]
         self.vectors.copy_(torch.where(dead[:, None], places, self.vectors))
@@ -141,7 +141,8 @@ class Autoencoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """A block of a causal transformer (Vaswani et al. 2017, normalised before, Xiong et al. 2020). (N, T, D) -> the same shape."""
+    """A block of a causal transformer (Vaswani et al. 2017, normalised before, Xiong et al. 2020). (N, T, D) -> the
+    same shape."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -174,7 +175,8 @@ class Prior(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.codes))
 
     def forward(self, words: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """(N, T) int64 -> logits (N, T, K) of what follows each, and the cache that lets the next call take one place alone."""
+        """(N, T) int64 -> logits (N, T, K) of what follows each, and the cache that lets the next call take one place
+        alone."""
         first = cache[0][0].shape[2] if cache else 0
         x = self.words(words) + self.places.weight[first : first + words.shape[1]]
         kept: Cache = []
@@ -184,7 +186,8 @@ class Prior(nn.Module):
         return self.out(x), kept
 
     def draw(self, chances: Tensor) -> Tensor:
-        """Codes, each from its distribution given those before: (N, T) numbers from 0 to 1, where it is cut -> (N, T) int64."""
+        """Codes, each from its distribution given those before: (N, T) numbers from 0 to 1, where it is cut -> (N, T)
+        int64."""
         word = torch.full((len(chances), 1), self.start, device=chances.device)
         drawn: list[Tensor] = []
         cache: Cache | None = None

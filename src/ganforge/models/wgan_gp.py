@@ -1,9 +1,8 @@
 """wgan_gp: a convolutional GAN whose critic estimates a distance, held smooth by a gradient penalty.
 
-Gulrajani et al. 2017, "Improved Training of Wasserstein GANs": a critic without batch normalisation, algorithm 1 with its settings.
-A step shows the critic one batch of real pictures; in every fifth the generator learns too, so `images shown` counts the
-critic's, and the generator has had a fifth as many steps.
-"""
+Gulrajani et al. 2017, "Improved Training of Wasserstein GANs": a critic without batch normalisation, algorithm 1 with
+its settings. A step shows the critic one batch of real pictures; in every fifth the generator learns too, so `images
+shown` counts the critic's, and the generator has had a fifth as many steps."""
 
 from __future__ import annotations
 

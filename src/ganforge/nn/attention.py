@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 
 class SelfAttention(nn.Module):
-    """Adds to each place what it finds at the others: (N, C, H, W) -> same (Zhang et al. 2019, "Self-Attention GANs", section 3).
+    """Adds to each place what it finds at the others: (N, C, H, W) -> same (Zhang et al. 2019, "Self-Attention GANs",
+    section 3).
 
-    Queries and keys have C/8 channels, values C/2; keys and values stand at every second row and column (largest of 2x2), as the paper's
-    programs have it. The sum's weight starts at 0, so that a network begins with its neighbourhoods. No picture sees another.
-    """
+    Queries and keys have C/8 channels, values C/2; keys and values stand at every second row and column (largest of
+    2x2), as the paper's programs have it. The sum's weight starts at 0, so that a network begins with its
+    neighbourhoods. No picture sees another."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

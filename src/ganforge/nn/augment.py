@@ -1,11 +1,11 @@
 """Augmentation of what the discriminator sees, reals and fakes alike, which gradients pass.
 
-`color`, `translation` and `cutout` are always on: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training".
-`ada` and its twelve parts are on with a chance p that adapts: Karras et al. 2020, "Training Generative Adversarial Networks with
-Limited Data". Each part can be undone on average, and as long as p stays below LIMIT a picture as it is remains the likeliest thing
-to see, so that a generator can only match the augmented reals by making what they were made of (section 2.2): nothing leaks.
-Each picture draws its own numbers from torch's generator, which the training loop seeds for every step.
-"""
+`color`, `translation` and `cutout` are always on: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN
+Training". `ada` and its twelve parts are on with a chance p that adapts: Karras et al. 2020, "Training Generative
+Adversarial Networks with Limited Data". Each part can be undone on average, and as long as p stays below LIMIT a
+picture as it is remains the likeliest thing to see, so that a generator can only match the augmented reals by making
+what they were made of (section 2.2): nothing leaks. Each picture draws its own numbers from torch's generator, which
+the training loop seeds for every step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _EVERY = 4
 
 
 def parse(kinds: str) -> tuple[tuple[str, ...], frozenset[str], float | None]:
-    """`"color, ada 0.3"` -> the kinds that are always on, ADA's parts, and their chance where it is fixed. InputError if it is odd."""
+    """`"color, ada 0.3"` -> the kinds that are always on, ADA's parts, and their chance where it is fixed. InputError
+    if it is odd."""
     parts = GEOMETRY + COLOURS
     found = words.terms(kinds, dict.fromkeys((*KINDS, "ada", *parts)), "model.augment")
     always = tuple(kind for kind in found if kind in KINDS)
@@ -50,10 +51,9 @@ def parse(kinds: str) -> tuple[tuple[str, ...], frozenset[str], float | None]:
 class Augment(nn.Module):
     """The changes named by `kinds`, as a module: (N, C, H, W) -> the same shape, float32 where ADA is among them.
 
-    `update` adapts ADA's chance p, a buffer, so that a resumed run goes on exactly: up while the discriminator's scores of reals are
-    positive more often than `target` says (their mean sign, r_t of section 3), else down, from 0 to 1 in `speed` images. The paper
-    takes 500,000 of its 25 million; the default suits shorter runs.
-    """
+    `update` adapts ADA's chance p, a buffer, so that a resumed run goes on exactly: up while the discriminator's scores
+    of reals are positive more often than `target` says (their mean sign, r_t of section 3), else down, from 0 to 1 in
+    `speed` images. The paper takes 500,000 of its 25 million; the default suits shorter runs."""
 
     p: Tensor
     signs: Tensor
@@ -82,7 +82,8 @@ class Augment(nn.Module):
 
     @torch.no_grad()
     def update(self, real_scores: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Take note of a step's scores of reals, (N,) or more; adapt at every fourth. Returns p to be reported, if it adapts."""
+        """Take note of a step's scores of reals, (N,) or more; adapt at every fourth. Returns p to be reported, if it
+        adapts."""
         if not self.adapts or not self.training:
             return {}
         self.signs += torch.stack([real_scores.sign().sum(), torch.ones_like(real_scores).sum()]).float()

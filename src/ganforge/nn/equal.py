@@ -1,8 +1,8 @@
 """Layers with an equalised learning rate, and the two normalisations that came with them.
 
-Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", sections 3 and 4. Weights are drawn
-from N(0, 1) and scaled by He's constant where they are used, so that Adam moves all of them at the same relative speed.
-"""
+Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", sections 3 and 4.
+Weights are drawn from N(0, 1) and scaled by He's constant where they are used, so that Adam moves all of them at the
+same relative speed."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ class EqualLinear(nn.Module):
 class EqualConv(nn.Module):
     """Convolution 1x1 or 3x3 that keeps, doubles or halves the sides: (N, I, H, W) -> (N, O, H', W').
 
-    `up`: of the picture with each pixel repeated; `down`: averaged over blocks of 2x2; both as one strided convolution. With
-    `smooth` their filter is [1, 3, 3, 1] instead of [1, 1].
-    """
+    `up`: of the picture with each pixel repeated; `down`: averaged over blocks of 2x2; both as one strided convolution.
+    With `smooth` their filter is [1, 3, 3, 1] instead of [1, 1]."""
 
     def __init__(
         self, inputs: int, outputs: int, side: int = 3, step: str = "", smooth: bool = False, gain: float = HE
@@ -76,9 +75,8 @@ def pixel_norm(x: Tensor) -> Tensor:
 def deviation_map(x: Tensor, group: int = 4) -> Tensor:
     """(N, C, H, W) -> (N, C+1, H, W): how much the pictures of a group differ, as one more channel (section 3).
 
-    Picture n is in group n mod ceil(N / group): groups are of `group` pictures each where these divide N, of nearly as many where
-    not. At least float32 inside.
-    """
+    Picture n is in group n mod ceil(N / group): groups are of `group` pictures each where these divide N, of nearly as
+    many where not. At least float32 inside."""
     count, _, height, width = x.shape
     groups = -(-count // group)
     member = torch.arange(count, device=x.device) % groups

@@ -11,8 +11,8 @@ HORIZON = 100  # batches that count; older ones fade
 class Gaussian(nn.Module):
     """Running mean and covariance of codes, and samples from the normal distribution that has them.
 
-    The first batches count alike, later ones with a weight of 1 / HORIZON, since the codes change as their encoder learns.
-    All of it are buffers: saved, resumed and averaged as weights are. An average of covariances is one again.
+    The first batches count alike, later ones with a weight of 1 / HORIZON, since the codes change as their encoder
+    learns. All of it are buffers: saved, resumed and averaged as weights are. An average of covariances is one again.
     """
 
     mean: Tensor
@@ -39,7 +39,8 @@ class Gaussian(nn.Module):
             self.mean.add_(weight * step)
 
     def forward(self, normal: Tensor) -> Tensor:
-        """Standard normal numbers -> numbers distributed as the codes are: (N, Z) -> (N, Z), by the symmetric root of the covariance."""
+        """Standard normal numbers -> numbers distributed as the codes are: (N, Z) -> (N, Z), by the symmetric root of
+        the covariance."""
         values, vectors = torch.linalg.eigh(self.covariance)
         root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
         return self.mean + normal @ root

@@ -1,8 +1,8 @@
 """Progressive growing: which resolution is trained when, and a discriminator that grows along.
 
-Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", section 2 and appendix A. Stage 0 is
-the base grid; each later stage doubles its sides, fades in over `images` pictures and is then trained for as many.
-"""
+Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", section 2 and appendix
+A. Stage 0 is the base grid; each later stage doubles its sides, fades in over `images` pictures and is then trained for
+as many."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ganforge.nn.resample import repeat
 
 
 def stage_at(seen: int, images: int, doublings: int) -> tuple[int, float]:
-    """(stage, alpha) after `seen` pictures: alpha rises from 0 to 1 while the stage fades in. `images` 0: no growing."""
+    """(stage, alpha) after `seen` pictures: alpha rises from 0 to 1 while the stage fades in. `images` 0: no
+    growing."""
     if not images:
         return doublings, 1.0
     position = seen / images
@@ -35,7 +36,8 @@ def shrink(images: Tensor, doublings: int) -> Tensor:
 
 
 def reals_at(images: Tensor, stage: int, alpha: float, doublings: int) -> Tensor:
-    """Pictures of the whole grid as the generator would make them at this stage: as large, and as blurred while it fades in."""
+    """Pictures of the whole grid as the generator would make them at this stage: as large, and as blurred while it
+    fades in."""
     images = shrink(images, doublings - stage)
     return images if alpha == 1 else fade(repeat(shrink(images, 1)), images, alpha)
 

@@ -64,9 +64,9 @@ _pass = _Pass()
 def only_inputs() -> Iterator[None]:
     """Within, this thread's passes back leave out these convolutions' gradients by weights.
 
-    Where gradients by inputs alone are asked for, torch asks its own layers for no more, but a custom function for everything
-    (Karras et al. 2021 leave them out in the same way). On an accelerator another thread passes back, and computes them in vain.
-    """
+    Where gradients by inputs alone are asked for, torch asks its own layers for no more, but a custom function for
+    everything (Karras et al. 2021 leave them out in the same way). On an accelerator another thread passes back, and
+    computes them in vain."""
     _pass.only_inputs = True
     try:
         yield
@@ -77,15 +77,15 @@ def only_inputs() -> Iterator[None]:
 def same(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
     """`conv2d(x, weight, bias, padding=side // 2, groups=groups)` for an odd side, differentiable any number of times.
 
-    torch's second derivative by the weight is a convolution with a kernel as large as the picture, for each group anew; here the
-    first derivative by `x` is a convolution as well, whose own gradients are fast.
-    """
+    torch's second derivative by the weight is a convolution with a kernel as large as the picture, for each group anew;
+    here the first derivative by `x` is a convolution as well, whose own gradients are fast."""
     y: Tensor = _Same.apply(*_cast(x, weight, bias), groups)  # type: ignore[no-untyped-call]
     return y
 
 
 def down(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`conv2d(x, weight, bias, stride=2, padding=1)` for a 4x4 kernel and even sides, equal to rounding, differentiable twice."""
+    """`conv2d(x, weight, bias, stride=2, padding=1)` for a 4x4 kernel and even sides, equal to rounding, differentiable
+    twice."""
     x, weight, bias = _cast(x, weight, bias)
     if x.device.type != "cpu":
         return F.conv2d(x, weight, bias, 2, 1)
@@ -134,7 +134,8 @@ def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tenso
 
 
 def leaky(x: Tensor) -> Tensor:
-    """`leaky_relu(x, 0.2)`. In a second derivative torch passes zeros back to x, through all layers before it; this passes nothing."""
+    """`leaky_relu(x, 0.2)`. In a second derivative torch passes zeros back to x, through all layers before it; this
+    passes nothing."""
     y: Tensor = _Leaky.apply(x)  # type: ignore[no-untyped-call]
     return y
 
@@ -185,7 +186,8 @@ class _Same(torch.autograd.Function):
 
 
 class _Down(torch.autograd.Function):
-    """A strided convolution with the weight gradient that is the faster one in its precision; both are differentiable."""
+    """A strided convolution with the weight gradient that is the faster one in its precision; both are
+    differentiable."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -223,10 +225,11 @@ class _Up(torch.autograd.Function):
 
 
 def _by_weight(large: Tensor, small: Tensor, weight: Tensor) -> Tensor:
-    """Sum over pictures and places of small's vector times large's 4x4 window: (N, L, 2H, 2W), (N, S, H, W) -> (S, L, 4, 4), as weight.
+    """Sum over pictures and places of small's vector times large's 4x4 window: (N, L, 2H, 2W), (N, S, H, W) -> (S, L,
+    4, 4), as weight.
 
-    oneDNN's reaches a third of the matrix peak in bf16, where the one below is up to twice as fast; in fp32 it takes half the time of it.
-    """
+    oneDNN's reaches a third of the matrix peak in bf16, where the one below is up to twice as fast; in fp32 it takes
+    half the time of it."""
     if large.dtype == torch.bfloat16:
         return _windows(large, small)
     asked = [False, True, False]
@@ -251,8 +254,8 @@ def _windows(large: Tensor, small: Tensor) -> Tensor:
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch normalisation whose gain and offset belong to the class (Dumoulin et al. 2017, "A Learned Representation For Artistic
-    Style", eq. 5, for batches). (N, C, H, W) and labels (N,) int64 -> (N, C, H, W)."""
+    """Batch normalisation whose gain and offset belong to the class (Dumoulin et al. 2017, "A Learned Representation
+    For Artistic Style", eq. 5, for batches). (N, C, H, W) and labels (N,) int64 -> (N, C, H, W)."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -271,9 +274,9 @@ class SpectralNorm(nn.Module):
     """Keeps the largest singular value of a weight near `bound`.
 
     One step of power iteration a call in training mode (Miyato et al. 2018, "Spectral Normalization for GANs",
-    algorithm 1); in evaluation mode the step is made but not kept, since averaged weights come with averaged vectors. As a
-    parametrization: `torch.nn.utils.parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))`.
-    """
+    algorithm 1); in evaluation mode the step is made but not kept, since averaged weights come with averaged vectors.
+    As a parametrization: `torch.nn.utils.parametrize.register_parametrization(layer, "weight",
+    SpectralNorm(layer.weight))`."""
 
     u: Tensor
     v: Tensor

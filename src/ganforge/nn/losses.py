@@ -40,7 +40,8 @@ def hinge_for_both(real: Tensor, fake: Tensor, fakes: Tensor) -> dict[str, Tenso
 
 
 def logistic_for_both(real: Tensor, fake: Tensor, fakes: Tensor, target: float = 1.0) -> dict[str, Tensor]:
-    """`logistic` and `non_saturating` from one forward and one backward pass, likewise; here nothing is approximated."""
+    """`logistic` and `non_saturating` from one forward and one backward pass, likewise; here nothing is
+    approximated."""
     score = fake.detach().clamp(min=-60)
     _share(fakes, torch.sigmoid(score), -torch.sigmoid(-score))
     return {

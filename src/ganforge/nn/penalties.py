@@ -1,4 +1,5 @@
-"""Penalties on gradients, for double backward. They stay in eager mode: torch.compile refuses them or drops their gradient."""
+"""Penalties on gradients, for double backward. They stay in eager mode: torch.compile refuses them or drops their
+gradient."""
 
 from __future__ import annotations
 
@@ -20,11 +21,10 @@ def gradients(scores: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
 def squared_gradient(scores: Tensor, inputs: Tensor) -> Tensor:
     """Squared norm of each score's gradient by its own input: (N,) and (N, ...) -> (N,), itself differentiable.
 
-    `inputs`, in float32, must have required a gradient before `scores` were made of them; under autocast the network's precision is
-    the gradient's too. Times gamma / 2 and averaged it is R1 of Mescheder et al. 2018, "Which Training Methods for GANs do actually
-    Converge?", eq. 9, on reals, and R2 on fakes; with `(norm - 1)^2` of its root it is the gradient penalty of Gulrajani et al. 2017,
-    eq. 3.
-    """
+    `inputs`, in float32, must have required a gradient before `scores` were made of them; under autocast the network's
+    precision is the gradient's too. Times gamma / 2 and averaged it is R1 of Mescheder et al. 2018, "Which Training
+    Methods for GANs do actually Converge?", eq. 9, on reals, and R2 on fakes; with `(norm - 1)^2` of its root it is the
+    gradient penalty of Gulrajani et al. 2017, eq. 3."""
     return gradients(scores, inputs)[0].square().flatten(1).sum(1)
 
 

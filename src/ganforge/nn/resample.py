@@ -1,9 +1,9 @@
 """Blurring, doubling and halving by fixed binomial filters.
 
-Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", for the filters; Karras et al. 2020, "Analyzing and Improving
-the Image Quality of StyleGAN", for where they stand. Beyond the edges there are zeros. Each function's gradient is one of the others,
-so that they are differentiable any number of times, and no pass needs a slow transposed convolution.
-"""
+Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", for the filters; Karras et al. 2020, "Analyzing and
+Improving the Image Quality of StyleGAN", for where they stand. Beyond the edges there are zeros. Each function's
+gradient is one of the others, so that they are differentiable any number of times, and no pass needs a slow transposed
+convolution."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ def repeat(x: Tensor) -> Tensor:
 def box(weight: Tensor) -> Tensor:
     """(..., 3, 3) -> (..., 4, 4), the kernel filtered by a box of 2x2 ones.
 
-    A 3x3 convolution of a picture that `repeat` doubled, or one that is averaged over blocks of 2x2 afterwards, is one strided
-    convolution with this kernel (for the latter a quarter of it).
-    """
+    A 3x3 convolution of a picture that `repeat` doubled, or one that is averaged over blocks of 2x2 afterwards, is one
+    strided convolution with this kernel (for the latter a quarter of it)."""
     rows = F.pad(weight, (0, 0, 0, 1)) + F.pad(weight, (0, 0, 1, 0))
     return F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
 

@@ -1,8 +1,7 @@
 """What the generators with styles share: the mapping network, modulated convolution, noise, mixing.
 
-Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", and Karras et al. 2020, "Analyzing and
-Improving the Image Quality of StyleGAN".
-"""
+Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", and Karras et al. 2020,
+"Analyzing and Improving the Image Quality of StyleGAN"."""
 
 from __future__ import annotations
 
@@ -22,9 +21,9 @@ _TRACK = 0.01  # share of the newest batch in the running mean of styles
 class Mapping(nn.Module):
     """(N, Z) and perhaps (N,) labels -> (N, W), the styles; `centre` (W,) is their running mean.
 
-    Karras et al. 2019, section 2 and appendix C: it learns a hundredth as fast as the rest. A class is embedded and stands beside
-    the latent. Without labels, one that was built for classes takes a class from the latent itself, so that a seed stays one picture.
-    """
+    Karras et al. 2019, section 2 and appendix C: it learns a hundredth as fast as the rest. A class is embedded and
+    stands beside the latent. Without labels, one that was built for classes takes a class from the latent itself, so
+    that a seed stays one picture."""
 
     centre: Tensor
 
@@ -54,7 +53,8 @@ class Mapping(nn.Module):
 
 
 def mixed(first: Tensor, second: Tensor, layers: int, chance: float) -> Tensor:
-    """(N, W) twice -> (N, L, W): with a chance of `chance`, layers from a random one on have the second style (2019, section 3.1)."""
+    """(N, W) twice -> (N, L, W): with a chance of `chance`, layers from a random one on have the second style (2019,
+    section 3.1)."""
     count = len(first)
     cut = torch.randint(1, max(2, layers), (count, 1), device=first.device)
     mix = torch.rand(count, 1, device=first.device) < chance
@@ -65,9 +65,9 @@ def mixed(first: Tensor, second: Tensor, layers: int, chance: float) -> Tensor:
 class ModulatedConv(nn.Module):
     """Convolution whose kernel each picture's style scales: (N, I, H, W), (N, W) -> (N, O, H', W').
 
-    Karras et al. 2020, eqs. 1 to 3. Scaling a kernel's inputs is scaling the picture before it, and demodulation is scaling the
-    picture after it, so all pictures share one convolution. `step` as in EqualConv; the gain for leaky_relu is in the demodulation.
-    """
+    Karras et al. 2020, eqs. 1 to 3. Scaling a kernel's inputs is scaling the picture before it, and demodulation is
+    scaling the picture after it, so all pictures share one convolution. `step` as in EqualConv; the gain for leaky_relu
+    is in the demodulation."""
 
     def __init__(
         self, style: int, inputs: int, outputs: int, side: int = 3, step: str = "", demodulate: bool = True
@@ -93,9 +93,9 @@ class ModulatedConv(nn.Module):
 class Noise(nn.Module):
     """Noise for every pixel, the same for all channels of a layer.
 
-    In training it is new for every picture (code None), from torch's generator. For samples it is a mixture, by the picture's code (N, K)
-    of unit length, of K fixed fields: normal with variance 1 at every pixel, a function of the latent alone, and it moves smoothly
-    where the latent does. All resolutions look at the corners of the same fields.
+    In training it is new for every picture (code None), from torch's generator. For samples it is a mixture, by the
+    picture's code (N, K) of unit length, of K fixed fields: normal with variance 1 at every pixel, a function of the
+    latent alone, and it moves smoothly where the latent does. All resolutions look at the corners of the same fields.
     """
 
     fields: Tensor
@@ -118,7 +118,8 @@ class Noise(nn.Module):
 
 
 def grain(latents: Tensor, truncation: float = 1.0) -> Tensor:
-    """(N, Z) -> (N, K) of unit length, the code that chooses a sample's noise; truncation pulls it towards one common code."""
+    """(N, Z) -> (N, K) of unit length, the code that chooses a sample's noise; truncation pulls it towards one common
+    code."""
     code = F.normalize(latents[:, :GRAINS], dim=1)
     if truncation == 1:
         return code

@@ -1,10 +1,10 @@
 """Changes of a picture's geometry and colours as small matrices, folded into one before a pixel is touched.
 
-A geometric matrix (N, 3, 3) says where each pixel of the result is taken from: it maps its homogeneous place (x, y, 1), counted in
-pixels from the centre, to the place in the picture that came. `fold` of such matrices in the order of application is the matrix of
-all. A colour matrix (N, 4, 4) maps (red, green, blue, 1) to the new colour; `fold` takes them in the opposite order. All is made
-of single products and sums, never of a batched matrix product, so that a picture's numbers do not depend on its company.
-"""
+A geometric matrix (N, 3, 3) says where each pixel of the result is taken from: it maps its homogeneous place (x, y, 1),
+counted in pixels from the centre, to the place in the picture that came. `fold` of such matrices in the order of
+application is the matrix of all. A colour matrix (N, 4, 4) maps (red, green, blue, 1) to the new colour; `fold` takes
+them in the opposite order. All is made of single products and sums, never of a batched matrix product, so that a
+picture's numbers do not depend on its company."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def tilt(gx: Tensor, gy: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """(N, C, H, W) float by (N, 3, 3) -> the same shape: one bilinear sampling; beyond the edge the picture is mirrored."""
+    """(N, C, H, W) float by (N, 3, 3) -> the same shape: one bilinear sampling; beyond the edge the picture is
+    mirrored."""
     height, width = images.shape[2:]
     m = matrices.to(images.dtype)[:, :, :, None, None]
     x = (torch.arange(width, device=images.device) - (width - 1) / 2)[None, None, :]
@@ -66,7 +67,8 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def recolour(images: Tensor, matrices: Tensor) -> Tensor:
-    """(N, C, H, W) float by (N, 4, 4) -> the same shape. A grey picture counts as one of three equal colours; alpha stays."""
+    """(N, C, H, W) float by (N, 4, 4) -> the same shape. A grey picture counts as one of three equal colours; alpha
+    stays."""
     m = matrices.to(images.dtype)[:, :, :, None, None]
     if images.shape[1] == 1:
         return images * m[:, :1, :3].sum(2) + m[:, :1, 3]
@@ -85,11 +87,11 @@ def contrast(by: Tensor) -> Tensor:
 
 
 def about_grey(along: Tensor, across: Tensor, angle: Tensor) -> Tensor:
-    """Multiplies what a colour has of grey by `along` and the rest by `across`, which is turned by `angle` radians; (N,) each.
+    """Multiplies what a colour has of grey by `along` and the rest by `across`, which is turned by `angle` radians;
+    (N,) each.
 
-    `along` of -1 is the luma flip, `across` the saturation, `angle` the hue (Karras et al. 2020, "Training Generative Adversarial
-    Networks with Limited Data", appendix B: all about the axis (1, 1, 1)).
-    """
+    `along` of -1 is the luma flip, `across` the saturation, `angle` the hue (Karras et al. 2020, "Training Generative
+    Adversarial Networks with Limited Data", appendix B: all about the axis (1, 1, 1))."""
     cos, sin = across * angle.cos(), across * angle.sin() / 3**0.5
     same, before, after = (along + 2 * cos) / 3, (along - cos) / 3 - sin, (along - cos) / 3 + sin
     return matrix(

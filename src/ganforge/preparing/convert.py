@@ -79,7 +79,8 @@ def convert_part(
     threads: int,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Make part `number` of the source's portions at `path`, unless it is there already. `progress` is told of each handful."""
+    """Make part `number` of the source's portions at `path`, unless it is there already. `progress` is told of each
+    handful."""
     if finished(path):
         return
     entries = portions[number]()

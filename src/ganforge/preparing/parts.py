@@ -1,8 +1,7 @@
 """Writing a store: independent parts, each committed by one rename, then joined.
 
-A part is a folder with `images.npy`, `meta.parquet` and `part.json`, written last. Whoever writes it, in whatever order and
-however often, its bytes are the same; joining reads the side files only and gives the pictures a second name.
-"""
+A part is a folder with `images.npy`, `meta.parquet` and `part.json`, written last. Whoever writes it, in whatever order
+and however often, its bytes are the same; joining reads the side files only and gives the pictures a second name."""
 
 from __future__ import annotations
 
@@ -192,11 +191,11 @@ def join(
     made: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> dict[str, int]:
-    """Make the store `out` of finished parts, whose pictures it shares until they are removed; returns the counts of reasons for dropping.
+    """Make the store `out` of finished parts, whose pictures it shares until they are removed; returns the counts of
+    reasons for dropping.
 
-    `groups` are by file; `made` are versions, noted outside the root hash. `overwrite` puts the store in the place of an older one.
-    TooFew where fewer than `fewest` pictures are usable. Whatever goes
-    wrong, the parts stay as they are.
+    `groups` are by file; `made` are versions, noted outside the root hash. `overwrite` puts the store in the place of
+    an older one. TooFew where fewer than `fewest` pictures are usable. Whatever goes wrong, the parts stay as they are.
     """
     final = out.with_name(f".{out.name}.joining-{os.getpid()}")
     facts = [json.loads((part / "part.json").read_text("utf-8")) for part in parts]
@@ -301,7 +300,8 @@ def _write_meta(
     splits: Splits,
     groups: npt.NDArray[np.int64],
 ) -> tuple[dict[str, int], str]:
-    """All rows of all parts with what was decided; returns how many were dropped for which reason, and a SHA-256 of the rows."""
+    """All rows of all parts with what was decided; returns how many were dropped for which reason, and a SHA-256 of the
+    rows."""
     reasons: dict[str, int] = {}
     digest = hashlib.sha256()
     start = 0
@@ -366,9 +366,8 @@ def moments(histogram: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], 
 def choose_levels(name: str, histogram: npt.NDArray[np.int64]) -> tuple[tuple[float, float], ...]:
     """The byte values that a network sees as -1 and as +1, a pair a channel; see `Spec.levels`.
 
-    `bytes` is 0..255; `unit` puts 0..255 on 0..1; `range` stretches what the set uses to -1..1; `centre` puts the set's mean on
-    0; `standard` does so channel by channel with equal deviations, as wide as -1..1 allows.
-    """
+    `bytes` is 0..255; `unit` puts 0..255 on 0..1; `range` stretches what the set uses to -1..1; `centre` puts the set's
+    mean on 0; `standard` does so channel by channel with equal deviations, as wide as -1..1 allows."""
     if name == "bytes":
         return ()
     if name == "unit":

@@ -1,8 +1,7 @@
 """A folder, a zip or a collected set -> a store: one shape, one colour mode, split, hashed.
 
-The pictures are converted in parts that do not know of each other; whoever makes them, here, in a job array (`shard`) or on a
-cluster (`engine`), the store is the same to the byte. What is finished is never made again.
-"""
+The pictures are converted in parts that do not know of each other; whoever makes them, here, in a job array (`shard`)
+or on a cluster (`engine`), the store is the same to the byte. What is finished is never made again."""
 
 from __future__ import annotations
 
@@ -90,15 +89,15 @@ def prepare(
     `background`. `fit` is one of `transform.FITS`, `normalise` one of NORMALISE (docs/prepare.md says what they do).
     `levels` says which values of pictures of more than eight bits become black and white: auto, full or "0,4095".
 
-    A share `heldout` (0.1) is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on the same
-    side; where the source brings its own split, that one stands, and a share that is named is an InputError. `audit` names an
-    audit's folder: what it rejects is left out, and its groups of duplicates stay together; `drop` names further findings that
-    go ("warn": all warnings), `keep` those that stay. `stratify`, `folds` and `per_class` are those of `split.split`.
+    A share `heldout` (0.1) is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on
+    the same side; where the source brings its own split, that one stands, and a share that is named is an InputError.
+    `audit` names an audit's folder: what it rejects is left out, and its groups of duplicates stay together; `drop`
+    names further findings that go ("warn": all warnings), `keep` those that stay. `stratify`, `folds` and `per_class`
+    are those of `split.split`.
 
-    `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again with the same
-    arguments, it goes on; `overwrite` begins anew where another one is unfinished, and replaces an older store when the new one is
-    finished. `progress` is told how many were looked at.
-    """
+    `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again
+    with the same arguments, it goes on; `overwrite` begins anew where another one is unfinished, and replaces an older
+    store when the new one is finished. `progress` is told how many were looked at."""
     work = _Work(
         source,
         out,
@@ -145,7 +144,8 @@ def prepare_shard(
     progress: Callable[[int], None] | None = None,
     **settings: Any,
 ) -> tuple[int, int]:
-    """Make every `count`-th part from `index` on, for a job array; `prepare` joins them. Returns (parts finished, parts in all).
+    """Make every `count`-th part from `index` on, for a job array; `prepare` joins them. Returns (parts finished, parts
+    in all).
 
     `settings` are those of `prepare` that shape pictures; what concerns the split is said when they are joined.
     """
@@ -217,8 +217,8 @@ class _Work:
         return found if isinstance(found, dict) and isinstance(found.get("spec"), dict) else {}
 
     def begin(self, numbers: range) -> None:
-        """Make the folder, or go on with the one that is there if it was begun with the same plan. DataError where the audit is not
-        about the pictures of these parts."""
+        """Make the folder, or go on with the one that is there if it was begun with the same plan. DataError where the
+        audit is not about the pictures of these parts."""
         if self.found:
             mine = (entry for number in numbers for entry in self.portions[number]())
             self.found.check(Path(self.plan.source), (entry.name for entry in self.opened.entries()), mine)
@@ -350,7 +350,8 @@ def _here(work: _Work, numbers: range, progress: Callable[[int], None] | None) -
 
 
 def _on_ray(work: _Work, numbers: range, progress: Callable[[int], None] | None) -> None:
-    """A Ray task for each part that is not there yet; a task whose worker dies is run again. The folder must be shared by all."""
+    """A Ray task for each part that is not there yet; a task whose worker dies is run again. The folder must be shared
+    by all."""
     try:
         import ray
     except ImportError:

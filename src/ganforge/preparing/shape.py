@@ -59,7 +59,8 @@ def choose(
 
 
 def propose(sizes: list[tuple[int, int]]) -> tuple[int, int]:
-    """The height and width that suit pictures of these sizes: their own where they agree and are moderate, else a square by their median side."""
+    """The height and width that suit pictures of these sizes: their own where they agree and are moderate, else a
+    square by their median side."""
     if not sizes:
         return 64, 64
     if len(set(sizes)) == 1 and min(sizes[0]) >= SMALLEST and max(sizes[0]) <= 256:

@@ -1,4 +1,5 @@
-"""Other tools' ways to keep a data set as a source: WebDataset tars, Hugging Face Parquet files; and a store. exports.py writes them."""
+"""Other tools' ways to keep a data set as a source: WebDataset tars, Hugging Face Parquet files; and a store.
+exports.py writes them."""
 
 from __future__ import annotations
 
@@ -34,13 +35,12 @@ def from_tars(
     name: str, tars: dict[str, Path], labels: Table | None = None, known: Layout | None = None,
     origins: Mapping[str, Origin] | None = None,
 ) -> Source:  # fmt: skip
-    """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member has one, tables
-    and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
+    """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member
+    has one, tables and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
 
-    `tars` are the files by their relative names, "" for one alone. Each is a part. Names of tars or their folders that begin with
-    train, test, val or valid say the split, where both sides are there. `origins` are of whole tars; what `.json` says of a picture is
-    its own.
-    """
+    `tars` are the files by their relative names, "" for one alone. Each is a part. Names of tars or their folders that
+    begin with train, test, val or valid say the split, where both sides are there. `origins` are of whole tars; what
+    `.json` says of a picture is its own."""
     split_of = _splits(tars)
     layout = known if known and not labels else _tar_layout(name, tars, labels)
 
@@ -86,8 +86,8 @@ def _shown(name: str) -> str:
 def _samples(
     path: Path, tables: dict[str, Callable[[], bytes]] | None = None, tar_name: str = ""
 ) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
-    """Each picture of a tar with its label and origin; members of one key stand together, as the format demands. Where a key has no picture, what
-    it has instead. Tables of labels are put into `tables`, under their inner names."""
+    """Each picture of a tar with its label and origin; members of one key stand together, as the format demands. Where
+    a key has no picture, what it has instead. Tables of labels are put into `tables`, under their inner names."""
     try:
         with tarfile.open(path, "r:") as tar:
             key, said = "", dict[str, Any]()
@@ -156,12 +156,12 @@ def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
 
 
 def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin] | None = None) -> Source:
-    """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is one.
+    """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is
+    one.
 
-    `files` are by their relative names; each is a part. Names of classes come from the file's own metadata, else they are the numbers or
-    words themselves. The split is said by names of files or folders, as for tars. `origins` are of whole files; columns such as
-    `licence` and `author` say them of each picture.
-    """
+    `files` are by their relative names; each is a part. Names of classes come from the file's own metadata, else they
+    are the numbers or words themselves. The split is said by names of files or folders, as for tars. `origins` are of
+    whole files; columns such as `licence` and `author` say them of each picture."""
     paths = list(files.values())
     try:
         schema = pq.read_schema(paths[0])
@@ -231,7 +231,8 @@ def _given(data: bytes | None) -> bytes:
 
 
 def _splits(files: Iterable[str]) -> dict[str, str]:
-    """train-00000.parquet and test-00000.parquet, or folders train and test: only where both sides are there, and every file says one."""
+    """train-00000.parquet and test-00000.parquet, or folders train and test: only where both sides are there, and every
+    file says one."""
     sides = {}
     for name in files:
         *folders, last = name.lower().split("/")
@@ -244,7 +245,8 @@ def _splits(files: Iterable[str]) -> dict[str, str]:
 
 
 def from_store(path: Path) -> Source:
-    """A finished store as a source, under the names of the original files; its sides stand, what was set aside is left out."""
+    """A finished store as a source, under the names of the original files; its sides stand, what was set aside is left
+    out."""
     store = Store(path)
     store.check()
     origins = Origins(store)

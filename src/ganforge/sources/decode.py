@@ -65,11 +65,10 @@ def decode(
 ) -> tuple[Pixels, tuple[int, int]]:
     """Decode one file to (H, W, channels) uint8 in sRGB, upright by its EXIF orientation, and its true (height, width).
 
-    `channels` is 1, 3 or 4, or 0 for what the picture is: grey or RGB.
-    Transparency is laid over `background` unless `channels` is 4. A JPEG (its decoder halves for almost nothing) and a picture
-    with a profile may come back smaller than they are, down to twice `short_side`, never smaller than that. More than eight bits
-    become bytes by `levels`, without them as in a picture that stands alone. Raises Skip with the reason.
-    """
+    `channels` is 1, 3 or 4, or 0 for what the picture is: grey or RGB. Transparency is laid over `background` unless
+    `channels` is 4. A JPEG (its decoder halves for almost nothing) and a picture with a profile may come back smaller
+    than they are, down to twice `short_side`, never smaller than that. More than eight bits become bytes by `levels`,
+    without them as in a picture that stands alone. Raises Skip with the reason."""
     if not data:
         raise Skip("empty file")
     try:
@@ -139,7 +138,8 @@ def _check_ico(data: bytes) -> None:
 
 
 def in_bytes(image: Image.Image, data: bytes, short_side: int, levels: depth.Levels | None = None) -> Image.Image:
-    """The picture in one of Pillow's modes of eight bits or fewer, in sRGB. `image` is `data` opened; the rest as for `decode`."""
+    """The picture in one of Pillow's modes of eight bits or fewer, in sRGB. `image` is `data` opened; the rest as for
+    `decode`."""
     profile = image.info.get("icc_profile") or b""
     found = depth.deep(image, data)
     if found is None:
@@ -194,7 +194,8 @@ def other_profile(image: Image.Image) -> bool:
 
 
 def magic(head: bytes) -> str:
-    """The format that a file's first bytes announce, such as "JPEG". Raises Skip where it is none of a picture that is read."""
+    """The format that a file's first bytes announce, such as "JPEG". Raises Skip where it is none of a picture that is
+    read."""
     if not head:
         raise Skip("empty file")
     kind = formats.of_content(head)
@@ -206,7 +207,8 @@ def magic(head: bytes) -> str:
 
 
 def identify(file: bytes | Path, suffix: str = "", most: int = MAX_PIXELS) -> str:
-    """The suffix that fits a picture's content, such as `jpg`, by its header alone, of `most` pixels at most. Raises Skip.
+    """The suffix that fits a picture's content, such as `jpg`, by its header alone, of `most` pixels at most. Raises
+    Skip.
 
     TGA, which has no first bytes of its own, is only looked for where the file's own `suffix` says so.
     """
@@ -239,9 +241,9 @@ def check_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
 
 
 def check_png(data: bytes) -> set[bytes]:
-    """The kinds of chunks up to IEND, with tEXt for any text that says nothing of how to show the picture and eXIf for others;
-    empty where IEND is missing. Raises Skip where a checksum does not fit: Pillow leaves out those of the pixels, and shows
-    what is left of damaged ones."""
+    """The kinds of chunks up to IEND, with tEXt for any text that says nothing of how to show the picture and eXIf for
+    others; empty where IEND is missing. Raises Skip where a checksum does not fit: Pillow leaves out those of the
+    pixels, and shows what is left of damaged ones."""
     place = 8
     kinds: set[bytes] = set()
     while place + 12 <= len(data):
@@ -259,8 +261,9 @@ def check_png(data: bytes) -> set[bytes]:
 
 
 def plain_png(data: bytes, kinds: set[bytes]) -> Pixels | None:
-    """(H, W, 1 or 3) of an opaque PNG of 8-bit grey or RGB that no other chunk turns or changes, by libpng in two thirds of
-    Pillow's time; None for others, and for large ones, which two threads shall not hold at once. `kinds` is `check_png`'s."""
+    """(H, W, 1 or 3) of an opaque PNG of 8-bit grey or RGB that no other chunk turns or changes, by libpng in two
+    thirds of Pillow's time; None for others, and for large ones, which two threads shall not hold at once. `kinds` is
+    `check_png`'s."""
     width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
     if not kinds or kinds - _PNG_PLAIN or data[12:16] != b"IHDR" or width * height > _MANY:
         return None

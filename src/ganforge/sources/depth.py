@@ -1,4 +1,5 @@
-"""Pictures of more than eight bits a sample -> bytes, by one black and one white value for a whole set (`survey.levels`).
+"""Pictures of more than eight bits a sample -> bytes, by one black and one white value for a whole set
+(`survey.levels`).
 
 A file of 16 bits often holds 10, 12 or 14 of them, and floats may mean anything; one picture alone does not tell.
 """
@@ -57,9 +58,8 @@ class Deep:
 class Levels:
     """Which values become the bytes 0 and 255: a pair for integers and one for floats.
 
-    Without `clip` a picture with values beyond its pair is left out. None: none was looked at, and a picture counts as its format
-    says; without `clip` only if it uses more than half of that.
-    """
+    Without `clip` a picture with values beyond its pair is left out. None: none was looked at, and a picture counts as
+    its format says; without `clip` only if it uses more than half of that."""
 
     integers: Pair | None = None
     floats: Pair | None = None
@@ -87,8 +87,8 @@ class Levels:
 
 
 def proposed(span: Span) -> Pair:
-    """Integers from 0 to the largest number of 8, 10, 12, 14 or 16 bits that holds them, floats from 0 to 1 where they stay in
-    there; what is neither from the smallest value to the largest."""
+    """Integers from 0 to the largest number of 8, 10, 12, 14 or 16 bits that holds them, floats from 0 to 1 where they
+    stay in there; what is neither from the smallest value to the largest."""
     low, high, floats = span
     if low >= 0 and high <= (1 if floats else 2 ** BITS[-1] - 1):
         return (0.0, 1.0) if floats else (0.0, float(min(2**bits - 1 for bits in BITS if high < 2**bits)))

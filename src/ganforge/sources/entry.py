@@ -52,7 +52,8 @@ class Source:
 
     name: str
     parts: Callable[[int], list[Part]]
-    """The pictures in portions of about so many, each of which can be read alone; files that hold many are a part each."""
+    """The pictures in portions of about so many, each of which can be read alone; files that hold many are a part
+    each."""
     layout: Layout
     """Classes, groups that must not be split, and what is to be said."""
     given: bool

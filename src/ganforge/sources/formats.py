@@ -1,5 +1,5 @@
-"""The picture formats, in one table: what every verb reads, by which suffixes and first bytes a format is known, and what is
-only named. `docs/formats.md` and `ganforge doctor` print it."""
+"""The picture formats, in one table: what every verb reads, by which suffixes and first bytes a format is known, and
+what is only named. `docs/formats.md` and `ganforge doctor` print it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ _MAGIC = [(kind, re.compile(kind.magic, re.DOTALL)) for kind in KINDS if kind.ma
 
 
 def of_content(data: bytes, suffix: str = "") -> Kind | None:
-    """The format that a file's first bytes announce; where they tell nothing and `suffix` is of a format without any, that one."""
+    """The format that a file's first bytes announce; where they tell nothing and `suffix` is of a format without any,
+    that one."""
     head = bytes(data[:HEAD])
     for kind, pattern in _MAGIC:
         if pattern.match(head):

@@ -1,4 +1,5 @@
-"""The tables among a set's files that say labels, groups and origins, carried to a folder that is made of its pictures."""
+"""The tables among a set's files that say labels, groups and origins, carried to a folder that is made of its
+pictures."""
 
 from __future__ import annotations
 
@@ -18,10 +19,9 @@ _COLUMNS = {"provenance.csv": "file", "labels.csv": "file", "metadata.csv": "fil
 
 
 def carry(source: Path, to: Path, names: Sequence[str], made: Mapping[str, str]) -> None:
-    """Write into the folder `to` the tables of the folder `source`, whose files are `names`, with the rows of those files that are keys of
-    `made`, under the names that they have in `to`. Rows mean files as layout.py says. DataError where a table cannot be read, OSError
-    where none can be written.
-    """
+    """Write into the folder `to` the tables of the folder `source`, whose files are `names`, with the rows of those
+    files that are keys of `made`, under the names that they have in `to`. Rows mean files as layout.py says. DataError
+    where a table cannot be read, OSError where none can be written."""
     meant = finder(names)
     folders = {""}
     for name in names:

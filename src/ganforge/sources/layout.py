@@ -1,8 +1,9 @@
-"""What the names of a set's files say: folders around everything, a split, classes; and tables of labels that stand beside them.
+"""What the names of a set's files say: folders around everything, a split, classes; and tables of labels that stand
+beside them.
 
-One rule for folders, zips and tars. Layer by layer from the top, a folder that holds everything is passed over; folders named
-train and test (or val, ...) are the split; the next folders are the classes. A split may lie below the classes as well.
-"""
+One rule for folders, zips and tars. Layer by layer from the top, a folder that holds everything is passed over; folders
+named train and test (or val, ...) are the split; the next folders are the classes. A split may lie below the classes as
+well."""
 
 from __future__ import annotations
 
@@ -127,10 +128,9 @@ def arranged(
     tables: Mapping[str, Callable[[], bytes]],
     labels: tuple[str, bytes] | None = None,
 ) -> Layout:
-    """The layout of pictures with these names, and their labels: from the table `labels` (its name and bytes), from the tables in the
-    set itself, by their names in it, or from the folders. DataError where a table cannot be read, says two things of
-    one picture, or names none of them.
-    """
+    """The layout of pictures with these names, and their labels: from the table `labels` (its name and bytes), from the
+    tables in the set itself, by their names in it, or from the folders. DataError where a table cannot be read, says
+    two things of one picture, or names none of them."""
     if labels:
         return _labelled(names, source, labels[0], _csv(labels[0], labels[1]))
     for kind in TABLES:

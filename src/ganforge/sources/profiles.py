@@ -20,7 +20,8 @@ class Unusable(Exception):
 
 
 def of_jpeg(data: bytes) -> tuple[bool, bytes]:
-    """Whether a JPEG has an EXIF block, and its profile (b"": none), by walking its segments; True where they make no sense."""
+    """Whether a JPEG has an EXIF block, and its profile (b"": none), by walking its segments; True where they make no
+    sense."""
     at, exif, parts = 2, False, list[bytes]()
     while at + 4 <= len(data) and data[at] == 0xFF:
         kind, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4])
@@ -40,8 +41,9 @@ def differs(profile: bytes, mode: str) -> bool:
 
 
 def to_srgb(image: Image.Image, profile: bytes, short_side: int = 1 << 20) -> Image.Image:
-    """A picture of any mode as sRGB: the very same where its profile is none, sRGB or unusable, else L, RGB or RGBA, which may
-    come back smaller, down to twice `short_side`, as converting takes as long as decoding. Lab has its own colours, profile or not."""
+    """A picture of any mode as sRGB: the very same where its profile is none, sRGB or unusable, else L, RGB or RGBA,
+    which may come back smaller, down to twice `short_side`, as converting takes as long as decoding. Lab has its own
+    colours, profile or not."""
     if not profile and image.mode != "LAB":
         return image
     try:

@@ -43,12 +43,13 @@ PACKED = {
 
 
 def open_source(path: Path, labels: Path | None = None, known: Layout | None = None) -> Source:
-    """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a store.
+    """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a
+    store.
 
-    Classes and splits are read as `layout.py` says. `labels` (CSV with the columns `file` and `label`, and `group` for what must not be
-    split) says the classes instead. `known` is the layout where it was found before: tars would have to be read through for it.
-    DataError where nothing of the kind is there or it cannot be read, InputError for labels of files that have no names.
-    """
+    Classes and splits are read as `layout.py` says. `labels` (CSV with the columns `file` and `label`, and `group` for
+    what must not be split) says the classes instead. `known` is the layout where it was found before: tars would have
+    to be read through for it. DataError where nothing of the kind is there or it cannot be read, InputError for labels
+    of files that have no names."""
     try:
         if not path.exists():
             raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
@@ -141,7 +142,8 @@ def of_files(
     path: Path, names: Sequence[str], read: Callable[[str], bytes], labels: Table | None,
     place: Callable[[str], Path] | None = None,
 ) -> Source:  # fmt: skip
-    """Files of one folder or archive, by their relative names; `place` is where each lies, if it is a file of its own."""
+    """Files of one folder or archive, by their relative names; `place` is where each lies, if it is a file of its
+    own."""
     tables: dict[str, Callable[[], bytes]] = {}
     files = []
     for name in names:
@@ -173,11 +175,11 @@ def _table(path: Path, read: Callable[[str], bytes], name: str) -> bytes:
 
 
 def _walk(root: Path) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """Relative names of all files, sorted, a folder's own before those of its folders; folders that are not entered, as `name/`, with
-    the reason; and the raw names of those that are no UTF-8.
+    """Relative names of all files, sorted, a folder's own before those of its folders; folders that are not entered, as
+    `name/`, with the reason; and the raw names of those that are no UTF-8.
 
-    Links to folders are followed where these lie inside the source, but not inside one another, so no loop can be entered.
-    """
+    Links to folders are followed where these lie inside the source, but not inside one another, so no loop can be
+    entered."""
     names: list[str] = []
     closed: dict[str, str] = {}
     raw: dict[str, str] = {}

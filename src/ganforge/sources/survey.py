@@ -37,11 +37,11 @@ def sample(source: Source, count: int = LOOKED_AT) -> Iterator[Entry]:
 
 
 def levels(asked: str, source: Source, looked_at: Iterable[Span | None] | None = None) -> tuple[Levels, str]:
-    """Which values of pictures of more than eight bits become black and white in this set, and a line that says so, or "".
+    """Which values of pictures of more than eight bits become black and white in this set, and a line that says so, or
+    "".
 
-    `asked` is `full` (as their formats say), LOW,HIGH, or `auto`: as `depth.proposed` for the values of all pictures. Whether there
-    are any is seen on those `looked_at`, else on `sample`. InputError where `asked` is none of these.
-    """
+    `asked` is `full` (as their formats say), LOW,HIGH, or `auto`: as `depth.proposed` for the values of all pictures.
+    Whether there are any is seen on those `looked_at`, else on `sample`. InputError where `asked` is none of these."""
     pair = None if asked in ("auto", "full") else _pair(asked)
     seen = [found for found in (map(_span, sample(source)) if looked_at is None else looked_at) if found]
     if pair or asked == "full":

@@ -18,8 +18,8 @@ FITS = ("crop", "smart", "pad", "letterbox", "stretch")
 def resize(pixels: Tensor, height: int, width: int) -> Tensor:
     """Antialiased bicubic resize. (N, C, H, W) uint8 -> (N, C, height, width) uint8.
 
-    Of four channels the fourth is alpha, and the colours are weighted by it: what is invisible does not bleed into edges.
-    """
+    Of four channels the fourth is alpha, and the colours are weighted by it: what is invisible does not bleed into
+    edges."""
     if pixels.shape[-2:] == (height, width):
         return pixels
     if pixels.shape[1] != 4:
@@ -35,9 +35,9 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
 def fit(pixels: Pixels, height: int, width: int, how: str, background: tuple[int, ...]) -> Pixels:
     """(N, H, W, C) uint8 -> (N, height, width, C) uint8.
 
-    `crop` scales until the target is covered and cuts the centre, `smart` cuts where most is to be seen; `letterbox` scales until it is inside and fills the
-    rest with `background` (C numbers); `pad` does so without enlarging; `stretch` ignores proportions.
-    """
+    `crop` scales until the target is covered and cuts the centre, `smart` cuts where most is to be seen; `letterbox`
+    scales until it is inside and fills the rest with `background` (C numbers); `pad` does so without enlarging;
+    `stretch` ignores proportions."""
     if pixels.shape[1:3] == (height, width):
         return pixels
     if how == "crop":
@@ -61,7 +61,8 @@ def fit(pixels: Pixels, height: int, width: int, how: str, background: tuple[int
 
 
 def _cut(pixels: Pixels, ratio: float, weight: npt.NDArray[np.float64] | None = None) -> Pixels:
-    """The largest window whose height is `ratio` times its width: the centred one, or the one that holds most of `weight`."""
+    """The largest window whose height is `ratio` times its width: the centred one, or the one that holds most of
+    `weight`."""
     height, width = pixels.shape[1:3]
     if height > width * ratio:
         inner = max(1, math.floor(width * ratio + 0.5))
@@ -86,8 +87,8 @@ def _heaviest(profile: npt.NDArray[np.float64], share: float, room: int) -> int:
 def saliency(picture: Pixels) -> npt.NDArray[np.float64]:
     """Where a picture differs from what its surroundings promise: (H, W, C) uint8 -> (64, 64) float64, not negative.
 
-    The spectral residual (Hou and Zhang 2007, "Saliency Detection: A Spectral Residual Approach", eq. 3 to 5) of its brightness.
-    """
+    The spectral residual (Hou and Zhang 2007, "Saliency Detection: A Spectral Residual Approach", eq. 3 to 5) of its
+    brightness."""
     from scipy.ndimage import gaussian_filter, uniform_filter
 
     grey = torch.from_numpy(np.require(picture[..., :3], requirements=["C", "W"])).permute(2, 0, 1)[None]

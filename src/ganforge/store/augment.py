@@ -1,9 +1,8 @@
 """Augmentation of a data set as one list of words: `"flip, rotate 10, shift 0.1, brightness 0.2"`.
 
-What happens to picture n of a stream is a pure function of (seed, n). All of the geometry is one sampling, with the picture mirrored
-beyond its edge; flips are exact. What is shown is what is learned: a generator makes flipped pictures if it saw some. Changes that must
-not show in samples are the discriminator's matter (`--model.augment ada`).
-"""
+What happens to picture n of a stream is a pure function of (seed, n). All of the geometry is one sampling, with the
+picture mirrored beyond its edge; flips are exact. What is shown is what is learned: a generator makes flipped pictures
+if it saw some. Changes that must not show in samples are the discriminator's matter (`--model.augment ada`)."""
 
 from __future__ import annotations
 
@@ -49,7 +48,8 @@ def parse(text: str, where: str = "train.augment") -> Changes:
 
 
 def apply(images: Tensor, changes: Changes, seed: int, numbers: Indices, spec: Spec) -> Tensor:
-    """Pictures `numbers` (N,) of a stream, (N, C, H, W) float32 -> the same shape, channels_last, within the range of bytes."""
+    """Pictures `numbers` (N,) of a stream, (N, C, H, W) float32 -> the same shape, channels_last, within the range of
+    bytes."""
 
     def draw(what: str) -> Tensor:
         return torch.from_numpy(uniform(seed, what, numbers))

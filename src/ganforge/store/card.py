@@ -1,4 +1,5 @@
-"""The data set card: a README.md for people and for Hugging Face, with counts, licences, authors, sources and what was done."""
+"""The data set card: a README.md for people and for Hugging Face, with counts, licences, authors, sources and what was
+done."""
 
 from __future__ import annotations
 
@@ -38,9 +39,8 @@ _HUGGING_FACE = {  # the licences that its cards have a word for, which is the i
 def card(store: Store, name: str, steps: Iterable[Mapping[str, Any]], files: str) -> str:
     """The card of a store, or of an export of it, called `name`, as Markdown with a YAML header.
 
-    `steps` are what was done (see history.py), `files` a sentence or two about what lies beside the card. What strangers wrote, such as
-    names of authors, is escaped.
-    """
+    `steps` are what was done (see history.py), `files` a sentence or two about what lies beside the card. What
+    strangers wrote, such as names of authors, is escaped."""
     found = counts(store)
     shown = len(store.train) + len(store.heldout)
     tasks = ["unconditional-image-generation", *(["image-classification"] if store.labelled else [])]

@@ -1,8 +1,8 @@
-"""Writing a store in other tools' ways: WebDataset tars, Hugging Face Parquet files, Hugging Face image folders; PNG in each.
+"""Writing a store in other tools' ways: WebDataset tars, Hugging Face Parquet files, Hugging Face image folders; PNG in
+each.
 
-Beside each picture stands what `meta.parquet` says of it: its label, its first name, source, licence and author. Each export has a data set
-card and the history of its pictures. formats.py and sources.py read all of that back.
-"""
+Beside each picture stands what `meta.parquet` says of it: its label, its first name, source, licence and author. Each
+export has a data set card and the history of its pictures. formats.py and sources.py read all of that back."""
 
 from __future__ import annotations
 

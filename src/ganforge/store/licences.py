@@ -90,5 +90,6 @@ def wanted(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_among(name: str, allowed: Iterable[str]) -> bool:
-    """Whether an identifier is one of the allowed ones; a family such as CC-BY takes in all its versions and no other."""
+    """Whether an identifier is one of the allowed ones; a family such as CC-BY takes in all its versions and no
+    other."""
     return any(name == one or re.fullmatch(re.escape(one) + r"-\d\.\d(-[A-Z]+)?", name) for one in allowed)

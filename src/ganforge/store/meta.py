@@ -1,4 +1,5 @@
-"""What `meta.parquet` says of a store's pictures: where each came from, and how many are of which licence, author and source."""
+"""What `meta.parquet` says of a store's pictures: where each came from, and how many are of which licence, author and
+source."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ _COLUMNS = ("row", "file", "original", "source", "licence", "author", "dropped")
 
 @dataclass
 class Counts:
-    """How many of the pictures that are for training or held out have each licence, author and source; "" stands for none stated."""
+    """How many of the pictures that are for training or held out have each licence, author and source; "" stands for
+    none stated."""
 
     licences: Counter[str] = field(default_factory=Counter)
     authors: Counter[str] = field(default_factory=Counter)
@@ -70,7 +72,8 @@ def _host(source: str) -> str:
 
 
 def _tables(store: Store) -> Iterator[pa.Table]:
-    """The columns that are needed here, a row group at a time; those that an earlier version did not write are empty."""
+    """The columns that are needed here, a row group at a time; those that an earlier version did not write are
+    empty."""
     path = store.compared_file("meta.parquet")
     try:
         with pq.ParquetFile(path) as file:

@@ -62,8 +62,8 @@ TABLES = (NAME, "metadata.jsonl", "metadata.csv")
 
 
 def origins(tables: Mapping[str, Callable[[], bytes]]) -> dict[str, Origin]:
-    """Of the pictures of a folder or an archive, by their names in it, from the tables in it, by theirs. DataError where one cannot be
-    read."""
+    """Of the pictures of a folder or an archive, by their names in it, from the tables in it, by theirs. DataError
+    where one cannot be read."""
     found: dict[str, Origin] = {}
     for kind, column in zip(TABLES, ("file", "file_name", "file_name"), strict=True):
         for place, read in tables.items():

@@ -1,4 +1,5 @@
-"""Stores at addresses that fsspec knows (s3://, gs://, https://, memory://), through a bounded cache on the local disk."""
+"""Stores at addresses that fsspec knows (s3://, gs://, https://, memory://), through a bounded cache on the local
+disk."""
 
 from __future__ import annotations
 
@@ -23,9 +24,8 @@ def is_address(path: str | Path) -> bool:
 class Cache:
     """Files of one remote folder; the least recently used shards go when `limit` bytes are passed.
 
-    The folder is GANFORGE_CACHE (~/.cache/ganforge), the limit GANFORGE_CACHE_BYTES (20 GiB). Every file is compared with its
-    SHA-256 before it takes its place, and again where it changed there.
-    """
+    The folder is GANFORGE_CACHE (~/.cache/ganforge), the limit GANFORGE_CACHE_BYTES (20 GiB). Every file is compared
+    with its SHA-256 before it takes its place, and again where it changed there."""
 
     def __init__(self, address: str) -> None:
         try:
@@ -51,9 +51,8 @@ class Cache:
     ) -> set[str]:
         """Have `name` in the folder; returns the names of shards that had to go for it.
 
-        Without a hash it is fetched anew each time, and so is what was damaged in the folder; `again` reads it whatever its stamp says.
-        `skip` bytes at the start are not part of the hash.
-        """
+        Without a hash it is fetched anew each time, and so is what was damaged in the folder; `again` reads it whatever
+        its stamp says. `skip` bytes at the start are not part of the hash."""
         target = self.folder / name
         if sha256 is not None and target.is_file():
             try:

@@ -1,4 +1,5 @@
-"""Which pictures train, which are held out, and in which fold: decided by content, so that no order and no machine matters.
+"""Which pictures train, which are held out, and in which fold: decided by content, so that no order and no machine
+matters.
 
 Pictures of one group (equal pixels, near-duplicates of an audit, a patient) are never on two sides.
 """
@@ -31,7 +32,8 @@ class Splits:
 
 
 def joined(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, int]:
-    """Two ways to say what belongs together, name -> group, as one: groups that share a name become one group. Numbers from 0 on."""
+    """Two ways to say what belongs together, name -> group, as one: groups that share a name become one group. Numbers
+    from 0 on."""
     above: dict[tuple[int, str], tuple[int, str]] = {}
 
     def top(group: tuple[int, str]) -> tuple[int, str]:
@@ -60,12 +62,12 @@ def split(
 ) -> Splits:
     """Split N pictures.
 
-    `keys` (N,) are hashes of the pixels; `groups` (N,) are numbers that pictures which belong together share, -1 for the
-    others, which are grouped by their key; `labels` (N,) are classes, -1 without; `given` (N,) is what the source says:
-    TRAIN, HELDOUT, or -1. Without given sides a share `heldout` of the groups is held out: by a hash of the group's smallest key, or
-    with `stratify` that share of every class as exactly as groups allow. At most `per_class` training pictures of a class
-    are kept (0: all), those with the smallest keys. With `folds` the training pictures are dealt into that many parts.
-    """
+    `keys` (N,) are hashes of the pixels; `groups` (N,) are numbers that pictures which belong together share, -1 for
+    the others, which are grouped by their key; `labels` (N,) are classes, -1 without; `given` (N,) is what the source
+    says: TRAIN, HELDOUT, or -1. Without given sides a share `heldout` of the groups is held out: by a hash of the
+    group's smallest key, or with `stratify` that share of every class as exactly as groups allow. At most `per_class`
+    training pictures of a class are kept (0: all), those with the smallest keys. With `folds` the training pictures are
+    dealt into that many parts."""
     group = _number(keys, groups)
     smallest = np.full(group.max(initial=-1) + 1, np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(smallest, group, keys)
@@ -108,7 +110,8 @@ def _number(keys: npt.NDArray[np.uint64], groups: npt.NDArray[np.int64]) -> npt.
 def _stratified(
     rank: npt.NDArray[np.float64], group: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], share: float
 ) -> npt.NDArray[np.uint8]:
-    """Whole groups in the order of their keys, until each class has given its share; a group counts for its first class."""
+    """Whole groups in the order of their keys, until each class has given its share; a group counts for its first
+    class."""
     sides = np.full(len(group), TRAIN, np.uint8)
     first = np.full(group.max(initial=-1) + 1, -1, np.int64)
     first[group[::-1]] = labels[::-1]

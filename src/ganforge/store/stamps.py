@@ -29,9 +29,8 @@ def cache_folder() -> Path:
 class Stamps:
     """Size, times and SHA-256 of the files of one folder when they were last compared.
 
-    They are lines of a file in `cache_folder()/checked`, since the folder itself may be read-only and may be copied with what is in it.
-    Where nothing can be written there, files are compared once a process.
-    """
+    They are lines of a file in `cache_folder()/checked`, since the folder itself may be read-only and may be copied
+    with what is in it. Where nothing can be written there, files are compared once a process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

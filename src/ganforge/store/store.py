@@ -41,12 +41,11 @@ TRIES = 16  # to fetch a shard before another process, for whom it has to make r
 
 
 class Store:
-    """A finished store, read memory-mapped: a folder, or an address such as s3://bucket/name, whose shards are fetched into a
-    bounded cache when they are needed. StoreError where it is missing, cut short or edited.
+    """A finished store, read memory-mapped: a folder, or an address such as s3://bucket/name, whose shards are fetched
+    into a bounded cache when they are needed. StoreError where it is missing, cut short or edited.
 
-    Opening compares everything but the shards with the manifest; a shard is compared when it is first read, unless its stamp says
-    that it was before. `check` does all of them at once.
-    """
+    Opening compares everything but the shards with the manifest; a shard is compared when it is first read, unless its
+    stamp says that it was before. `check` does all of them at once."""
 
     def __init__(self, path: str | Path) -> None:
         self.cache = Cache(str(path)) if is_address(path) else None
@@ -154,8 +153,8 @@ class Store:
             self._shard(int(number))
 
     def check(self, say: Callable[[str], None] | None = None, again: bool = False) -> None:
-        """Compare every file of a folder with its SHA-256, on all cores, unless its stamp says that this was done, or `again`;
-        StoreError names the first that was changed. Shards of a remote store are compared as they come."""
+        """Compare every file of a folder with its SHA-256, on all cores, unless its stamp says that this was done, or
+        `again`; StoreError names the first that was changed. Shards of a remote store are compared as they come."""
         if self.cache:
             return
         try:
@@ -242,8 +241,9 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
 
 
 def root_hash(manifest: dict[str, Any]) -> str:
-    """One hash over everything that the manifest says of the pictures, and so over every file, but not over `made`, which says on what
-    the store was made. Where a file has the hash of its content, that one stands for bytes that differ from one writer to the next."""
+    """One hash over everything that the manifest says of the pictures, and so over every file, but not over `made`,
+    which says on what the store was made. Where a file has the hash of its content, that one stands for bytes that
+    differ from one writer to the next."""
     said = {name: value for name, value in manifest.items() if name not in ("root", "made")}
     said["files"] = {
         name: {n: v for n, v in facts.items() if n != "sha256" or "content" not in facts}

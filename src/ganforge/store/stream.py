@@ -20,13 +20,14 @@ RESIDENT_BYTES = 1 << 30
 
 
 class Stream:
-    """The training pictures of a store in keyed order, on a device, with the `changes` of data/augment.py; `mirror` is its flip.
+    """The training pictures of a store in keyed order, on a device, with the `changes` of data/augment.py; `mirror` is
+    its flip.
 
-    Every epoch is its own permutation. `balance` from 0 to 1 moves the classes' shares from what they are to equal: a class that
-    is shown r times as often has each picture floor(r) times in an epoch, and a keyed choice of them once more. A remote store is
-    shown window by window: shards in keyed order, as many at a time as the cache holds, their pictures in keyed order. Sets up to
-    RESIDENT_BYTES live on an accelerator as uint8; on a CPU, and above that, batches are gathered from the memory map.
-    """
+    Every epoch is its own permutation. `balance` from 0 to 1 moves the classes' shares from what they are to equal: a
+    class that is shown r times as often has each picture floor(r) times in an epoch, and a keyed choice of them once
+    more. A remote store is shown window by window: shards in keyed order, as many at a time as the cache holds, their
+    pictures in keyed order. Sets up to RESIDENT_BYTES live on an accelerator as uint8; on a CPU, and above that,
+    batches are gathered from the memory map."""
 
     def __init__(
         self,
@@ -119,7 +120,8 @@ class Stream:
         return [shards[i : i + self.store.window] for i in range(0, len(shards), self.store.window)]
 
     def _fetch_ahead(self, epoch: int, number: int, windows: list[Indices]) -> None:
-        """Bring the next window into the cache while this one is shown. What went wrong there is met again when it is needed."""
+        """Bring the next window into the cache while this one is shown. What went wrong there is met again when it is
+        needed."""
         if self.ahead[0] != (epoch, number):
             following = windows[number + 1] if number + 1 < len(windows) else self._windows(epoch + 1)[0]
             self.ahead = (epoch, number), self.fetcher.submit(self.store.fetch, following)
@@ -140,7 +142,8 @@ class Stream:
 
 
 def _by_class(store: Store, balance: float) -> list[tuple[Indices, int]]:
-    """For each class its training pictures, and how many of them an epoch shows: the largest class each picture once."""
+    """For each class its training pictures, and how many of them an epoch shows: the largest class each picture
+    once."""
     labels = store.labels[store.train]
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     largest = max(map(len, members))

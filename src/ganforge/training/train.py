@@ -38,9 +38,8 @@ def plan(
 ) -> dict[str, dict[str, Any]]:
     """The complete settings of a run, as the sections of run.toml: preset, then a TOML file `base`, then `overrides`.
 
-    InputError for a setting that there is not, a value out of range, and for what would have no effect: a `size` where it decides
-    nothing or `base` has decided, images beside minutes.
-    """
+    InputError for a setting that there is not, a value out of range, and for what would have no effect: a `size` where
+    it decides nothing or `base` has decided, images beside minutes."""
     loaded = models.load(system)
     if size is not None and size not in SIZES:
         raise InputError(f"There is no size {size!r}.{did_you_mean(size, SIZES)}")
@@ -129,7 +128,8 @@ def train(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
-    """Train `system` on `store` into the run folder `out` (`runs/SYSTEM-STORE` by default), or go on with what is there.
+    """Train `system` on `store` into the run folder `out` (`runs/SYSTEM-STORE` by default), or go on with what is
+    there.
 
     The precision `auto` is chosen by what the processor has, and on a CPU by a few real steps; run.toml says why.
     Called again with the same arguments it resumes from the newest checkpoint; with other arguments on the same folder
@@ -161,7 +161,8 @@ def train(
 
 
 def _settle_precision(run: Run, store: Store, device_name: str, say: Callable[[str], None]) -> None:
-    """Where `auto` has not chosen yet, or has chosen what this machine does not have, choose now; say it and why, and keep both."""
+    """Where `auto` has not chosen yet, or has chosen what this machine does not have, choose now; say it and why, and
+    keep both."""
     sections, chosen = run.settings, device.choose(device_name)
     kept = sections["train"]["precision"]
     by = device.bf16_by(chosen)

@@ -279,7 +279,8 @@ class Trainer:
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
 
     def _recover(self, saving: bool) -> bool:
-        """Go back to the last checkpoint, at half the rates, where too many steps were bad; before saving, where any number is."""
+        """Go back to the last checkpoint, at half the rates, where too many steps were bad; before saving, where any
+        number is."""
         finite = not saving or all(t.isfinite().all() for t in self._tensors().values() if t.is_floating_point())
         before, skipped = self.progress, int(self.watch.skipped)
         limit = (
@@ -337,7 +338,8 @@ class Trainer:
         self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
     def _sheet(self) -> tuple[Pixels, dict[str, Any]]:
-        """The same seeds at every report, a row a class, or what becomes of the same pictures, held out where there are enough."""
+        """The same seeds at every report, a row a class, or what becomes of the same pictures, held out where there are
+        enough."""
         if self.average.generates:
             classes = list(range(min(self.average.classes, SHEET_CLASSES)))
             seeds, labels = crossed(SHEET_SEEDS[:8], classes) if classes else (SHEET_SEEDS, None)

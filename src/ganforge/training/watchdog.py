@@ -16,9 +16,8 @@ RELIEF = 0.1  # by how much a good step lowers it, so that more than about every
 class Watch:
     """Judges each step of each phase; no number has to come back to the host for it.
 
-    The strain of a phase grows by 1 with each step left out, and shrinks by RELIEF with each good one: three in a row reach LIMIT,
-    and so do steps left out again and again.
-    """
+    The strain of a phase grows by 1 with each step left out, and shrinks by RELIEF with each good one: three in a row
+    reach LIMIT, and so do steps left out again and again."""
 
     def __init__(self, phases: int, device: torch.device, skipped: int = 0, strain: Sequence[float] = ()) -> None:
         self.strain = torch.tensor(list(strain) or [0.0] * phases, device=device)
@@ -41,7 +40,8 @@ class Watch:
 
 
 class Buffers:
-    """The buffers of a module, to go back to where a step was bad: running statistics, vectors of spectral norms, counts.
+    """The buffers of a module, to go back to where a step was bad: running statistics, vectors of spectral norms,
+    counts.
 
     They are copied type by type, in one piece each. A module has to change them in place, not to replace them.
     """

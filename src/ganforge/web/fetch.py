@@ -111,7 +111,8 @@ class Client:
         self, limits: Limits, *, allowed: guard.Hosts | None = None, seed: int = 0, contact: str = "", spent: int = 0,
         resolve: guard.Resolve = guard.resolve,
     ) -> None:  # fmt: skip
-        """`contact` is an address or URL told to the servers, `spent` the bytes that count against the total already."""
+        """`contact` is an address or URL told to the servers, `spent` the bytes that count against the total
+        already."""
         self.limits, self.seed, self.spent = limits, seed, spent
         self.allowed = allowed or guard.Hosts()
         about = f"; +{contact}" if contact else ""
@@ -315,7 +316,8 @@ class Client:
 
 
 async def _pour(chunks: AsyncIterator[bytes], encoding: str, sink: _Sink) -> None:
-    """The body into the sink; compression is undone in small pieces, so that what expands without end ends at the limit."""
+    """The body into the sink; compression is undone in small pieces, so that what expands without end ends at the
+    limit."""
     encoding = encoding.strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise Refused(f"sent in the encoding {encoding[:30]!r}, which was not asked for")

@@ -1,8 +1,7 @@
 """Which addresses may be visited: public ones over https, and nothing that leads back into the user's own network.
 
-A name is resolved once, every address that it has is checked, and the connection goes to a checked one, so that an answer
-that changes between check and connection (DNS rebinding) changes nothing. TLS still verifies the name.
-"""
+A name is resolved once, every address that it has is checked, and the connection goes to a checked one, so that an
+answer that changes between check and connection (DNS rebinding) changes nothing. TLS still verifies the name."""
 
 from __future__ import annotations
 
@@ -41,7 +40,8 @@ _GLOBAL6 = ipaddress.ip_network("2000::/3")
 
 
 def why_not(address: str) -> str | None:
-    """Why an IP address is not a public one, such as "loopback", or None where it is. ValueError where it is no address."""
+    """Why an IP address is not a public one, such as "loopback", or None where it is. ValueError where it is no
+    address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     for network, kind in _NETWORKS:
         if ip.version == network.version and ip in network:

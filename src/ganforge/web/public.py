@@ -91,8 +91,8 @@ SETS = {
 
 
 def fetch(name: str, out: Path, source: Path | None, say: Callable[[str], None]) -> list[dict[str, str]]:
-    """Put the originals of a set into the folder `out`, each checked against its published MD5; `source` is a folder that
-    has them already. Returns their rows for `provenance.csv`. Raises DataError."""
+    """Put the originals of a set into the folder `out`, each checked against its published MD5; `source` is a folder
+    that has them already. Returns their rows for `provenance.csv`. Raises DataError."""
     facts = SETS[name]
     return _digits(out, facts) if name == "digits" else _files(name, facts, out, source, say)
 

@@ -31,7 +31,8 @@ class Rules:
 
 
 def parse(text: str, agent: str) -> Rules:
-    """The rules for the product token `agent` (lower case): those of all its groups, else those of all groups for `*`."""
+    """The rules for the product token `agent` (lower case): those of all its groups, else those of all groups for
+    `*`."""
     groups: dict[str, list[tuple[str, bool]]] = {}
     delays: dict[str, float] = {}
     names: list[str] = []
