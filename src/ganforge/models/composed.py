@@ -1,5 +1,4 @@
-"""composed: networks that you write yourself, as lists of layers in a TOML file, checked shape by shape before they are
-built.
+"""composed: networks that you write yourself, as lists of layers in a TOML file, checked before they are built.
 
 Three kinds: a GAN (Goodfellow et al. 2014; the losses of Lim and Ye 2017 and Arjovsky et al. 2017, the penalty of
 Mescheder et al. 2018, as often as in Karras et al. 2020, "StyleGAN2", appendix B), an autoencoder with a normal

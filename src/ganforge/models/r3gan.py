@@ -1,5 +1,4 @@
-"""r3gan: a GAN without tricks: a relativistic loss, two gradient penalties at every step, and plain modern residual
-blocks.
+"""r3gan: a GAN without tricks: a relativistic loss, two gradient penalties, and plain modern residual blocks.
 
 Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline". No layer normalises; generator and
 discriminator are mirror images of each other. With `conditional`, a class is an embedding that joins the latent, and
