@@ -14,8 +14,8 @@ PAGE = TESTS.parent / "docs" / "promises.md"
 def names() -> Counter[str]:
     """How often each test's name stands in its file, by file::name."""
     return Counter(
-        f"tests/{file.name}::{node.name}"
-        for file in TESTS.glob("test_*.py")
+        f"tests/{file.relative_to(TESTS).as_posix()}::{node.name}"
+        for file in TESTS.rglob("test_*.py")
         for node in ast.parse(file.read_text("utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     )
