@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from ganforge import models
 from ganforge.media.spec import Spec
@@ -29,3 +33,25 @@ def test_every_document_that_is_named_is_there():
             assert (page.parent / link).is_file(), f"{page.name} links to {link}"
     for name in re.findall(r"`((?:docs|examples|benchmarks)/[\w./-]+\.\w+)`", (root / "README.md").read_text("utf-8")):
         assert (root / name).is_file(), name
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    """Pages, links, anchors, navigation, and the reference from the docstrings."""
+    pytest.importorskip("mkdocstrings", reason='mkdocs and mkdocstrings come with pip install ".[docs]"')
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=DOCS.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "site/reference/ganforge.api/index.html").read_text("utf-8")
+    assert "ganforge.api.Run.sample" in page
+
+
+def test_lines_of_prose_are_not_long():
+    """120 characters, but for tables, pictures and addresses."""
+    long = []
+    for page in [*DOCS.parent.glob("*.md"), *DOCS.glob("*.md")]:
+        for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+            if len(line) > 120 and not line.startswith(("|", "![")) and "](http" not in line:
+                long.append(f"{page.name}:{number}")
+    assert not long
