@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ganforge.base.errors import DataError
+from ganforge.base.files import writing
 from ganforge.base.stats import read
 from ganforge.measuring.measure import Measured
 from ganforge.runs import Run
@@ -70,10 +70,8 @@ def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path
         f"<title>{title}</title><style>{_STYLE}</style><body>{''.join(parts)}"
         f"<script type='application/json' id=data>{_json(rows, measured)}</script></body></html>"
     )
-    try:
+    with writing(out):
         out.write_text(page, "utf-8")
-    except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror or error}.") from error
     return out
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError
+from ganforge.base.files import writing
 from ganforge.base.images import Pixels, write_png
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.runs import Run, weights_hash
@@ -123,10 +124,8 @@ def restore(
     if not found:
         raise DataError(f"{source} holds no files. Name a picture, or a folder or a zip of them.")
     if source.is_dir():
-        try:
+        with writing(out):
             labels.carry(source, out, names, made)
-        except OSError as error:
-            raise DataError(f"{out} cannot be written: {error.strerror or error}. Choose another place.") from error
     if result.compared:
         means = (sums / result.compared).tolist()
         result.scores = {
@@ -149,11 +148,9 @@ def _one(system: System, before: Pixels, target: Path, mark: dict[str, Any], res
         return done
     after = restored(system, before)
     result.resized += not system.reach and before.shape[:2] != (system.spec.height, system.spec.width)
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_png(target, after, mark, "restored")
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror or error}. Choose another place.") from error
+    write_png(target, after, mark, "restored")
     result.written += 1
     return after
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from ganforge import models
 from ganforge.base import config, device, lock
 from ganforge.base.errors import InputError, RunError
-from ganforge.base.files import file_sha256
+from ganforge.base.files import atomic_file, atomic_folder, cannot_write, file_sha256, sync, writing
 from ganforge.media.spec import Spec, spec_from
 from ganforge.store.remote import is_address
 from ganforge.system import System
@@ -125,7 +125,7 @@ class Run:
                 f"{self.path} is being trained by another process. Wait for its end, stop it, or choose another place with --out."
             ) from error
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise cannot_write(self.path, error, kind=RunError) from error
         with stack:
             yield
 
@@ -139,18 +139,12 @@ class Run:
             )
         return path
 
-    def _cannot_write(self, error: OSError) -> RunError:
-        return RunError(f"{self.path} cannot be written: {error.strerror or error}. Choose another place with --out.")
-
     def begin(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
         """Make the folder and write run.toml."""
-        try:
+        with writing(self.path, kind=RunError):
             self.path.mkdir(parents=True, exist_ok=True)
-            partial = self.path / ".run.toml.partial"
-            partial.write_text(config.to_toml(settings), "utf-8")
-            partial.replace(self.path / "run.toml")
-        except OSError as error:
-            raise self._cannot_write(error) from error
+            with atomic_file(self.path / "run.toml") as partial:
+                partial.write_text(config.to_toml(settings), "utf-8")
 
     def save(
         self,
@@ -162,26 +156,20 @@ class Run:
         """Write a checkpoint, with the settings that led to it: into a folder of its own, each file synced, renamed
         when all is there; then drop old ones."""
         final = self.path / "checkpoints" / f"{seen:09d}"
-        partial = final.with_name(f".{final.name}.partial-{os.getpid()}")
-        try:
-            for left in (self.path / "checkpoints").glob(".*.partial-*"):
-                shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
-            partial.mkdir(parents=True)
-            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial / "tensors.safetensors")
-            (partial / "state.json").write_text(json.dumps(dict(state)), "utf-8")
-            (partial / "run.toml").write_text(config.to_toml(settings), "utf-8")
-            files = {name: file_sha256(partial / name) for name in ("tensors.safetensors", "state.json", "run.toml")}
-            (partial / "manifest.json").write_text(json.dumps({"seen": seen, "sha256": files}), "utf-8")
-            for file in partial.iterdir():
-                _sync(file)
-            if final.exists():
-                shutil.rmtree(final)
-            partial.rename(final)
-            _sync(final.parent)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            reason = getattr(error, "strerror", None) or error
-            raise RunError(f"{final} cannot be written: {reason}. The checkpoints before it are intact.") from error
+        for left in (self.path / "checkpoints").glob(".*.partial-*"):
+            shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+        with writing(final, "The checkpoints before it are intact.", RunError, (OSError, SafetensorError)):
+            with atomic_folder(final, overwrite=True) as partial:
+                weights = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+                save_file(weights, partial / "tensors.safetensors")
+                (partial / "state.json").write_text(json.dumps(dict(state)), "utf-8")
+                (partial / "run.toml").write_text(config.to_toml(settings), "utf-8")
+                names = ("tensors.safetensors", "state.json", "run.toml")
+                files = {name: file_sha256(partial / name) for name in names}
+                (partial / "manifest.json").write_text(json.dumps({"seen": seen, "sha256": files}), "utf-8")
+                for file in partial.iterdir():
+                    sync(file)
+            sync(final.parent)
         for old in self.checkpoints()[:-KEEP]:
             shutil.rmtree(old, ignore_errors=True)
         return final
@@ -288,15 +276,3 @@ def weights_hash(tensors: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
-
-
-def _sync(path: Path) -> None:
-    """fsync of a file or, where the system knows that, of a folder."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:  # folders cannot be opened on Windows
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

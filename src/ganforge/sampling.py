@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ganforge.base.errors import DataError, InputError, did_you_mean
+from ganforge.base.errors import InputError, did_you_mean
+from ganforge.base.files import writing
 from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows, write_png
 from ganforge.base.seeds import uniform
 from ganforge.media.spec import Spec, to_float, to_uint8
@@ -190,12 +191,8 @@ def write(
     if numbers is None and system.classes:
         numbers = drawn(seeds, np.ones(system.classes))
     said = made_by(run, system) | ({} if truncation == 1 else {"truncation": truncation})
-    try:
+    with writing(out):
         (out.parent if as_grid else out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
-        ) from error
     if as_grid:
         sheet = grid(np.concatenate(list(pictures(system, seeds, numbers, truncation))), columns)
         if columns:

@@ -4,14 +4,12 @@ read."""
 from __future__ import annotations
 
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from ganforge.auditing.facts import Facts, code_of, look, spread
 from ganforge.auditing.tables import FILES, STATS, Part, Pictures, summarise, write_json, write_tables
 from ganforge.base.device import keep_memory
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.files import put
+from ganforge.base.files import atomic_folder, writing
 from ganforge.sources import survey
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, Source, digest
@@ -73,7 +71,12 @@ def audit(
     keep_apart(path, out)
     reader = _reader() if ocr else None
     say = progress or (lambda words: None)
-    with _Folder(out, overwrite) as folder, (folder / "grey.bin").open("w+b") as grey:
+    _check_path(out, overwrite)
+    with (
+        writing(out),
+        atomic_folder(out, overwrite) as folder,
+        (folder / "grey.bin").open("w+b") as grey,
+    ):
         pictures = Pictures(grey)
         levels, note = survey.levels("auto", opened)
         for part in _looked(opened, levels):
@@ -126,45 +129,17 @@ def _reader() -> Any:
     return reader()
 
 
-class _Folder:
-    """A folder made beside its place and renamed there when all has worked; of a failure nothing is left."""
-
-    def __init__(self, path: Path, overwrite: bool) -> None:
-        self.path = path
-        self.partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        if path.exists():
-            if not overwrite:
-                raise InputError(
-                    f"{path} exists already. Choose another name with --out, or replace an older audit with --overwrite."
-                )
-            if not path.is_dir() or not (path / FILES[0]).is_file() or {p.name for p in path.iterdir()} - set(FILES):
-                raise InputError(
-                    f"{path} is no audit, or holds other files too; it is not overwritten. Choose another name with --out."
-                )
-
-    def __enter__(self) -> Path:
-        try:
-            self.partial.mkdir(parents=True)
-        except OSError as error:
-            raise self._cannot_write(error) from error
-        return self.partial
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                put(self.partial, self.path)
-        except OSError as problem:
-            raise self._cannot_write(problem) from problem
-        finally:
-            shutil.rmtree(self.partial, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise self._cannot_write(error) from error
-
-    def _cannot_write(self, error: OSError) -> DataError:
-        return DataError(
-            f"{self.path} cannot be written: {error.strerror or error}. Choose another place or free some space."
+def _check_path(path: Path, overwrite: bool) -> None:
+    """InputError where something is at `path` that may not be replaced."""
+    if not path.exists():
+        return
+    if not overwrite:
+        raise InputError(
+            f"{path} exists already. Choose another name with --out, or replace an older audit with --overwrite."
+        )
+    if not path.is_dir() or not (path / FILES[0]).is_file() or {p.name for p in path.iterdir()} - set(FILES):
+        raise InputError(
+            f"{path} is no audit, or holds other files too; it is not overwritten. Choose another name with --out."
         )
 
 

@@ -1,15 +1,110 @@
-"""Files that are checked when they are read: SHA-256, hashes kept beside files, and arrays with theirs."""
+"""Files that are written whole or not at all, and checked when they are read: SHA-256, kept beside a file or not."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ganforge.base.errors import DataError, GanforgeError
+
+ADVICE = "Free some space, or choose another path with --out."
+
+
+def cannot_write(
+    path: Path, problem: Exception, advice: str = ADVICE, kind: type[GanforgeError] = DataError
+) -> GanforgeError:
+    """The error for a file or a folder that cannot be written: which one, the system's reason, and what to do."""
+    return kind(f"{path} cannot be written: {getattr(problem, 'strerror', None) or problem}. {advice}")
+
+
+@contextlib.contextmanager
+def writing(
+    path: Path,
+    advice: str = ADVICE,
+    kind: type[GanforgeError] = DataError,
+    problems: tuple[type[Exception], ...] = (OSError,),
+) -> Iterator[None]:
+    """Within this context an OSError, or another one of `problems`, becomes the error of `cannot_write`."""
+    try:
+        yield
+    except problems as problem:
+        raise cannot_write(path, problem, advice, kind) from problem
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A path to write to, with the same suffix and in the same folder. When the context ends, the file there is renamed
+    to `path`; where an exception ends it, the file is removed and what was at `path` stays. OSError."""
+    partial = path.with_name(f".partial-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # its folder may be a file
+            partial.unlink()
+
+
+@contextlib.contextmanager
+def sealed_file(path: Path) -> Iterator[Path]:
+    """As `atomic_file`, with the file's hash in `PATH.sha256`, as `sha256sum --check` reads it; see `intact`. OSError."""
+    with atomic_file(path) as partial:
+        yield partial
+        with atomic_file(_seal(path)) as seal:
+            seal.write_text(f"{file_sha256(partial)}  {path.name}\n", "utf-8")
+            path.unlink(missing_ok=True)  # so that no file ever stands beside the hash of another
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """An empty folder beside `path`, whose own folder is made where it is missing. When the context ends, it is renamed
+    to `path`; where an exception ends it, it is removed with all that is in it.
+
+    With `overwrite` it takes the place of an older folder, which is removed afterwards, and stays where the renaming
+    fails. OSError."""
+    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if overwrite:
+            _replace_folder(partial, path)
+        else:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace_folder(partial: Path, path: Path) -> None:
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    if path.exists():
+        path.rename(old)
+    try:
+        partial.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """fsync of a file or, where the system knows that, of a folder: what is in it is on the disk afterwards. OSError."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # folders cannot be opened on Windows
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def file_sha256(path: Path, skip: int = 0) -> str:
@@ -19,49 +114,20 @@ def file_sha256(path: Path, skip: int = 0) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def put(made: Path, place: Path) -> None:
-    """Rename a finished folder to its place. An older one there is removed afterwards, and stays where that fails.
-    OSError."""
-    old = place.with_name(f".{place.name}.old-{os.getpid()}")
-    if place.exists():
-        place.rename(old)
-    try:
-        made.rename(place)
-    except OSError:
-        if old.exists():
-            old.rename(place)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def seal(partial: Path, path: Path) -> None:
-    """Rename a finished file to its place, with its hash in `PATH.sha256`, as `sha256sum --check` reads it. OSError."""
-    beside = _beside(path)
-    new = beside.with_name(f".{beside.name}")
-    new.write_text(f"{file_sha256(partial)}  {path.name}\n", "utf-8")
-    path.unlink(missing_ok=True)  # so that no file ever stands beside the hash of another
-    new.replace(beside)
-    partial.replace(path)
-
-
 def intact(path: Path) -> bool:
-    """Whether a file is the one that was sealed; False where it or its hash is missing, too. OSError where it cannot be
-    read."""
+    """Whether a file is the one that `sealed_file` wrote; False where it or its hash is missing, too. OSError where it
+    cannot be read."""
     try:
-        kept = _beside(path).read_text("utf-8", errors="replace").split()
+        kept = _seal(path).read_text("utf-8", errors="replace").split()
         return kept[:1] == [file_sha256(path)]
     except FileNotFoundError:
         return False
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write an array (.npy) with its hash beside it; see `seal`. OSError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial.npy")
-    try:
-        np.save(partial, array, allow_pickle=False)
-        seal(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write an array (.npy) with its hash beside it; see `sealed_file`. OSError where it cannot be written."""
+    with sealed_file(path) as partial, partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def read_array(path: Path) -> npt.NDArray[Any] | None:
@@ -73,5 +139,5 @@ def read_array(path: Path) -> npt.NDArray[Any] | None:
     return array
 
 
-def _beside(path: Path) -> Path:
+def _seal(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 
 from ganforge.base import marks
-from ganforge.base.errors import DataError, InputError
+from ganforge.base.errors import InputError
+from ganforge.base.files import atomic_file, writing
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -101,14 +101,5 @@ def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None,
             exif = Image.Exif()
             exif[ExifTags.Base.ImageDescription], exif[ExifTags.Base.Software] = said, "ganforge"
             options |= {"xmp": packet.encode(), "exif": exif}
-    partial = path.with_name(f".{path.name}")
-    try:
+    with writing(path), atomic_file(path) as partial:
         as_image(pixels).save(partial, **options)
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}. Free some space or choose another."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # its folder may be none
-            partial.unlink()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganforge.base.errors import RunError
+from ganforge.base.files import atomic_file, writing
 
 ALWAYS = ("seen", "seconds", "images_per_second")  # numbers of every row
 
@@ -48,14 +49,12 @@ class Log:
         self.path = folder / "stats.jsonl"
         kept = [row for row in read(folder) if row["seen"] <= seen]
         text = "".join(json.dumps(row) + "\n" for row in kept).encode()
-        try:
+        self.advice = f"Make room or allow it, and go on with: ganforge train {folder}"
+        with writing(self.path, self.advice, RunError):
             there = self.path.exists() and self.path.stat().st_nlink == 1  # a copy by hard links must not grow
             if not there or self.path.read_bytes() != text:
-                partial = self.path.with_name(f".{self.path.name}.partial")
-                partial.write_bytes(text)
-                partial.replace(self.path)
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+                with atomic_file(self.path) as partial:
+                    partial.write_bytes(text)
         try:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -65,11 +64,8 @@ class Log:
 
     def write(self, row: dict[str, Any]) -> None:
         """One row, on disk when this returns. RunError where it cannot be written."""
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, allow_nan=False) + "\n")
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        with writing(self.path, self.advice, RunError), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
         if self.board is not None:
             try:
                 for name, value in row.items():
@@ -78,12 +74,6 @@ class Log:
                 self.board.flush()
             except Exception:  # it must not stop a run either
                 self.board = None
-
-
-def _cannot_write(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"{path} cannot be written: {error.strerror or error}. Make room or allow it, and go on with: ganforge train {path.parent}"
-    )
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganforge.base.errors import DataError
+from ganforge.base.files import atomic_file
 
 MAX_CELL = 4096
 
@@ -32,18 +32,12 @@ def cell(text: str) -> str:
 
 
 def write_csv(path: Path, fields: Iterable[str], rows: Iterable[Mapping[str, str]]) -> int:
-    """Write a table beside and rename it; returns the number of rows. DataError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write a table, each value as one `cell`; returns the number of rows. OSError where it cannot be written."""
     count = 0
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(fields), restval="")
-            writer.writeheader()
-            for row in rows:
-                writer.writerow({name: cell(value) for name, value in row.items()})
-                count += 1
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"{path} cannot be written: {error.strerror or error}. Free some space.") from error
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(fields), restval="")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: cell(value) for name, value in row.items()})
+            count += 1
     return count

@@ -35,6 +35,7 @@ import numpy as np
 from ganforge.auditing.findings import Findings, chosen
 from ganforge.base.config import read_toml, to_toml
 from ganforge.base.errors import DataError, GanforgeError, InputError, did_you_mean
+from ganforge.base.files import writing
 from ganforge.base.images import Pixels, as_image, write_png
 from ganforge.base.seeds import permuted
 from ganforge.cleaning import comparison, filters, noise
@@ -150,7 +151,7 @@ def clean(
     made = Cleaned(out, notes=found.absent((*what.drop, *what.keep)) if found else [])
     levels, note = survey.levels("auto", opened) if what.filters else (Levels(), "")
     made.notes += [note] if note else []
-    try:
+    with writing(out, "Free some space or check the permissions; the same command goes on."):
         done = _work(entries, what, levels, found, partial, progress)
         made.changed = sum(row["changed"] for row in done if row["out"])
         made.copied = sum(not row["changed"] for row in done if row["out"])
@@ -163,10 +164,6 @@ def clean(
         _finish(path, partial, what, made, done)
         (partial / JOURNAL).unlink()
         partial.rename(out)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Free some space or check the permissions; the same command goes on."
-        ) from error
     return made
 
 
@@ -187,13 +184,11 @@ def _partial(out: Path, what: Recipe, source: Path, entries: list[Entry], found:
             facts = entry.path.stat() if entry.path else None
             digest.update(f"{entry.name}\0{facts and (facts.st_size, facts.st_mtime_ns)}\n".encode())
     partial = out.with_name(f".{out.name}.partial-{digest.hexdigest()[:12]}")
-    try:
+    with writing(out):
         for other in out.parent.glob(f".{out.name}.partial-*"):
             if other != partial:
                 shutil.rmtree(other)
         partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out} cannot be made: {error.strerror or error}. Choose another place.") from error
     return partial
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganforge.base.errors import DataError, Stopped
+from ganforge.base.files import cannot_write
 from ganforge.collecting import recipe as recipes
 from ganforge.collecting.collection import WORK, Collected, Collection, Say, originals
 from ganforge.collecting.recipe import Recipe
@@ -72,10 +73,7 @@ def mix(
     except KeyboardInterrupt:
         raise Stopped(f"{folder}: stopped. The same command goes on from here.") from None
     except (OSError, sqlite3.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"{folder} cannot be written: {reason}. Free some space or choose another place with --out."
-        ) from error
+        raise cannot_write(folder, error) from error
     finally:
         collection.clean()
     if not made.apart_count and not any(made.kept.values()):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ganforge.base.errors import DataError, InputError, did_you_mean
+from ganforge.base.files import atomic_folder, writing
 from ganforge.base.images import write_png
 from ganforge.base.tables import write_csv
 from ganforge.collecting.journal import Item, Journal
@@ -71,21 +72,12 @@ def originals(name: str, out: Path, source: str | Path | None, say: Say) -> Path
         return out
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out} exists and holds something else. Choose another place with --out.")
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
+    with writing(out), atomic_folder(out) as partial:
         rows = public.fetch(name, partial, Path(source) if source else None, say)
         write_csv(partial / provenance.NAME, provenance.FIELDS, rows)
         history.record(partial, "collect", sources=[name], files=len(rows))
         if out.exists():
             out.rmdir()
-        partial.rename(out)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     facts = public.SETS[name]
     say(f"{out}: {facts.what}. Licence: {facts.licence}.")
     return out

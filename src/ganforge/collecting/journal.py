@@ -17,6 +17,7 @@ from typing import Any
 
 from ganforge.base import seeds
 from ganforge.base.errors import DataError, InputError
+from ganforge.base.files import cannot_write
 from ganforge.store.provenance import safe_label
 
 _TABLES = """
@@ -70,10 +71,7 @@ class Journal:
                 raise DataError(
                     f"{path.parent.parent} is being collected by another process. Wait for it, or choose another folder."
                 ) from error
-            reason = getattr(error, "strerror", None) or error
-            raise DataError(
-                f"{path.parent.parent} cannot be written: {reason}. Choose another place with --out, or remove it."
-            ) from error
+            raise cannot_write(path.parent.parent, error) from error
 
     def close(self) -> None:
         """Let another process have it."""

@@ -5,7 +5,6 @@ loss here is of pixels at several scales and needs no other network."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganforge.base.errors import DataError, InputError
+from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, check_suffix, enlarge, grid, write_png
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import grain
@@ -151,16 +151,11 @@ def write(
     check_suffix(out, system.spec.channels)
     target = read(image, system.spec)
     found = project(system, target, steps, progress)
-    point, partial = out.with_name(f"{out.stem}-point.safetensors"), out.with_name(f".{out.stem}.partial")
-    try:
+    point = out.with_name(f"{out.stem}-point.safetensors")
+    with writing(point, problems=(OSError, SafetensorError)):
         out.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.cpu() for name, value in found.tensors.items()}, partial)
-        partial.replace(point)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{point} cannot be written: {reason}. Choose another place with --out.") from error
+        with atomic_file(point) as partial:
+            save_file({name: value.cpu() for name, value in found.tensors.items()}, partial)
     sheet = grid(enlarge(np.stack([target, found.start, found.picture]), 224), 3)
     write_png(out, sheet, {**made_by(run, system), "projected": image.name})
     return found, point

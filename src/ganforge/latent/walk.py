@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganforge.base import marks
-from ganforge.base.errors import DataError, InputError, did_you_mean
+from ganforge.base.errors import InputError, did_you_mean
+from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_png
 from ganforge.media.spec import to_uint8
 from ganforge.nn.style import grain
@@ -161,9 +161,8 @@ def write_video(path: Path, pictures: Pixels, said: dict[str, Any]) -> None:
 
     MP4 needs imageio-ffmpeg or OpenCV: InputError where neither is there.
     """
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     pictures = enlarge(pictures, 224)
-    try:
+    with writing(path), atomic_file(path) as partial:
         if path.suffix.lower() == ".mp4":
             _write_mp4(partial, pictures)
             marks.add_to_mp4(partial, said)
@@ -172,14 +171,6 @@ def write_video(path: Path, pictures: Pixels, said: dict[str, Any]) -> None:
             place = "xmp" if path.suffix.lower() == ".webp" else "comment"  # all that Pillow can add to a GIF
             extra: dict[str, Any] = {"save_all": True, "append_images": rest, "loop": 0, "duration": 1000 // SECOND}
             first.save(partial, **extra | {place: marks.packet(said).encode()})
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}. Choose another place with --out."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def _write_mp4(path: Path, pictures: Pixels) -> None:
@@ -292,9 +283,5 @@ def write_mix(
 
 
 def _make_folder(out: Path) -> None:
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Choose another place with --out."
-        ) from error

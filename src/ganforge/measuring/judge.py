@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ganforge.base import files
-from ganforge.base.errors import DataError, StoreError
+from ganforge.base.errors import StoreError
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import permuted
 from ganforge.metrics import features, frechet, kernel, neighbours, pixels, sliced
@@ -220,11 +220,7 @@ def extractor(store: Store, say: Say | None = None, device: torch.device | None 
     shown = features.images_for(min(store.spec.height, store.spec.width), len(store.train))
     told = Remaining(say, "training it", shown)
     made = features.train(store.read, store.train, labels, store.heldout, test_labels, shown=told.add)
-    try:
+    advice = "The extractor is kept beside the data, so that all its numbers can be compared: make the store writable, "
+    with files.writing(path, advice + "or copy it."):
         features.save(made, path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}. The extractor is kept beside the data, so that all its numbers "
-            "can be compared: make the store writable, or copy it."
-        ) from error
     return features.load(path, device)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ganforge.base import busy, device
 from ganforge.base.errors import DataError, InputError, RunError
+from ganforge.base.files import writing
 from ganforge.base.images import Pixels, enlarge, grid, write_png
 from ganforge.base.seeds import permuted
 from ganforge.measuring.judge import NEIGHBOURS, SEEN, Floors, Judge, Remaining
@@ -382,13 +383,8 @@ def _write_pairs(samples: Pixels, judge: Judge, copied: Sequence[neighbours.Copi
 
 def keep(path: Path, result: DataclassInstance) -> None:
     """Add the numbers to a run's file of them. RunError where it cannot be written."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(as_json(result) + "\n")
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error.strerror or error}. The numbers are: {as_json(result)}"
-        ) from error
+    with writing(path, f"The numbers are: {as_json(result)}", RunError), path.open("a", encoding="utf-8") as file:
+        file.write(as_json(result) + "\n")
 
 
 def as_json(result: DataclassInstance) -> str:

@@ -26,7 +26,7 @@ from torch.nn.functional import interpolate
 
 from ganforge.base.device import autocast, keep_memory, place, resolve_precision
 from ganforge.base.errors import StoreError
-from ganforge.base.files import file_sha256, seal
+from ganforge.base.files import file_sha256, sealed_file
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import key, permuted
 from ganforge.media.spec import to_float
@@ -252,14 +252,13 @@ def _portions(rows: npt.NDArray[np.int64], size: int = 500) -> Iterator[npt.NDAr
 def save(extractor: Extractor, path: Path) -> Extractor:
     """Write an extractor; returned with the SHA-256 of its file as its digest. OSError where it cannot be written."""
     facts = {"kind": extractor.kind, "accuracy": repr(extractor.accuracy), "side": str(extractor.side)}
-    partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = extractor.network.state_dict() | {"mean": extractor.mean, "scale": extractor.scale}
-    try:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, facts)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-    seal(partial, path)
+    with sealed_file(path) as partial:
+        try:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, partial, facts)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
     return load(path)
 
 

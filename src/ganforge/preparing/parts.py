@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ganforge.base.errors import DataError
-from ganforge.base.files import file_sha256, put
+from ganforge.base.files import atomic_folder, cannot_write, file_sha256, writing
 from ganforge.base.images import Pixels
 from ganforge.media.spec import Spec
 from ganforge.store.provenance import NOWHERE, Origin
@@ -197,14 +197,12 @@ def join(
     `groups` are by file; `made` are versions, noted outside the root hash. `overwrite` puts the store in the place of
     an older one. TooFew where fewer than `fewest` pictures are usable. Whatever goes wrong, the parts stay as they are.
     """
-    final = out.with_name(f".{out.name}.joining-{os.getpid()}")
     facts = [json.loads((part / "part.json").read_text("utf-8")) for part in parts]
     for part, fact in zip(parts, facts, strict=True):
         if file_sha256(part / "meta.parquet") != fact["meta_sha256"]:
             raise DataError(f"{part} is damaged. Remove it, and the same command makes it again.")
-    try:
-        shutil.rmtree(final, ignore_errors=True)
-        final.mkdir(parents=True)
+    advice = "Its parts are kept: free some space, and the same command goes on."
+    with writing(out, advice), atomic_folder(out, overwrite) as final:
         labels, splits, numbers = _decide(parts, spec, sides, groups or {})
         if (splits.sides != ASIDE).sum() < fewest:
             raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest))
@@ -245,16 +243,6 @@ def join(
         for source, target in shards:
             _share(source, target)
         write_json(final / "manifest.json", manifest)
-        if overwrite:
-            put(final, out)
-        else:
-            final.rename(out)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Its parts are kept: free some space, and the same command goes on."
-        ) from error
-    finally:
-        shutil.rmtree(final, ignore_errors=True)
     return reasons
 
 
@@ -395,10 +383,3 @@ def write_json(path: Path, value: Any) -> None:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def cannot_write(path: Path, error: OSError) -> DataError:
-    """What is said when the disk is full or the folder read-only."""
-    return DataError(
-        f"{path} cannot be written: {error.strerror or error}. Nothing is left of it; choose another place or free some space."
-    )

@@ -21,6 +21,7 @@ import torch
 from ganforge.auditing.findings import Findings
 from ganforge.base.device import keep_memory
 from ganforge.base.errors import DataError, GanforgeError, InputError, Stopped, StoreError, did_you_mean
+from ganforge.base.files import atomic_file, cannot_write
 from ganforge.preparing import parts
 from ganforge.preparing.convert import Plan, convert_part
 from ganforge.preparing.parts import Sides, finished
@@ -236,12 +237,11 @@ class _Work:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / f".plan.{os.getpid()}"
-            parts.write_json(partial, plan)
-            partial.replace(place)
+            with atomic_file(place) as partial:
+                parts.write_json(partial, plan)
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise parts.cannot_write(self.out, error) from error
+            raise cannot_write(self.out, error) from error
 
     def finish(self, sides: Sides) -> Prepared:
         """Join the parts and look at what came out."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganforge.base.errors import DataError
+from ganforge.base.files import writing
 from ganforge.store.licences import spdx
 from ganforge.store.meta import Counts, counts
 from ganforge.store.split import ASIDE
@@ -66,10 +66,8 @@ def card(store: Store, name: str, steps: Iterable[Mapping[str, Any]], files: str
 
 def write(folder: Path, text: str) -> None:
     """Write a card into a folder. DataError where it cannot be written."""
-    try:
+    with writing(folder / NAME, "Free some space."):
         (folder / NAME).write_text(text, "utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise DataError(f"{folder / NAME} cannot be written: {error.strerror or error}. Free some space.") from error
 
 
 def licences(found: Counts) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ganforge.base.errors import DataError, InputError, did_you_mean
+from ganforge.base.files import atomic_folder, writing
 from ganforge.base.images import as_image
 from ganforge.store import card, history
 from ganforge.store.meta import Origins
@@ -59,13 +58,11 @@ def write(store: Store, out: Path, kind: str) -> int:
         raise InputError(f"There is no format {kind!r}.{did_you_mean(kind, FORMATS)}")
     if out.exists():
         raise DataError(f"{out} exists already. Choose another name, or remove it first.")
-    beside = out.with_name(f".{out.name}.partial-{os.getpid()}")
     origins = Origins(store)
     writer: Callable[[Store, Iterator[_Picture], Path, str, str], None] = {
         "webdataset": _write_tar, "parquet": _write_parquet, "folder": _write_folder,
     }[kind]  # fmt: skip
-    try:
-        beside.mkdir(parents=True)
+    with writing(out), atomic_folder(out) as beside:
         for side, rows in (("train", store.train), ("test", store.heldout)):
             files = max(1, -(-len(rows) // ROWS_A_FILE))
             for number in range(files) if len(rows) else ():
@@ -75,13 +72,6 @@ def write(store: Store, out: Path, kind: str) -> int:
         history.record(beside, "export", format=kind, store=store.root)
         said = f"{_FILES[kind]} with {', '.join(f'`{name}`' for name in FIELDS)}."
         card.write(beside, card.card(store, out.name, history.read(beside), said))
-        beside.rename(out)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written: {error.strerror or error}. Free some space or choose another place."
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return len(store.train) + len(store.heldout)
 
 

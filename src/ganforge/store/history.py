@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ganforge.base.errors import DataError
+from ganforge.base.files import writing
 from ganforge.version import __version__
 
 NAME = "history.jsonl"
@@ -38,11 +38,8 @@ def step(verb: str, **facts: Any) -> dict[str, Any]:
 
 def record(folder: Path, verb: str, **facts: Any) -> None:
     """Add one step to the folder's history, paths by their last names. DataError where it cannot be written."""
-    try:
-        with (folder / NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(step(verb, **_public(facts)), ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise DataError(f"{folder / NAME} cannot be written: {error.strerror or error}. Free some space.") from error
+    with writing(folder / NAME, "Free some space."), (folder / NAME).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(step(verb, **_public(facts)), ensure_ascii=False) + "\n")
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

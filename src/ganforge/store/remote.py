@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from ganforge.base.errors import InputError, StoreError
-from ganforge.base.files import file_sha256
+from ganforge.base.files import atomic_file, file_sha256
 from ganforge.store.stamps import Stamps, cache_folder
 
 LIMIT = 20 << 30
@@ -63,16 +63,15 @@ class Cache:
             except ValueError:
                 target.unlink(missing_ok=True)
         dropped: set[str] = set()
-        partial = self.folder / f".{name}.{os.getpid()}-{threading.get_ident()}"
         source = f"{self.root.rstrip('/')}/{name}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if name.startswith("images-"):
                 dropped = self._make_room(int(self.files.size(source)))
-            self.files.get_file(source, str(partial))
-            if sha256 is not None and file_sha256(partial, skip) != sha256:
-                raise StoreError(f"{self.address}/{name} has another SHA-256 than the manifest says.")
-            partial.replace(target)
+            with atomic_file(target) as partial:
+                self.files.get_file(source, str(partial))
+                if sha256 is not None and file_sha256(partial, skip) != sha256:
+                    raise StoreError(f"{self.address}/{name} has another SHA-256 than the manifest says.")
             if sha256 is not None:
                 with contextlib.suppress(FileNotFoundError):
                     self.stamps.note(name, sha256)
@@ -86,8 +85,6 @@ class Cache:
             raise StoreError(
                 f"{self.address}/{name} cannot be fetched: {str(error).splitlines()[0] if str(error) else error!r}"
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
         return dropped
 
     def touch(self, name: str) -> None:
