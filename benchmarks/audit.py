@@ -49,8 +49,8 @@ OUR_HASH = """
 import json, sys, time, torch, numpy as np
 from pathlib import Path
 from PIL import Image
-from ganforge.data import checks, facts, hashes
-from ganforge.data.transform import resize
+from ganforge.auditing import checks, facts, hashes
+from ganforge.sources.transform import resize
 torch.set_num_threads(1)
 grey = lambda x: x[:, 0].float().mul_(.299).add_(x[:, 1], alpha=.587).add_(x[:, 2], alpha=.114)
 pixels = [np.asarray(Image.open(p).convert('RGB')) for p in sorted(Path(sys.argv[1]).iterdir())[:500]]

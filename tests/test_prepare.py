@@ -78,7 +78,7 @@ def test_a_stopped_prepare_goes_on_where_it_was(pictures, tmp_path):
 import os, signal, sys
 from ganforge.cli import main
 from ganforge import prepare
-from ganforge.data import convert
+from ganforge.preparing import convert
 import ganforge.prepare
 module = sys.modules["ganforge.preparing.prepare"]
 made = module.convert_part

@@ -69,9 +69,9 @@ def test_one_wording_of_what_cannot_be_written(tmp_path):
     path = tmp_path / "file" / "x"
     with pytest.raises(DataError, match=r"file/x cannot be written: Not a directory\. Free some space"), writing(path):
         path.write_text("")
-    with pytest.raises(RunError, match=r"cannot be written: seven\. Do this\."):
-        with writing(path, "Do this.", RunError, (OSError, ValueError)):
-            raise ValueError("seven")
+    problems = (OSError, ValueError)
+    with pytest.raises(RunError, match=r"cannot be written: seven\. Do this\."), writing(path, "Do this.", RunError, problems):
+        raise ValueError("seven")
     with pytest.raises(KeyError), writing(path):
         raise KeyError
     assert isinstance(cannot_write(path, OSError(28, "No space left on device"), kind=RunError), RunError)
