@@ -70,7 +70,10 @@ def test_one_wording_of_what_cannot_be_written(tmp_path):
     with pytest.raises(DataError, match=r"file/x cannot be written: Not a directory\. Free some space"), writing(path):
         path.write_text("")
     problems = (OSError, ValueError)
-    with pytest.raises(RunError, match=r"cannot be written: seven\. Do this\."), writing(path, "Do this.", RunError, problems):
+    with (
+        pytest.raises(RunError, match=r"cannot be written: seven\. Do this\."),
+        writing(path, "Do this.", RunError, problems),
+    ):
         raise ValueError("seven")
     with pytest.raises(KeyError), writing(path):
         raise KeyError
