@@ -24,7 +24,8 @@ from ganforge.base.images import Pixels, write_png
 from ganforge.base.seeds import permuted
 from ganforge.cleaning import filters
 from ganforge.cleaning.clean import suggest
-from ganforge.cleaning.comparison import psnr, ssim, stages
+from ganforge.cleaning.comparison import stages
+from ganforge.metrics.fidelity import psnr, ssim
 from ganforge.sources.decode import decode
 
 COUNT = 100

@@ -19,6 +19,7 @@ from PIL import Image
 import common
 from ganforge.base.device import keep_memory
 from ganforge.base.images import Pixels
+from ganforge.nn.losses import decibels
 from ganforge.sources.decode import decode
 from ganforge.sources.transform import fit
 
@@ -65,6 +66,11 @@ def pillow(data: bytes, side: int, draft: bool = False) -> Pixels:
     )
 
 
+def mean_psnr(errors: list[float]) -> float:
+    """dB of the mean of squared errors of bytes."""
+    return round(float(decibels(torch.tensor(np.mean(errors)).clamp(min=1e-9), 255)), 1)
+
+
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,10 +105,8 @@ def main() -> None:
                     errors[way].append(float(np.square(pixels.astype(float) - made["pillow"]).mean()))
         results[f"{side} px"] = {
             "times pillow": {way: round(spent["pillow"] / seconds, 2) for way, seconds in spent.items()},
-            "PSNR of ours against ours with every pixel decoded, dB": round(10 * np.log10(255**2 / np.mean(lost)), 1),
-            "PSNR against pillow, dB": {
-                way: round(10 * np.log10(255**2 / max(np.mean(error), 1e-9)), 1) for way, error in errors.items()
-            },
+            "PSNR of ours against ours with every pixel decoded, dB": mean_psnr(lost),
+            "PSNR against pillow, dB": {way: mean_psnr(error) for way, error in errors.items()},
         }
     common.write("large", results)
 

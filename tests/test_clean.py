@@ -26,8 +26,8 @@ from ganforge.base.images import Pixels
 from ganforge.cleaning import filters as F
 from ganforge.cleaning import noise
 from ganforge.cleaning.clean import clean, make_recipe, preview, suggest
-from ganforge.cleaning.comparison import psnr
 from ganforge.cli import main
+from ganforge.metrics.fidelity import psnr
 from ganforge.store import history
 from synthetic import natural, noisy, peppered
 

@@ -11,9 +11,10 @@ from scipy.ndimage import median_filter
 
 from ganforge import models
 from ganforge.media.spec import Spec, to_float, to_uint8
+from ganforge.metrics.fidelity import psnr
 from ganforge.models import dae, vqvae
 from ganforge.nn.gaussian import HORIZON, Gaussian
-from ganforge.restoring import psnr, tiled
+from ganforge.restoring import tiled
 from ganforge.system import Batch
 from ganforge.testing import make_store
 from ganforge.training.train import train

@@ -10,7 +10,7 @@ from scipy import ndimage
 from ganforge.base.errors import InputError
 from ganforge.base.images import Pixels
 from ganforge.cleaning import filters as F
-from ganforge.cleaning.comparison import psnr, ssim
+from ganforge.metrics.fidelity import psnr
 from synthetic import natural, noisy, off
 
 EVERY = [F.make({"kind": kind} | ({"factor": 2.0} if kind == "upscale" else {})) for kind in F.KINDS]
@@ -238,13 +238,3 @@ def test_words_and_ranges():
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=said):
             F.parse(text)
-
-
-def test_psnr_and_ssim_by_their_definitions():
-    assert psnr(RGB, RGB) == 100
-    assert ssim(RGB, RGB) == pytest.approx(1)
-    assert psnr(np.full((8, 8, 1), 100, np.uint8), np.full((8, 8, 1), 110, np.uint8)) == pytest.approx(
-        28.1308, abs=1e-3
-    )
-    assert ssim(RGB, noisy(RGB, 25, 0)) < 0.9
-    assert 0 <= ssim(RGB[:2, :2], RGB[:2, :2]) <= 1

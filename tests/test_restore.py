@@ -14,7 +14,6 @@ import ganforge
 from ganforge.base import marks
 from ganforge.cli import main
 from ganforge.media.spec import Spec
-from ganforge.restoring import psnr
 from ganforge.testing import make_store
 from ganforge.training.train import train
 
@@ -141,12 +140,6 @@ def test_reference(denoiser, tmp_path, capsys):
         expected.append(peak_signal_noise_ratio(*pair))
     assert rows["before"] == pytest.approx(np.mean(expected), abs=0.006)
     assert rows.keys() == {"before", "restored", "median 3x3"}
-
-
-def test_psnr():
-    a = np.full((4, 4, 1), 100, np.uint8)
-    assert psnr(a, a) == 100.0
-    assert psnr(a, a + 5) == pytest.approx(20 * np.log10(255 / 5))
 
 
 def test_what_cannot_be_restored(fails, denoiser, autoencoder, tmp_path):

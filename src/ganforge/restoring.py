@@ -17,6 +17,7 @@ from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import writing
 from ganforge.base.images import Pixels, write_png
 from ganforge.media.spec import to_float, to_uint8
+from ganforge.metrics.fidelity import WINDOW, psnr, ssim
 from ganforge.runs import Run, weights_hash
 from ganforge.sources import labels, survey
 from ganforge.sources.decode import decode, fit_channels, probe
@@ -30,7 +31,6 @@ from ganforge.system import System
 TILE = 512  # side of what is restored at once, without its margins; a multiple of every stride
 _ALIGN = 16
 _AS_IT_IS = 1 << 20  # a short side so long that the decoder never shrinks
-EQUAL = 100.0  # dB, said of two pictures that are the same
 
 Pair = tuple[float, float]
 
@@ -94,8 +94,6 @@ def restore(
         keep_apart(source, out)
     made_by = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
     clean = {_stem(entry.name): entry for entry in _entries(Path(reference))} if reference else None
-    if clean is not None:
-        _ssim()  # what is missing is said before the work
     result, found = Restored(), 0
     sums = np.zeros((3, 2))
     taken: set[str] = set()
@@ -258,22 +256,7 @@ def _compare(before: Pixels, after: Pixels, clean: dict[str, Entry], name: str, 
     if truth.shape != before.shape:
         size, other = f"{before.shape[0]}x{before.shape[1]}", f"{truth.shape[0]}x{truth.shape[1]}"
         raise Skip(f"restored, but not compared: it is {size}, its reference {other}")
-    if min(truth.shape[:2]) < 7:
-        raise Skip("restored, but not compared: SSIM needs 7 pixels each way")
-    ssim = _ssim()
+    if min(truth.shape[:2]) < WINDOW:
+        raise Skip(f"restored, but not compared: SSIM needs {WINDOW} pixels each way")
     versions = (before, after, median_filter(before, size=(3, 3, 1)))
-    return np.array([(psnr(v, truth), ssim(v, truth, channel_axis=2, data_range=255)) for v in versions])
-
-
-def psnr(pixels: Pixels, truth: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB of 8-bit pictures, 20 log10(255 / RMSE); EQUAL where there is no error."""
-    error = float(np.square(pixels.astype(np.float64) - truth).mean())
-    return 10 * math.log10(255**2 / error) if error else EQUAL
-
-
-def _ssim() -> Callable[..., float]:
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise InputError('A reference needs scikit-image. Install it with: pip install "ganforge[clean]"') from error
-    return structural_similarity  # type: ignore[no-any-return]
+    return np.array([(psnr(v, truth), ssim(v, truth)) for v in versions])

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ganforge.base.images import Pixels
 from ganforge.cleaning.filters import Filter, short
+from ganforge.metrics.fidelity import psnr, ssim
 
 TILE = 256
 GAP = 6
@@ -57,23 +58,6 @@ def stages(
             stage.psnr = float(np.mean([psnr(p, r) for p, r in pairs]))
             stage.ssim = float(np.mean([ssim(p, r) for p, r in pairs]))
     return out
-
-
-def psnr(pixels: Pixels, reference: Pixels) -> float:
-    """Peak signal to noise ratio in dB over all values of two (H, W, C) uint8; equal ones have 100."""
-    error = float(np.mean((pixels.astype(np.float64) - reference) ** 2))
-    return 100.0 if error == 0 else min(100.0, float(10 * np.log10(255**2 / error)))
-
-
-def ssim(pixels: Pixels, reference: Pixels) -> float:
-    """Structural similarity (Wang et al., 2004) of two (H, W, C) uint8, mean of the channels; windows of 7 pixels."""
-    from skimage import metrics
-
-    side = min(7, *pixels.shape[:2])
-    if side < 3:
-        return float(np.array_equal(pixels, reference))
-    measure: Any = metrics.structural_similarity
-    return float(measure(pixels, reference, win_size=side - 1 + side % 2, channel_axis=-1, data_range=255))
 
 
 def sheet(found: Sequence[Stage], references: Sequence[Pixels | None] | None = None) -> Pixels:

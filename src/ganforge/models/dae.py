@@ -19,6 +19,7 @@ from ganforge.base.config import setting
 from ganforge.base.seeds import key
 from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Up
+from ganforge.nn.losses import decibels
 from ganforge.system import Adam, Batch, Phase, System
 
 KINDS = ("gaussian", "salt_pepper", "speckle", "masking")
@@ -125,7 +126,8 @@ class DAE(System):
         noisy = corrupt(clean, self.config.noise, strength)
         error = (self.denoiser(noisy) - clean).square().mean()
         before = (noisy - clean).square().mean()
-        return {"loss": error, "noisy": _psnr(before.detach()), "restored": _psnr(error.detach())}
+        noisy_db, restored_db = (decibels(e.detach().clamp(min=1e-10), peak=2) for e in (before, error))
+        return {"loss": error, "noisy": noisy_db, "restored": restored_db}
 
     def restore(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1], of any size -> the same shape, without the noise."""
@@ -152,11 +154,6 @@ def windows(images: Tensor, side: int) -> Tensor:
     columns = (draw[1] * (width - inner_x + 1)).long() + torch.arange(inner_x, device=images.device)
     n = torch.arange(count, device=images.device)[:, None, None]
     return images.permute(0, 2, 3, 1)[n, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def _psnr(error: Tensor) -> Tensor:
-    """Mean squared error in [-1, 1] -> dB."""
-    return 10 * (4 / error.clamp(min=1e-10)).log10()
 
 
 SYSTEM = DAE

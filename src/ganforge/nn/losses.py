@@ -1,4 +1,4 @@
-"""Adversarial losses on the discriminator's scores, (N,) each, and the one for VAEs."""
+"""Adversarial losses on the discriminator's scores, (N,) each, the one for VAEs, and an error in decibels."""
 
 from __future__ import annotations
 
@@ -67,3 +67,9 @@ def _share(fakes: Tensor, own: Tensor, theirs: Tensor) -> None:
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats, (N, Z) each -> (N,) (Kingma and Welling 2014, appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+
+
+def decibels(error: Tensor, peak: float) -> Tensor:
+    """Mean squared errors of any shape -> peak signal-to-noise ratios in dB, 10 log10(peak^2 / error), with `peak` the
+    range of the values: 255 for bytes, 2 for pictures in [-1, 1]. Infinite where there is no error."""
+    return 10 * (peak**2 / error).log10()
