@@ -83,6 +83,7 @@ def restore(
     written."""
     run = run if isinstance(run, Run) else Run(Path(run))
     source, out = Path(source), Path(out)
+    run.spec.need_pictures("ganforge restore", run.path)
     system = run.build(device_name)
     if not system.restores:
         raise InputError(

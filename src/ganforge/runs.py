@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +266,7 @@ class Run:
 
 def spec_section(spec: Spec) -> dict[str, Any]:
     """A Spec as the section [spec] of run.toml."""
-    return asdict(spec)
+    return spec.to_plain()
 
 
 def weights_hash(tensors: Mapping[str, Tensor]) -> str:

@@ -178,14 +178,18 @@ def write(
     """Samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each says what
     made it.
 
+    Sounds and clips have their own files: seed-N.wav and seed-N.webp, and all samples of a sheet in one beside it.
     With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class, with its
     name."""
     system = run.build(device_name)
     check_generates(system)
+    spec, medium = system.spec, system.spec.medium
+    together = None if spec.is_picture else out.with_suffix(medium.suffix)
     if as_grid:
-        check_suffix(out, system.spec.channels)
-    elif out.suffix.lower() in SUFFIXES:
-        raise InputError(f"{out} is the name of a picture; single files go into a folder. Name one, or make a sheet.")
+        out = out.with_suffix(".png") if out == together else out
+        check_suffix(out, spec.channels if spec.is_picture else 3)
+    elif out.suffix.lower() in (*SUFFIXES, medium.suffix):
+        raise InputError(f"{out} is the name of a file; single files go into a folder. Name one, or make a sheet.")
     columns = len(seeds) if every_class(labels, system.spec) else None
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     if numbers is None and system.classes:
@@ -194,15 +198,20 @@ def write(
     with writing(out):
         (out.parent if as_grid else out).mkdir(parents=True, exist_ok=True)
     if as_grid:
-        sheet = grid(np.concatenate(list(pictures(system, seeds, numbers, truncation))), columns)
+        rows = np.concatenate(list(pictures(system, seeds, numbers, truncation)))
+        sheet = grid(medium.as_pictures(rows), columns)
         if columns:
             sheet = name_rows(sheet, system.spec.classes)
-        write_png(out, sheet, {**said, "seeds": list(seeds), **marked(system.spec, numbers)})
-        return [out]
+        said |= {"seeds": list(seeds), **marked(spec, numbers)}
+        write_png(out, sheet, said)
+        if together is None:
+            return [out]
+        medium.write(together, rows, said)
+        return [out, together]
     written = []
     made = (picture for portion in pictures(system, seeds, numbers, truncation) for picture in portion)
     for n, picture in enumerate(made):
         label = None if numbers is None else numbers[n : n + 1]
-        written.append(out / (f"seed-{seeds[n]:06d}" + (f"-class-{label[0]}" if label else "") + ".png"))
-        write_png(written[-1], picture, {**said, "seeds": [seeds[n]], **marked(system.spec, label)})
+        written.append(out / (f"seed-{seeds[n]:06d}" + (f"-class-{label[0]}" if label else "") + medium.suffix))
+        medium.write(written[-1], picture[None], {**said, "seeds": [seeds[n]], **marked(system.spec, label)})
     return written

@@ -10,7 +10,7 @@ import torch
 
 from ganforge.base import config
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.images import enlarge, grid, write_png
+from ganforge.base.images import write_png
 from ganforge.base.seeds import permuted
 from ganforge.base.stats import read
 from ganforge.media.spec import spec_from, to_float, to_uint8
@@ -99,13 +99,13 @@ def _store(store: Store) -> list[str]:
     chosen = permuted(0, "sheet", len(store), np.arange(min(SHEET, len(store))))
     sheet = store.path / "sheet.png"
     try:
-        write_png(sheet, grid(enlarge(store.read(np.sort(chosen)), 56)))
+        write_png(sheet, store.spec.sheet(store.read(np.sort(chosen))))
         drawn = str(sheet)
     except DataError as error:  # a store that may only be read has its facts all the same
         drawn = f"none: {error}"
     lines = [
         f"{store.path}: a store of {store.spec}",
-        f"  pictures   {len(store):,}: {len(store.train):,} for training, {len(store.heldout):,} held out",
+        f"  {store.spec.medium.plural:<10} {len(store):,}: {len(store.train):,} for training, {len(store.heldout):,} held out",
         f"  bytes      {len(store) * store.spec.pixels / 1e6:,.1f} MB in {len(store.shards)} shard(s)",
         f"  mean       {', '.join(f'{v:.1f}' for v in facts['mean'])}    deviation {', '.join(f'{v:.1f}' for v in facts['deviation'])}",
         f"  recipe     {', '.join(f'{name} {value}' for name, value in facts['recipe'].items())}",
@@ -123,14 +123,14 @@ def _store(store: Store) -> list[str]:
 
 def _augmented(store: Store, changes: str) -> Path:
     """A sheet with a row a picture: as it is, then drawn anew and anew."""
-    parsed = augment.parse(changes, "--augment")
+    parsed = augment.parse(changes, "--augment", store.spec)
     chosen = np.sort(permuted(0, "sheet", len(store), np.arange(min(ROWS, len(store)))))
     pixels = np.repeat(store.read(chosen), DRAWS + 1, axis=0)
     drawn = augment.apply(to_float(torch.from_numpy(pixels), store.spec), parsed, 0, np.arange(len(pixels)), store.spec)
     out = to_uint8(drawn, store.spec).numpy()
     out[:: DRAWS + 1] = pixels[:: DRAWS + 1]
     file = store.path / "augmented.png"
-    write_png(file, grid(enlarge(out, 56), DRAWS + 1))
+    write_png(file, store.spec.sheet(out, DRAWS + 1))
     return file
 
 

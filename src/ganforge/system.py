@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.seeds import key
-from ganforge.media.spec import Spec
+from ganforge.media.medium import Medium
+from ganforge.media.spec import MEDIA, Spec
 from ganforge.nn.style import Mapping, grain
 
 
@@ -68,6 +69,8 @@ class System(nn.Module):
     """False for a system that has `restore` and `examples` only, neither `latents` nor `generate`."""
     restores: bool = False
     """Whether it has `restore`."""
+    media: ClassVar[tuple[type[Medium], ...]] = MEDIA
+    """What it can learn from."""
     reach: ClassVar[int] = 0
     """0 where `restore` takes pictures of the spec's size alone; otherwise any size will do, and no pixel of the answer
     depends on one that is more than so many away."""

@@ -145,6 +145,8 @@ def to_toml(sections: Mapping[str, Mapping[str, Any]], notes: Mapping[str, Mappi
 def _toml(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_toml(v)}" for name, v in value.items()) + " }"
     if isinstance(value, float):
         return repr(value)
     return json.dumps(value, ensure_ascii=False)  # strings, whole numbers and booleans are the same in both languages

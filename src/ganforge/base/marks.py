@@ -47,8 +47,10 @@ def add_to_mp4(path: Path, made_by: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """What the mark of a PNG, JPEG, WebP, GIF or MP4 file says, or None where there is none. OSError where it cannot be
-    read."""
+    """What the mark of a PNG, JPEG, WebP, GIF, MP4 or WAV file says, or None where there is none. OSError where it
+    cannot be read."""
+    if path.suffix.lower() == ".wav":
+        return _wav_comment(path.read_bytes())
     if path.suffix.lower() == ".mp4":
         return _found(_mp4_packet(path))
     with Image.open(path) as image:
@@ -60,6 +62,27 @@ def _found(data: bytes | str) -> dict[str, Any] | None:
     found = _MADE_BY.search(data.decode("utf-8", "replace") if isinstance(data, bytes) else data)
     said = json.loads(html.unescape(found[1])) if found else None
     return said if isinstance(said, dict) else None
+
+
+def _wav_comment(data: bytes) -> dict[str, Any] | None:
+    """The comment (ICMT) of a list of kind INFO."""
+    at = 12
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        inner = (
+            data.find(b"ICMT", at + 12, at + 8 + size)
+            if data[at : at + 4] + data[at + 8 : at + 12] == b"LISTINFO"
+            else -1
+        )
+        if inner >= 0:
+            length = int.from_bytes(data[inner + 4 : inner + 8], "little")
+            try:
+                comment = json.loads(data[inner + 8 : inner + 8 + length].rstrip(b"\0"))
+            except ValueError:
+                return None
+            return comment if isinstance(comment, dict) else None
+        at += 8 + size + size % 2
+    return None
 
 
 def _mp4_packet(path: Path) -> bytes:

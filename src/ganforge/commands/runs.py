@@ -157,7 +157,8 @@ def sample(asked: argparse.Namespace) -> None:
     if labels is not None and every_class(labels, run.spec):
         many = 8
     written = write(run, _seeds(asked, f"0-{many - 1}"), out, not asked.each, labels, asked.truncation, asked.device)
-    print(written[0] if len(written) == 1 else f"{len(set(written)):,} pictures in {out}")
+    summary = f"{len(set(written)):,} {run.spec.medium.plural} in {out}"
+    print(summary if asked.each and len(written) > 1 else "\n".join(map(str, written)))
 
 
 def restore(asked: argparse.Namespace) -> int:

@@ -147,6 +147,7 @@ def write(
 ) -> tuple[Projected, Path]:
     """Project a file with a run. Writes a picture at `out`, the target, the start and what was found; beside it the
     point, as NAME-point.safetensors, whose path is returned too."""
+    run.spec.need_pictures("ganforge project", run.path)
     system = run.build(device_name)
     check_suffix(out, system.spec.channels)
     target = read(image, system.spec)

@@ -133,6 +133,7 @@ def write_walk(
     paths."""
     if out.suffix.lower() not in VIDEOS:
         raise InputError(f"{out} is no video that can be written.{did_you_mean(out.suffix, VIDEOS)}")
+    run.spec.need_pictures("A walk", run.path)
     system = run.build(device_name)
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     pictures = np.concatenate(list(walk(system, seeds, frames, truncation, numbers)))
@@ -262,7 +263,7 @@ def write_mix(
     from ganforge.sampling import pictures
 
     system = run.build(device_name)
-    check_suffix(out, system.spec.channels)
+    check_suffix(out, system.spec.channels if system.spec.is_picture else 3)
     if layers is None:
         layers = range(max(1, system.layers // 2)) if isinstance(system, StyleSystem) else range(1)
     inner = np.concatenate(list(mix(system, rows, columns, layers, truncation)))
@@ -278,7 +279,7 @@ def write_mix(
         "layers": [layers.start, layers.stop - 1],
     }
     _make_folder(out)
-    write_png(out, grid(enlarge(np.concatenate(sheet), 56), len(columns) + 1), {**made_by(run, system), **said})
+    write_png(out, system.spec.sheet(np.concatenate(sheet), len(columns) + 1), {**made_by(run, system), **said})
     return out
 
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganforge.base.images import MODES
+from ganforge.base.errors import InputError
+from ganforge.base.images import Pixels, enlarge, grid
+from ganforge.media.clip import Clip
+from ganforge.media.medium import Medium
+from ganforge.media.picture import Picture
+from ganforge.media.sound import Sound
 
+PICTURE = Picture()
+MEDIA: tuple[type[Medium], ...] = (Picture, Sound, Clip)
+"""All media."""
 LARGEST = 1024
-"""Pixels that a side of a store's pictures has at most."""
+"""Numbers that a side of a store's rows has at most."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The shape of every picture in a data set, decided once by `prepare`; it travels inside the system."""
+    """The shape and the meaning of every row in a data set, decided once by `prepare`; it travels inside the system."""
 
     height: int
     width: int
@@ -26,16 +34,39 @@ class Spec:
     levels: tuple[tuple[float, float], ...] = ()
     """The byte values that stand for -1 and for +1, a pair a channel; empty: 0 and 255. They may lie outside of
     0..255."""
+    medium: Medium = PICTURE
+    """What the numbers of a row mean."""
 
     def __str__(self) -> str:
-        kind = {1: "grey", 3: "RGB", 4: "RGBA"}[self.channels]
+        kind = self.medium.describe(self.height, self.width, self.channels)
         labels = f", {len(self.classes)} classes" if self.classes else ""
-        return f"{self.height}x{self.width} {kind}{labels}"
+        return f"{kind}{labels}"
 
     @property
     def pixels(self) -> int:
-        """Numbers in one picture: height x width x channels."""
+        """Numbers in one row: height x width x channels."""
         return self.height * self.width * self.channels
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether its rows are pictures."""
+        return isinstance(self.medium, Picture)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain values for JSON or TOML; `spec_from` is the inverse. The medium stands there where it is none of
+        pictures."""
+        plain = asdict(self)
+        del plain["medium"]
+        return plain if self.is_picture else {**plain, "medium": self.medium.to_plain()}
+
+    def need_pictures(self, verb: str, holder: object) -> None:
+        """InputError where its rows are no pictures: `verb` works with nothing else, and `holder` has these."""
+        if not self.is_picture:
+            raise InputError(f"{verb} works with pictures, and {holder} is of {self.medium.plural}.")
+
+    def sheet(self, rows: Pixels, columns: int | None = None, side: int = 56) -> Pixels:
+        """Rows (N, H, W, C) uint8 as one picture to be looked at, (H', W', C') uint8, small ones enlarged to `side`."""
+        return grid(enlarge(self.medium.as_pictures(rows), side), columns)
 
 
 def to_float(pixels: Tensor, spec: Spec | None = None) -> Tensor:
@@ -60,14 +91,24 @@ def to_uint8(images: Tensor, spec: Spec | None = None) -> Tensor:
 def spec_from(values: Mapping[str, Any]) -> Spec:
     """A Spec from the plain values of a TOML or JSON file. KeyError, TypeError or ValueError where they are none."""
     levels = tuple((float(low), float(high)) for low, high in values.get("levels", ()))
-    spec = Spec(values["height"], values["width"], values["channels"], tuple(values["classes"]), levels)
+    medium = _medium_from(values.get("medium", {"kind": Picture.kind}))
+    spec = Spec(values["height"], values["width"], values["channels"], tuple(values["classes"]), levels, medium)
     for name, side in (("height", spec.height), ("width", spec.width)):
         if type(side) is not int or not 1 <= side <= LARGEST:
             raise ValueError(f"{name} {side!r} is no whole number from 1 to {LARGEST:,}")
-    if type(spec.channels) is not int or spec.channels not in MODES:
-        raise ValueError(f"channels {spec.channels!r} is not 1, 3 or 4")
+    if type(spec.channels) is not int:
+        raise ValueError(f"channels {spec.channels!r} is no whole number")
+    medium.check(spec.height, spec.width, spec.channels)
     if not all(isinstance(name, str) for name in spec.classes):
         raise ValueError("classes are no list of names")
     if levels and (len(levels) != spec.channels or any(low >= high for low, high in levels)):
         raise ValueError(f"levels {levels}")
     return spec
+
+
+def _medium_from(values: Mapping[str, Any]) -> Medium:
+    """A medium from the plain values of `Medium.to_plain`. KeyError, TypeError or ValueError where they are none."""
+    kinds = {medium.kind: medium for medium in MEDIA}
+    if values["kind"] not in kinds:
+        raise ValueError(f"medium {values['kind']!r} is none of {', '.join(kinds)}; a newer version may know it")
+    return kinds[values["kind"]](**{name: value for name, value in values.items() if name != "kind"})

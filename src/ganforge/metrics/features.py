@@ -201,7 +201,7 @@ def change(images: Tensor) -> Tensor:
     grid = F.affine_grid(where, list(images.shape), align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     contrast, brightness, saturation = (torch.rand(count, 1, 1, 1) - 0.5 for _ in range(3))
-    if channels >= 3:
+    if channels in (3, 4):
         grey = images[:, :3].mean(1, keepdim=True)
         images = torch.cat([grey + (images[:, :3] - grey) * (1 + 0.8 * saturation), images[:, 3:]], 1)
     images = images * (1 + 0.5 * contrast) + 0.3 * brightness

@@ -38,7 +38,7 @@ def statistics(images: Tensor) -> Tensor:
 
     Such marginal statistics describe a texture (Portilla and Simoncelli 2000): blur lowers them, noise and lattices
     raise the first, speckle the last. A constant change of colour leaves them alone."""
-    if images.shape[1] >= 3:
+    if images.shape[1] in (3, 4):
         grey = images[:, :3].mean(1, keepdim=True)
         images = torch.cat([grey, images[:, :1] - grey, images[:, 2:3] - grey, images[:, 3:]], 1)
     found = []

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ganforge.base.config import setting
 from ganforge.base.seeds import key
+from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Up
 from ganforge.nn.losses import decibels
@@ -104,6 +105,7 @@ class DAE(System):
     averaged = ("denoiser",)
     generates = False
     restores = True
+    media = (Picture,)
     reach = (
         2 * (1 + 2 + 2 + 4 * BLOCKS + 2 + 2 + 1) + 4
     )  # convolutions on blocks of 2 pixels, and what fills the last block

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KINDS = ("color", "translation", "cutout")
 GEOMETRY = ("flip", "turn", "shift", "scale", "rotate", "stretch", "move")
 COLOURS = ("brightness", "contrast", "invert", "hue", "saturation")
+WORDS = (*KINDS, *GEOMETRY, *COLOURS)
 HELP = (
     f"what D sees is changed: {', '.join(KINDS)} always; ada with an adapting chance, ada 0.3 with a fixed one, or only its parts "
     f"{', '.join(GEOMETRY + COLOURS)}; with commas between"

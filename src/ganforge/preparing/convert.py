@@ -61,7 +61,7 @@ class Plan:
 
     def to_plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), "spec": self.spec.to_plain()}
 
     @staticmethod
     def from_plain(values: Mapping[str, Any]) -> Plan:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -226,9 +226,7 @@ def join(
         mean, deviation = moments(histogram)
         manifest = {
             "schema": SCHEMA,
-            "spec": asdict(
-                Spec(spec.height, spec.width, spec.channels, spec.classes, choose_levels(levels, histogram))
-            ),
+            "spec": replace(spec, levels=choose_levels(levels, histogram)).to_plain(),
             "rows": len(labels),
             "train": int((splits.sides == TRAIN).sum()),
             "heldout": int((splits.sides == HELDOUT).sum()),

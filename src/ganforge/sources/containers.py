@@ -248,6 +248,7 @@ def from_store(path: Path) -> Source:
     """A finished store as a source, under the names of the original files; its sides stand, what was set aside is left
     out."""
     store = Store(path)
+    store.spec.need_pictures("Reading a store as a source", path)
     store.check()
     origins = Origins(store)
     rows = np.flatnonzero(store.splits != ASIDE)

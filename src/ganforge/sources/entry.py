@@ -37,6 +37,8 @@ class Entry:
     """The file, where it is one of its own."""
     origin: Origin = NOWHERE
     """Where it came from, as far as the source says."""
+    frames: tuple[Callable[[], bytes], ...] = ()
+    """Of a clip whose frames are files of their own: what reads each of them, in order. `read` then raises Skip."""
 
 
 class Skip(Exception):
@@ -58,6 +60,8 @@ class Source:
     """Classes, groups that must not be split, and what is to be said."""
     given: bool
     """Whether the source says itself which pictures are held out."""
+    medium: str = "picture"
+    """The kind of medium that its files are read as; see media/."""
 
     @property
     def classes(self) -> tuple[str, ...]:

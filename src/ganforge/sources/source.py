@@ -6,12 +6,15 @@ Classes and splits are read off names and tables by `layout.py`, in the same way
 from __future__ import annotations
 
 import os
+import re
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ganforge.base.errors import DataError, InputError
+from ganforge.media import clip, waves
+from ganforge.media.medium import Unusable
 from ganforge.sources import binaries, containers
 from ganforge.sources.entry import (
     MAX_FILE_BYTES,
@@ -42,24 +45,30 @@ PACKED = {
 """First bytes of what has to be unpacked first."""
 
 
-def open_source(path: Path, labels: Path | None = None, known: Layout | None = None) -> Source:
+def open_source(
+    path: Path, labels: Path | None = None, known: Layout | None = None, medium: str | None = "picture"
+) -> Source:
     """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a
     store.
 
     Classes and splits are read as `layout.py` says. `labels` (CSV with the columns `file` and `label`, and `group` for
     what must not be split) says the classes instead. `known` is the layout where it was found before: tars would have
-    to be read through for it. DataError where nothing of the kind is there or it cannot be read, InputError for labels
+    to be read through for it. `medium` is the kind of files that is wanted (see media/), None: sounds where there are
+    sounds and no pictures, else pictures. DataError where nothing of the kind is there or it cannot be read, InputError for labels
     of files that have no names."""
     try:
         if not path.exists():
             raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
         table = (str(labels), labels.read_bytes()) if labels else None
-        return _folder(path, table, known) if path.is_dir() else _file(path, table, known)
+        source = _folder(path, table, known, medium) if path.is_dir() else _file(path, table, known, medium)
     except OSError as error:
         place = error.filename or path
         raise DataError(
             f"{place} cannot be read: {error.strerror or error}. Check the path and its permissions."
         ) from error
+    if source.medium != (medium or source.medium):
+        raise InputError(f"{path} holds pictures. For the medium {medium}, name a folder or a zip of its files.")
+    return source
 
 
 def keep_apart(source: Path, out: Path) -> None:
@@ -69,7 +78,7 @@ def keep_apart(source: Path, out: Path) -> None:
         raise InputError(f"{out} and the source {source} lie in each other. Choose another place with --out.")
 
 
-def _folder(path: Path, labels: Table | None, known: Layout | None) -> Source:
+def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str | None) -> Source:
     if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
         return _unnamed(containers.from_store(path), labels)
     there = [file.name for file in path.iterdir()]
@@ -107,10 +116,10 @@ def _folder(path: Path, labels: Table | None, known: Layout | None) -> Source:
             raise Skip(closed[name])
         return read_file(place(name))
 
-    return of_files(path, names, read, labels, place)
+    return of_files(path, names, read, labels, place, medium)
 
 
-def _file(path: Path, labels: Table | None, known: Layout | None) -> Source:
+def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | None) -> Source:
     with path.open("rb") as file:
         head = file.read(512)
     if head[257:262] == b"ustar" or (path.suffix.lower() == ".tar" and not _packed(head)):
@@ -118,7 +127,7 @@ def _file(path: Path, labels: Table | None, known: Layout | None) -> Source:
     if head[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
         return _unnamed(containers.from_parquet(path.stem, {path.name: path}), labels)
     if zipfile.is_zipfile(path):
-        return _zip(path, labels)
+        return _zip(path, labels, medium)
     if head[:4] == b"PK\3\4":
         raise DataError(f"{path} is a zip whose end is missing: it was cut short. Copy or fetch it again.")
     if kind := _packed(head):
@@ -140,10 +149,10 @@ def _unnamed(source: Source, labels: Table | None) -> Source:
 
 def of_files(
     path: Path, names: Sequence[str], read: Callable[[str], bytes], labels: Table | None,
-    place: Callable[[str], Path] | None = None,
+    place: Callable[[str], Path] | None = None, medium: str | None = "picture",
 ) -> Source:  # fmt: skip
     """Files of one folder or archive, by their relative names; `place` is where each lies, if it is a file of its
-    own."""
+    own. For `medium` see `open_source`."""
     tables: dict[str, Callable[[], bytes]] = {}
     files = []
     for name in names:
@@ -152,19 +161,69 @@ def of_files(
             tables[name] = partial(_table, path, read, name)
         if base not in SIDE_FILES:
             files.append(name)
-    pictures = [name for name in files if name[-1:] != "/" and PurePosixPath(name).suffix.lower() in EXTENSIONS]
-    layout = arranged(pictures, str(path), tables, labels)
+    own_name = path.resolve().name if path.is_dir() else path.stem
+    medium = _medium(path, files, medium)
+    clips: dict[str, list[str]] = {}
+    if medium == "clip":
+        clips = _clips(_of(EXTENSIONS, files), read, own_name)
+        frames = {name for names in clips.values() for name in names}
+        files = sorted([name for name in files if name not in frames] + list(clips))
+    suffixes = waves.SUFFIXES if medium == "sound" else EXTENSIONS
+    layout = arranged(sorted([*_of(suffixes, files), *clips]), str(path), tables, labels)
     origins = provenance.origins(tables)
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         for name in files[start:stop]:
+            frames = clips.get(name, ())
             yield Entry(
-                name, partial(read, name), layout.label(name), layout.split(name), place(name) if place else None,
-                origins.get(name, NOWHERE),
+                name, partial(read, name), layout.label(name), layout.split(name),
+                place(name) if place and not frames else None,
+                origins.get(frames[0] if frames else name, NOWHERE), tuple(partial(read, frame) for frame in frames),
             )  # fmt: skip
 
-    name = path.resolve().name if path.is_dir() else path.stem
-    return Source(name, in_parts(len(files), between), layout, layout.split_at is not None)
+    return Source(own_name, in_parts(len(files), between), layout, layout.split_at is not None, medium)
+
+
+def _of(suffixes: Collection[str], names: Iterable[str]) -> list[str]:
+    return [name for name in names if name[-1:] != "/" and PurePosixPath(name).suffix.lower() in suffixes]
+
+
+def _medium(path: Path, names: Sequence[str], wanted: str | None) -> str:
+    """The kind of medium that these files are read as; DataError where none of them suits what is wanted."""
+    sounds, pictures = (any(_of(suffixes, [name]) for name in names) for suffixes in (waves.SUFFIXES, EXTENSIONS))
+    if sounds and not pictures and wanted in ("picture", "clip"):
+        raise DataError(f"{path} holds sounds and no pictures. ganforge prepare makes a store of sounds.")
+    if wanted == "sound" and not sounds:
+        raise DataError(f"{path} holds no sounds: no file ends in {', '.join(sorted(waves.SUFFIXES))}.")
+    return wanted or ("sound" if sounds and not pictures else "picture")
+
+
+def _clips(names: Sequence[str], read: Callable[[str], bytes], root: str) -> dict[str, list[str]]:
+    """Folders whose pictures are the frames of one clip -> these, in natural order. A folder whose first picture is an
+    animation holds clips, each a file of its own, and is not among them. Pictures in no folder are the clip `root`."""
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folders.setdefault(name.rpartition("/")[0], []).append(name)
+    return {
+        folder or root: sorted(inside, key=_frame_order)
+        for folder, inside in folders.items()
+        if not _is_animation(inside[0], read)
+    }
+
+
+def _frame_order(name: str) -> list[tuple[int, str]]:
+    """Sorts frame2 before frame10."""
+    return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", name)]
+
+
+def _is_animation(name: str, read: Callable[[str], bytes]) -> bool:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in clip.SUFFIXES or suffix == ".gif":
+        return suffix == ".gif"
+    try:
+        return clip.probe(read(name)).frames > 1
+    except (Skip, Unusable):
+        return True  # it is named as one that cannot be read
 
 
 def _table(path: Path, read: Callable[[str], bytes], name: str) -> bytes:
@@ -227,7 +286,7 @@ def _leads_out(link: str, top: Path) -> str:
     return "that it lies in" if here.is_relative_to(target) else ""
 
 
-def _zip(path: Path, labels: Table | None) -> Source:
+def _zip(path: Path, labels: Table | None, medium: str | None) -> Source:
     try:
         archive = zipfile.ZipFile(path)
         infos = {i.filename: i for i in archive.infolist() if not i.is_dir() and plain_name(i.filename)}
@@ -255,7 +314,7 @@ def _zip(path: Path, labels: Table | None) -> Source:
             raise Skip("longer than the zip says")
         return data
 
-    return of_files(path, list(files), read, labels)
+    return of_files(path, list(files), read, labels, None, medium)
 
 
 def _around(names: Collection[str]) -> int:

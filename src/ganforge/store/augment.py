@@ -36,14 +36,16 @@ KINDS: dict[str, tuple[float, float, str]] = {
 Changes = dict[str, float]
 
 
-def parse(text: str, where: str = "train.augment") -> Changes:
-    """The words of a list with their numbers. InputError for unknown words and numbers out of range."""
+def parse(text: str, where: str, spec: Spec) -> Changes:
+    """The words of a list with their numbers. InputError for unknown words, for numbers out of range, and for words
+    that make no sense for the medium of `spec`."""
     found = words.terms(text, {word: default for word, (default, _, _) in KINDS.items()}, where)
     changes = {word: float(value or 0) for word, value in found.items()}
     for word, value in changes.items():
         _, most, meaning = KINDS[word]
         if value > most:
             raise InputError(f"{where} says {word} {value:g}; it takes at most {most:g}: {meaning}.")
+    spec.medium.check_augmentations(changes, KINDS, where)
     return changes
 
 

@@ -56,6 +56,7 @@ def write(store: Store, out: Path, kind: str) -> int:
     """
     if kind not in FORMATS[1:]:
         raise InputError(f"There is no format {kind!r}.{did_you_mean(kind, FORMATS)}")
+    store.spec.need_pictures(f"The format {kind}", store.address)
     if out.exists():
         raise DataError(f"{out} exists already. Choose another name, or remove it first.")
     origins = Origins(store)

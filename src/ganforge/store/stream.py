@@ -41,7 +41,7 @@ class Stream:
         if not len(store.train):
             raise DataError(f"{store.address} holds no training pictures. Prepare it with a smaller --heldout.")
         self.store, self.seed, self.device = store, seed, device
-        self.changes = ({"flip": 0.5} if mirror else {}) | augment.parse(changes)
+        self.changes = ({"flip": 0.5} if mirror else {}) | augment.parse(changes, "train.augment", store.spec)
         self.windowed = store.window < len(store.shards)
         if balance and (self.windowed or not store.labelled):
             why = "it has no labels" if not store.labelled else "it is larger than the cache"

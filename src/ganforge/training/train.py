@@ -13,9 +13,11 @@ from ganforge import models
 from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
 from ganforge.base.errors import GanforgeError, InputError, RunError, did_you_mean
+from ganforge.nn import augment as discriminator
 from ganforge.runs import FREE, LOCK, Run, spec_section
 from ganforge.store import augment
 from ganforge.store.store import Store
+from ganforge.system import System
 from ganforge.training.trainer import Settings, Trainer
 
 __all__ = ["Settings", "Trainer", "explained", "plan", "train"]
@@ -61,7 +63,6 @@ def plan(
     if "images" in asked:
         values["train"]["minutes"] = 0.0  # whatever `base` says
     settings = config.build(Settings, values["train"], "train")
-    augment.parse(settings.augment)
     if settings.minutes and settings.cooldown == 1:
         raise InputError(
             "train.cooldown is 1, which needs a length in images: with minutes the images are counted until the cooldown begins. "
@@ -76,6 +77,7 @@ def plan(
         raise InputError(
             f"{system} makes pictures by class here, and {store.address} has no labels. Without labels do, as they come: {', '.join(models.without_labels())}."
         )
+    _check_medium(system, loaded.system, model, settings, store)
     loaded.system.check(model, store.spec)
     if settings.batch < (least := loaded.system.least_batch(model, store.spec)):
         raise InputError(
@@ -88,6 +90,22 @@ def plan(
         "model": asdict(model),
         "spec": spec_section(store.spec),
     }
+
+
+def _check_medium(name: str, system: type[System], model: Any, settings: Settings, store: Store) -> None:
+    """InputError where the system cannot learn from what the store holds, or where an augmentation makes no sense for
+    it."""
+    medium = store.spec.medium
+    if not isinstance(medium, system.media):
+        others = [other for other in models.names() if isinstance(medium, models.load(other).system.media)]
+        raise InputError(
+            f"{name} learns from {' and '.join(kind.plural for kind in system.media)}, and {store.address} holds "
+            f"{medium.plural}. For {medium.plural} there is: {', '.join(others)}."
+        )
+    augment.parse(settings.augment, "train.augment", store.spec)
+    medium.check_augmentations(["flip"] if settings.mirror else [], augment.KINDS, "train.mirror")
+    always, parts, _ = discriminator.parse(getattr(model, "augment", ""))
+    medium.check_augmentations([*always, *sorted(parts)], discriminator.WORDS, "model.augment")
 
 
 def explained(system: str) -> dict[str, dict[str, tuple[str, str, str]]]:

@@ -22,7 +22,7 @@ from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
 from ganforge.base.config import setting
 from ganforge.base.errors import Diverged, RunError, Stopped
-from ganforge.base.images import Pixels, enlarge, grid, name_rows, write_png
+from ganforge.base.images import Pixels, name_rows, write_png
 from ganforge.base.seeds import key
 from ganforge.nn import ema
 from ganforge.runs import Run
@@ -343,14 +343,14 @@ class Trainer:
         if self.average.generates:
             classes = list(range(min(self.average.classes, SHEET_CLASSES)))
             seeds, labels = crossed(SHEET_SEEDS[:8], classes) if classes else (SHEET_SEEDS, None)
-            shown = enlarge(np.concatenate(list(pictures(self.average, seeds, labels))), 56)
+            shown = np.concatenate(list(pictures(self.average, seeds, labels)))
             said = {"seeds": list(seeds)} | marked(self.store.spec, labels)
-            sheet = grid(shown, columns=8 if classes else None)
+            sheet = self.store.spec.sheet(shown, 8 if classes else None)
             return (name_rows(sheet, self.store.spec.classes[: len(classes)]) if classes else sheet), said
         rows = self.store.heldout if len(self.store.heldout) >= SHEET_EXAMPLES else self.store.train
         originals = self.store.read(rows[:SHEET_EXAMPLES])
         shown = examples(self.average, originals)
-        return grid(enlarge(shown, 56), columns=4 * len(shown) // len(originals)), {}
+        return self.store.spec.sheet(shown, 4 * len(shown) // len(originals)), {}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,172 @@
+"""Clips: the channels of a row are those of its frames, one frame after the other.
+
+A row of 16 grey frames has 16 channels, one of 16 RGB frames has 48: (H, W, T x C), so that every network that takes
+channels takes clips. `frames` reads an animation; frames that are files of their own are read as pictures are."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ganforge.base import marks
+from ganforge.base.errors import InputError
+from ganforge.base.files import atomic_file, writing
+from ganforge.base.images import Pixels, as_image, enlarge, grid
+from ganforge.media.medium import Medium, Unusable
+
+SUFFIXES = frozenset((".gif", ".webp", ".png", ".apng"))
+"""Of files that may hold several frames."""
+FRAMES = (2, 64)
+"""Frames that a clip may have."""
+RATE = 10.0
+"""Frames a second where a file does not say."""
+MOST_FRAMES, MOST_PIXELS = 10_000, 1 << 31
+"""Frames that a file may have, and pixels in all of them together."""
+_GAP = 1
+
+
+@dataclass(frozen=True)
+class Clip(Medium):
+    """How the rows of a set of clips are read: a row has `frames` times 1 (grey) or 3 (RGB) channels."""
+
+    frames: int
+    rate: float
+    """Frames a second."""
+
+    kind: ClassVar[str] = "clip"
+    plural: ClassVar[str] = "clips"
+    suffix: ClassVar[str] = ".webp"
+    augmentations: ClassVar[frozenset[str] | None] = frozenset(
+        (
+            *("flip", "upside", "rotate", "shift", "scale", "crop", "perspective"),
+            *("translation", "cutout", "turn", "stretch", "move"),
+        )
+    )
+
+    def check(self, height: int, width: int, channels: int) -> None:
+        if type(self.frames) is not int or not FRAMES[0] <= self.frames <= FRAMES[1]:
+            raise ValueError(f"frames {self.frames!r} is no whole number from {FRAMES[0]} to {FRAMES[1]}")
+        if not 0 < self.rate <= 1000:
+            raise ValueError(f"rate {self.rate!r} is not from 0 to 1,000 frames a second")
+        if channels not in (self.frames, 3 * self.frames):
+            raise ValueError(f"{channels} channels are not {self.frames} frames of 1 or 3")
+
+    def describe(self, height: int, width: int, channels: int) -> str:
+        colours = "grey" if channels == self.frames else "RGB"
+        return f"{height}x{width} {colours}, {self.frames} frames at {self.rate:g} a second"
+
+    def row(self, frames: Sequence[Pixels]) -> Pixels:
+        """`frames` pictures (H, W, C) -> a row (H, W, frames x C)."""
+        return np.concatenate(frames, 2)
+
+    def split(self, rows: Pixels) -> Pixels:
+        """(N, H, W, frames x C) -> (N, frames, H, W, C)."""
+        count, height, width, channels = rows.shape
+        return np.moveaxis(rows.reshape(count, height, width, self.frames, channels // self.frames), 3, 1)
+
+    def starts(self, count: int, stride: int) -> range:
+        """Where clips begin in a file of `count` frames, one every `stride` frames. Unusable where it is too short."""
+        if count < self.frames:
+            raise Unusable(f"too short: {count} frame{'s' * (count != 1)}, and a row has {self.frames}")
+        return range(0, count - self.frames + 1, stride)
+
+    def as_pictures(self, rows: Pixels) -> Pixels:
+        """The frames of each clip from left to right, with a white line between."""
+        frames = self.split(rows)
+        count, _, height, _, channels = frames.shape
+        line = np.full((count, height, _GAP, channels), 255, np.uint8)
+        parts = [part for n in range(self.frames) for part in (line, frames[:, n])]
+        return np.concatenate(parts[1:], 2)
+
+    def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
+        """One clip as it is, several as a sheet that moves, enlarged to be seen."""
+        if path.suffix.lower() != ".webp":
+            raise InputError(f"{path} cannot hold clips. Let its name end in .webp.")
+        frames = self.split(rows)
+        sheets = [frames[0, n] if len(rows) == 1 else grid(enlarge(frames[:, n], 56)) for n in range(self.frames)]
+        _write_webp(path, sheets, self.rate, made_by)
+
+
+def _write_webp(path: Path, frames: Sequence[Pixels], rate: float, made_by: dict[str, Any] | None) -> None:
+    """Frames (H, W, C) as a looping lossless WebP; written beside its place and renamed. DataError."""
+    options: dict[str, Any] = {} if made_by is None else {"xmp": marks.packet(made_by).encode()}
+    first, *rest = (as_image(frame).convert("RGB") for frame in frames)
+    with writing(path), atomic_file(path) as partial:
+        first.save(
+            partial, "WEBP", save_all=True, append_images=rest, loop=0, duration=round(1000 / rate), lossless=True,
+            minimize_size=False, allow_mixed=False, kmin=0, **options,
+        )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------------- files -> frames
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an animation says of itself."""
+
+    frames: int
+    height: int
+    width: int
+    rate: float
+    """Frames a second, by the duration of its first frame; RATE where it has none."""
+
+
+def probe(data: bytes) -> Header:
+    """Frames, size and rate of an animation; Unusable where it is none that can be read."""
+    with _opened(data) as image:
+        return _header(image)
+
+
+def frames(data: bytes) -> Iterator[Pixels]:
+    """The frames of an animation, one after the other: (H, W, 4) uint8, RGBA. Unusable where it is damaged or over the
+    limits."""
+    with _opened(data) as image:
+        for number in range(_header(image).frames):
+            try:
+                image.seek(number)
+                frame = np.asarray(image.convert("RGBA"))
+            except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to
+                raise Unusable(f"cut short or damaged: frame {number}: {_first_line(error)}") from error
+            yield frame
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG"))
+        except UnidentifiedImageError:
+            raise Unusable("not a GIF, WebP or PNG that can be read") from None
+        except Exception as error:
+            raise Unusable(f"damaged: {_first_line(error)}") from error
+        with image:
+            yield image
+
+
+def _header(image: Image.Image) -> Header:
+    width, height = image.size
+    try:
+        count = int(getattr(image, "n_frames", 1))
+        milliseconds = float(image.info.get("duration") or 0)
+    except Exception as error:
+        raise Unusable(f"damaged: {_first_line(error)}") from error
+    if count > MOST_FRAMES or count * width * height > MOST_PIXELS:
+        raise Unusable(
+            f"{count:,} frames of {width:,} x {height:,} pixels, over the limits of {MOST_FRAMES:,} frames and "
+            f"{MOST_PIXELS:,} pixels"
+        )
+    return Header(count, height, width, round(1000 / milliseconds, 3) if milliseconds else RATE)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,65 @@
+"""The protocol of a medium: what the numbers of a row mean, beyond their shape.
+
+A row of a store is always (H, W, C) uint8. `picture.py`, `sound.py` and `clip.py` hold a medium each: its settings as a
+frozen dataclass, how files become rows, how rows become a file, and how rows are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ganforge.base.errors import InputError
+from ganforge.base.images import Pixels
+
+
+class Unusable(ValueError):
+    """A file that becomes no row, with the reason."""
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Base of all media; the fields of a subclass are what a row has to be read with."""
+
+    kind: ClassVar[str]
+    """Its name in files and on the command line."""
+    plural: ClassVar[str]
+    """What several rows are called in sentences."""
+    suffix: ClassVar[str]
+    """Of the file that holds one sample."""
+    augmentations: ClassVar[frozenset[str] | None] = None
+    """The words of `train.augment` and `model.augment` that make sense for it; None: all of them."""
+
+    def check(self, height: int, width: int, channels: int) -> None:
+        """ValueError where rows of this shape cannot be of this medium."""
+        raise NotImplementedError
+
+    def describe(self, height: int, width: int, channels: int) -> str:
+        """A row in a few words, such as `28x28 grey`."""
+        raise NotImplementedError
+
+    def as_pictures(self, rows: Pixels) -> Pixels:
+        """(N, H, W, C) uint8 rows -> (N, H', W', C') uint8 to be looked at, C' of 1, 3 or 4."""
+        raise NotImplementedError
+
+    def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
+        """Write (N, H, W, C) uint8 rows as one file, marked with `made_by` (see base/marks.py).
+
+        InputError for a suffix that cannot hold them, DataError where the file cannot be written."""
+        raise NotImplementedError
+
+    def check_augmentations(self, words: Iterable[str], known: Iterable[str], where: str) -> None:
+        """InputError where `words`, of the `known` ones, contain some that make no sense for this medium."""
+        if self.augmentations is None:
+            return
+        if refused := [word for word in words if word not in self.augmentations]:
+            allowed = ", ".join(word for word in known if word in self.augmentations) or "none"
+            raise InputError(
+                f"{where} has {', '.join(refused)}, which is for pictures and not for {self.plural}. "
+                f"For {self.plural} there is: {allowed}."
+            )
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain values for JSON or TOML, with its name under `kind`."""
+        return {"kind": self.kind, **asdict(self)}
