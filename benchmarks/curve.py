@@ -21,6 +21,7 @@ from torch.nn import functional as F
 import common
 from ganforge import models
 from ganforge.base import config
+from ganforge.base.logs import printed
 from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import FIRST_SEED
 from ganforge.media.spec import to_float
@@ -100,7 +101,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         place = asked.store or Path(temporary) / "store"
         store = Store(place) if place.exists() else prepare(asked.data, place).store
-        extract = extractor(store, print)
+        with printed():
+            extract = extractor(store)
         judge, scale, accuracy = train_judge(store)
         judges = {
             extract.name: (len(extract.scale), lambda pixels: extract([pixels])),

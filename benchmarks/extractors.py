@@ -32,6 +32,7 @@ from torch.nn.functional import interpolate
 import common
 from ganforge.base.device import autocast, keep_memory, resolve_precision
 from ganforge.base.images import Pixels
+from ganforge.base.logs import printed
 from ganforge.base.seeds import permuted
 from ganforge.measuring.judge import Judge
 from ganforge.measuring.measure import FIRST_SEED
@@ -130,7 +131,8 @@ class Judges:
     """Every judge's number for a set of pictures."""
 
     def __init__(self, store: Store, others: dict[str, Callable[[Pixels], Tensor]], count: int) -> None:
-        self.judge = Judge(store, print)
+        with printed():
+            self.judge = Judge(store)
         self.count = count
         reference = self.judge.train_pixels(5000)
         self.patches = sliced.patches(reference[:2000])

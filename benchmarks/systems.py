@@ -27,12 +27,12 @@ import torch
 import common
 from ganforge import models
 from ganforge.base.images import enlarge, grid, write_png
+from ganforge.base.logs import printed
 from ganforge.base.stats import read
 from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import FIRST_SEED, measure
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.preparing.prepare import prepare
-from ganforge.runs import Run
 from ganforge.sampling import pictures
 from ganforge.store.store import Store
 from ganforge.system import System
@@ -61,11 +61,19 @@ def one(
     store, file = Store(place), Path(name)
     folder = store.path.parent / ((f"composed-{file.stem}" if file.suffix else name) + "-conditional" * conditional)
     layers = file if file.suffix == ".toml" else None
-    run: Run = train(
-        "composed" if layers else name, store, folder, size=None if layers else size, base=layers,
-        overrides={"train": {"images": images} if images else {"minutes": minutes}, "model": {"conditional": True} if conditional else {}},
-        say=lambda line: print(f"{name}: {line}", flush=True),
-    )  # fmt: skip
+    overrides: dict[str, dict[str, Any]] = {
+        "train": {"images": images} if images else {"minutes": minutes},
+        "model": {"conditional": True} if conditional else {},
+    }
+    with printed(prefix=f"{name}: "):
+        run = train(
+            "composed" if layers else name,
+            store,
+            folder,
+            size=None if layers else size,
+            base=layers,
+            overrides=overrides,
+        )
     last, system = read(run.path)[-1], run.build()
     what = f"composed {store.name} --config {name}" if layers else f"{name} {store.name} --size {size}"
     what += " --model.conditional true" * conditional
@@ -150,7 +158,8 @@ def main() -> None:
     store = work / source.stem
     if not store.exists():
         prepare(source, store, resolution=asked.resolution)
-    extractor(Store(store), print)
+    with printed():
+        extractor(Store(store))
     by = ", by class" * asked.conditional
     images = {n: row["images"] for n, row in json.loads(asked.like.read_text())[title].items()} if asked.like else {}
     spawn = multiprocessing.get_context("spawn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -29,6 +30,18 @@ def real_data() -> Path:
     if not place or not Path(place).is_dir():
         pytest.skip("GANFORGE_TEST_DATA does not name the folder of real data sets")
     return Path(place)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The lines that ganforge logs during a test."""
+    logger, handler, lines = logging.getLogger("ganforge"), logging.Handler(logging.INFO), []
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -77,11 +77,10 @@ def test_sleeping_threads_change_no_bit(tmp_path):
         torch.set_num_threads(before)
 
 
-def test_it_is_said_once_a_report(tmp_path, monkeypatch):
+def test_it_is_said_once_a_report(tmp_path, monkeypatch, logged):
     monkeypatch.setattr(Busy, "share", lambda self: 0.4)
     store = make_store(tmp_path / "store", Spec(8, 8, 1), 60)
     loop = {"images": 64, "batch": 16, "report": 32, "precision": "fp32"}
-    said: list[str] = []
-    train("gan", store, tmp_path / "run", overrides={"model": {"width": 8}, "train": loop}, say=said.append)
-    reports = [line for line in said if "images" in line and "/s" in line]
+    train("gan", store, tmp_path / "run", overrides={"model": {"width": 8}, "train": loop})
+    reports = [line for line in logged if "images" in line and "/s" in line]
     assert [line.endswith("(other programs took 40% of the processors)") for line in reports] == [True, True]

@@ -114,10 +114,9 @@ def test_the_same_run_gives_the_same_numbers(digits):
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
 
 
-def test_a_slow_first_portion_is_not_taken_for_the_rest():
-    said: list[str] = []
-    told = Remaining(said.append, "looking", 1000)
+def test_a_slow_first_portion_is_not_taken_for_the_rest(logged):
+    told = Remaining("looking", 1000)
     time.sleep(0.2)
     for _ in range(1000):
         told.add(1)
-    assert not said
+    assert not logged

@@ -32,11 +32,10 @@ def has(monkeypatch: pytest.MonkeyPatch, amx: bool, avx512_bf16: bool) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
 
 
-def test_flags_decide_first(store, tmp_path, monkeypatch):
+def test_flags_decide_first(store, tmp_path, monkeypatch, logged):
     has(monkeypatch, False, False)
-    said: list[str] = []
-    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu", say=said.append)
-    assert said[0] == "precision fp32: cpu here has no bf16"
+    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    assert logged[0] == "precision fp32: cpu here has no bf16"
     assert made.settings["train"]["precision"] == "fp32"
     assert made.settings["run"]["precision"] == "cpu here has no bf16"
     assert device.resolve_precision("auto", torch.device("cpu")) == "fp32"
@@ -45,16 +44,15 @@ def test_flags_decide_first(store, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("bf16", "chosen"), [(0.5, "bf16"), (0.97, "fp32"), (2.0, "fp32")])
-def test_real_steps_decide_between_what_there_is(store, tmp_path, monkeypatch, bf16, chosen):
+def test_real_steps_decide_between_what_there_is(store, tmp_path, monkeypatch, bf16, chosen, logged):
     has(monkeypatch, False, True)
     monkeypatch.setattr(
         sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": bf16, "fp32": 1.0}
     )
-    said: list[str] = []
-    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu", say=said.append)
+    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
     assert made.settings["train"]["precision"] == chosen
     why = f"a step took {bf16:.3g} s in bf16, by AVX-512 bf16, and 1 s in fp32"
-    assert said[0] == f"precision {chosen}: {why}"
+    assert logged[0] == f"precision {chosen}: {why}"
     assert made.settings["run"]["precision"] == why
 
 

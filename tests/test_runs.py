@@ -122,18 +122,17 @@ def test_no_whole_checkpoint_is_no_fresh_start(run, fails):
     assert content(run) == before
 
 
-def test_a_store_that_moved(run, store, tmp_path, fails):
+def test_a_store_that_moved(run, store, tmp_path, fails, logged):
     store.rename(tmp_path / "elsewhere")
     for verb in ("train", "measure"):
         assert "Name the store where it is now with --store STORE" in fails(verb, run)
     make_store(tmp_path / "other", SPEC, 120, seed=1)
     assert "is not the store that" in fails("train", run, "--store", tmp_path / "other")
-    said: list[str] = []
-    measure(Run(run), Store(tmp_path / "other"), 16, said.append)
-    assert any("is not the store that" in line for line in said)
-    said.clear()
-    measure(Run(run), Store(tmp_path / "elsewhere"), 16, said.append)
-    assert not any("is not the store that" in line for line in said)
+    measure(Run(run), Store(tmp_path / "other"), 16)
+    assert any("is not the store that" in line for line in logged)
+    logged.clear()
+    measure(Run(run), Store(tmp_path / "elsewhere"), 16)
+    assert not any("is not the store that" in line for line in logged)
     assert "no manifest.json" in fails("train", run, "--store", tmp_path / "nowhere")
     assert "two stores" in fails("train", run, tmp_path / "other", "--store", tmp_path / "elsewhere")
     assert main(["train", str(run), "--store", str(tmp_path / "elsewhere"), "--images", "192"]) == 0

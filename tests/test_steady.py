@@ -60,34 +60,31 @@ def all_finite(run: Run) -> bool:
     return all(t.isfinite().all() for t in run.load()[0].values() if t.is_floating_point())
 
 
-def test_one_bad_step_is_skipped(store, tmp_path, monkeypatch):
+def test_one_bad_step_is_skipped(store, tmp_path, monkeypatch, logged):
     poison(monkeypatch, {5})
-    said: list[str] = []
-    made = train("gan", store, tmp_path / "r", overrides=settings(20), say=said.append)
+    made = train("gan", store, tmp_path / "r", overrides=settings(20))
     tensors, state = made.load()
     assert (state["rollbacks"], state["skipped"]) == (0, 1)
     assert all_finite(made)
     assert tensors["optimizer.generator.0.weight.step"].item() == 19  # one of twenty was left out
     assert tensors["system.generator.1.num_batches_tracked"].item() == 19
     assert [row["skipped"] for row in rows(made)] == [0, 1, 1, 1, 1]
-    assert "1 of 20 steps were left out" in said[-1]
+    assert "1 of 20 steps were left out" in logged[-1]
 
 
-def test_bad_steps_in_a_row_roll_back_and_go_on(store, tmp_path, monkeypatch):
+def test_bad_steps_in_a_row_roll_back_and_go_on(store, tmp_path, monkeypatch, logged):
     poison(monkeypatch, {5, 6, 7})
-    said: list[str] = []
-    made = train("gan", store, tmp_path / "r", overrides=settings(20), say=said.append)
+    made = train("gan", store, tmp_path / "r", overrides=settings(20))
     state = made.load()[1]
     assert (state["rollbacks"], state["lr_scale"], state["seen"], state["skipped"]) == (1, 0.5, 320, 3)
-    assert any("back to 64" in line for line in said)
+    assert any("back to 64" in line for line in logged)
     assert all_finite(made)
 
 
-def test_three_in_a_row_are_noticed_long_before_the_report(store, tmp_path, monkeypatch):
+def test_three_in_a_row_are_noticed_long_before_the_report(store, tmp_path, monkeypatch, logged):
     poison(monkeypatch, {405, 406, 407})
-    said: list[str] = []
-    made = train("gan", store, tmp_path / "r", overrides=settings(1000, report=400), say=said.append)
-    assert any(f"at {16 * (400 + EVERY):,} images: back to 6,400" in line for line in said), said
+    made = train("gan", store, tmp_path / "r", overrides=settings(1000, report=400))
+    assert any(f"at {16 * (400 + EVERY):,} images: back to 6,400" in line for line in logged), logged
     assert made.load()[1]["seen"] == 16_000
 
 
@@ -205,11 +202,10 @@ def test_a_run_goes_on_past_unreadable_lines(store, tmp_path):
     assert [row["seen"] for row in rows(made)] == [64, 128, 192, 256, 320, 384]
 
 
-def test_counts_and_buffers_survive_a_stop(store, tmp_path, monkeypatch):
+def test_counts_and_buffers_survive_a_stop(store, tmp_path, monkeypatch, logged):
     """Two bad steps before a stop and one after it are three in a row."""
     poison(monkeypatch, {6, 7, 8})
     train("gan", Store(store), tmp_path / "r", overrides=settings(8))
-    said: list[str] = []
-    made = train("gan", Store(store), tmp_path / "r", overrides=settings(12), say=said.append)
-    assert any("back to 128" in line for line in said)
+    made = train("gan", Store(store), tmp_path / "r", overrides=settings(12))
+    assert any("back to 128" in line for line in logged)
     assert made.load()[1]["skipped"] == 3

@@ -132,17 +132,16 @@ def test_a_folder_that_cannot_be_written_and_damaged_stamps_are_no_hindrance(pla
     assert 1 <= len(set(read) - {"labels.npy", "splits.npy"}) < 4  # three shards and meta.parquet are stamped
 
 
-def test_a_large_store_says_that_it_is_checked(place, monkeypatch):
+def test_a_large_store_says_that_it_is_checked(place, monkeypatch, logged):
     from ganforge.store import store
 
     monkeypatch.setattr(store, "LARGE", 1000)
-    said: list[str] = []
-    Store(place).check(said.append)
-    assert "against its SHA-256, once" in said[0]
-    assert said[1:], "and how far it is"
-    said.clear()
-    Store(place).check(said.append)
-    assert not said
+    Store(place).check()
+    assert "against its SHA-256, once" in logged[0]
+    assert logged[1:], "and how far it is"
+    logged.clear()
+    Store(place).check()
+    assert not logged
 
 
 def test_what_was_damaged_in_the_cache_is_fetched_again(place, tmp_path, monkeypatch, read):

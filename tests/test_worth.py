@@ -47,13 +47,10 @@ def some(store: Store, count: int) -> tuple[Pixels, list[str]]:
     return store.read(rows), [store.spec.classes[n] for n in store.labels[rows]]
 
 
-def test_copies_teach_what_the_real_pictures_teach_and_are_named_and_a_missing_class_is(digits, tmp_path):
+def test_copies_teach_what_the_real_pictures_teach_and_are_named_and_a_missing_class_is(digits, tmp_path, logged):
     pixels, classes = some(digits, 300)
     keep = [n for n, name in enumerate(classes) if name != "3"]
-    said: list[str] = []
-    found, skipped = worth_of_folder(
-        folder(tmp_path / "copies", pixels[keep], [classes[n] for n in keep]), digits, said.append
-    )
+    found, skipped = worth_of_folder(folder(tmp_path / "copies", pixels[keep], [classes[n] for n in keep]), digits)
     assert not skipped
     assert [found.real.pictures, found.samples.pictures, found.both.pictures] == [len(keep), len(keep), 2 * len(keep)]
     assert found.copies > 0.98
@@ -68,7 +65,7 @@ def test_copies_teach_what_the_real_pictures_teach_and_are_named_and_a_missing_c
     assert "Samples alone teach worse than real pictures" in text
     assert "Missing: no sample is of 3." in text
     assert "Copies: " in text
-    assert any("training 12 classifiers: about" in line for line in said)
+    assert any("training 12 classifiers: about" in line for line in logged)
 
 
 def test_noise_teaches_nothing(digits, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ganforge import runs as _run
 from ganforge.auditing.audit import audit
+from ganforge.base import logs
 from ganforge.base.errors import InputError
 from ganforge.base.images import Pixels
 from ganforge.cleaning.clean import clean
@@ -94,17 +96,15 @@ def train(
     **settings: Any,
 ) -> Run:
     """Train, or go on with what is in `out`. `model` holds settings of the system, further keywords those of the
-    loop."""
+    loop. How far it is is logged to `logging.getLogger("ganforge")`, and printed where `verbose`."""
     loop = (
         settings
         | ({"images": images} if images is not None else {})
         | ({"minutes": minutes} if minutes is not None else {})
     )
-    made = _train(
-        system, store, out, size=size, device_name=device, overrides={"model": model or {}, "train": loop},
-        say=print if verbose else None,
-    )  # fmt: skip
-    return Run(made.path)
+    with logs.printed() if verbose else nullcontext():
+        overrides = {"model": model or {}, "train": loop}
+        return Run(_train(system, store, out, size=size, device_name=device, overrides=overrides).path)
 
 
 def sample(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from ganforge import report
@@ -15,31 +15,30 @@ from ganforge.sampling import write
 from ganforge.store.store import Store
 from ganforge.training.train import train
 
+log = logging.getLogger(__name__)
+
 MINUTES = 1.1
 
 
-def demo(
-    out: Path, minutes: float = MINUTES, say: Callable[[str], None] | None = None
-) -> tuple[Run, Measured, Measured, Path]:
+def demo(out: Path, minutes: float = MINUTES) -> tuple[Run, Measured, Measured, Path]:
     """Everything into the folder `out`. Returns the run, its numbers, an untrained generator's, and the report's
     path."""
-    say = say or (lambda line: None)
     if not minutes > 0:
         raise InputError(f"{minutes:g} minutes of training are not to be had; say more than 0.")
     if out.exists() and (not out.is_dir() or (not (out / "digits").exists() and any(out.iterdir()))):
         raise DataError(f"{out} holds something else. Choose another place with --out.")
-    say("collect   1,797 real handwritten digits, embedded in scikit-learn")
+    log.info("collect   1,797 real handwritten digits, embedded in scikit-learn")
     originals = collect("digits", out / "digits")
     if not (out / "store").exists():
         prepared = prepare(originals, out / "store", resolution=32, heldout=0.2)
-        say(f"prepare   {len(prepared.store):,} pictures of {prepared.store.spec}")
+        log.info(f"prepare   {len(prepared.store):,} pictures of {prepared.store.spec}")
     store = Store(out / "store")
-    say(f"train     dcgan for {minutes:g} minutes")
+    log.info(f"train     dcgan for {minutes:g} minutes")
     settings = {"train": {"minutes": minutes}}
-    run = train("dcgan", store, out / "run", size="small", overrides=settings, say=lambda line: say(f"  {line}"))
+    run = train("dcgan", store, out / "run", size="small", overrides=settings)
     sheet = write(run, range(64), out / "samples.png", as_grid=True)[0]
-    say(f"sample    {sheet}")
-    say("measure   against the training pictures")
+    log.info(f"sample    {sheet}")
+    log.info("measure   against the training pictures")
     numbers = measure(run, store, 2_000)
     untrained = measure_system(run.new_system(), store, 2_000)
     page = report.write(run, [("trained", numbers), ("untrained", untrained)], out / "report.html")

@@ -13,9 +13,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from ganforge.base.files import atomic_file, atomic_folder, cannot_write, file_s
 from ganforge.media.spec import Spec, spec_from
 from ganforge.store.remote import is_address
 from ganforge.system import System
+
+log = logging.getLogger(__name__)
 
 KEEP = 2
 LOCK = ".lock"
@@ -174,9 +177,9 @@ class Run:
             shutil.rmtree(old, ignore_errors=True)
         return final
 
-    def load(self, say: Callable[[str], None] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and state of the newest checkpoint; with `say`, of the newest that is whole, and what is wrong with
-        newer ones is said.
+    def load(self, fall_back: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and state of the newest checkpoint; with `fall_back`, of the newest that is whole, and what is wrong
+        with newer ones is logged.
 
         RunError where there is none, where it was changed, or where run.toml was since.
         """
@@ -192,11 +195,11 @@ class Run:
                 tensors, state = self._read(folder)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 damaged.append(f"{folder} is damaged: {error if str(error) else type(error).__name__}")
-                if say:
+                if fall_back:
                     continue
                 break
-            if damaged and say:
-                say(f"{'; '.join(damaged)}. Going on from the one before, of {int(folder.name):,} images.")
+            if damaged:
+                log.warning(f"{'; '.join(damaged)}. Going on from the one before, of {int(folder.name):,} images.")
             return tensors, state
         if len(damaged) == len(found):
             raise RunError(f"{'; '.join(damaged)}. No checkpoint is left: train again, into another folder with --out.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def collect(
     name: str | Path | Sequence[str | Path], out: str | Path | None = None, source: str | Path | None = None,
-    say: Say | None = None, **options: Any,
+    progress: Say | None = None, **options: Any,
 ) -> Path:  # fmt: skip
     """Collect into the folder `out` (`data/NAME` by default) and return it.
 
@@ -32,10 +32,8 @@ def collect(
     """
     words = [name] if isinstance(name, (str, Path)) else list(name)
     if is_public(words) and not options:
-        return originals(
-            str(words[0]), Path(out) if out else Path("data") / str(words[0]), source, say or (lambda line: None)
-        )
-    return mix(words, out, source=source, progress=say, **options).folder
+        return originals(str(words[0]), Path(out) if out else Path("data") / str(words[0]), source)
+    return mix(words, out, source=source, progress=progress, **options).folder
 
 
 def is_public(words: Sequence[str | Path]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 WORK = ".collect"
 _WINDOW = 512
 
+log = logging.getLogger(__name__)
+
 Say = Callable[[str], None]
 
 
@@ -63,23 +66,23 @@ class Collected:
         return sum(self.reasons.values())
 
 
-def originals(name: str, out: Path, source: str | Path | None, say: Say) -> Path:
+def originals(name: str, out: Path, source: str | Path | None) -> Path:
     """The originals of one public set, written beside and renamed."""
     if name not in public.SETS:
         raise InputError(f"There is no public set {name!r}, nor a folder or file.{did_you_mean(name, public.SETS)}")
     if (out / provenance.NAME).is_file():
-        say(f"{out} is there already.")
+        log.info(f"{out} is there already.")
         return out
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out} exists and holds something else. Choose another place with --out.")
     with writing(out), atomic_folder(out) as partial:
-        rows = public.fetch(name, partial, Path(source) if source else None, say)
+        rows = public.fetch(name, partial, Path(source) if source else None)
         write_csv(partial / provenance.NAME, provenance.FIELDS, rows)
         history.record(partial, "collect", sources=[name], files=len(rows))
         if out.exists():
             out.rmdir()
     facts = public.SETS[name]
-    say(f"{out}: {facts.what}. Licence: {facts.licence}.")
+    log.info(f"{out}: {facts.what}. Licence: {facts.licence}.")
     return out
 
 
@@ -138,7 +141,7 @@ class Collection:
             self.read_as += [f"{asked.name}: {note}" for note in opened.notes]
             return opened
         source = asked.source.originals or self.originals
-        return open_source(originals(str(asked.path), self.folder / WORK / str(asked.path), source, self.progress))
+        return open_source(originals(str(asked.path), self.folder / WORK / str(asked.path), source))
 
     async def _list(self, n: int, asked: Asked, pictures: Pictures | None) -> None:
         """The rows of a source into the journal, once."""

@@ -5,16 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ganforge.base import logs
 from ganforge.base.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    pass
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def collect(asked: argparse.Namespace) -> int:
@@ -33,7 +27,9 @@ def collect(asked: argparse.Namespace) -> int:
     names = ("cap", "cap_per_class", "total", "seed", "licence", "unknown_rights", "allow_host", "contact")
     options = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
     if is_public(asked.sources) and not options and not asked.pictures:
-        print(f"Next: ganforge prepare {collect(asked.sources[0], asked.out, asked.source, _say)}")
+        with logs.printed():
+            folder = collect(asked.sources[0], asked.out, asked.source)
+        print(f"Next: ganforge prepare {folder}")
         return 0
     with Console(stderr=True).status("looking") as status:
         made = mix(asked.sources, asked.out, source=asked.source, progress=status.update, **options)

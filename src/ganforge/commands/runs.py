@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganforge import models
+from ganforge.base import logs
 from ganforge.base.errors import InputError
 
 if TYPE_CHECKING:
     from ganforge.measuring.measure import Measured
     from ganforge.measuring.training_data import Worth
     from ganforge.runs import Run
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def show(asked: argparse.Namespace) -> None:
@@ -65,16 +63,16 @@ def train(asked: argparse.Namespace) -> None:
         device.choose(asked.device)
         print(config.to_toml(plan(asked.system, store, out, asked.size, overrides, asked.config), _notes(asked.system)))
         return
-    run = train(
-        asked.system,
-        store,
-        out,
-        size=asked.size,
-        device_name=asked.device,
-        base=asked.config,
-        overrides=overrides,
-        say=_say,
-    )
+    with logs.printed():
+        run = train(
+            asked.system,
+            store,
+            out,
+            size=asked.size,
+            device_name=asked.device,
+            base=asked.config,
+            overrides=overrides,
+        )
     print(f"Next: ganforge measure {run.path}")
 
 
@@ -225,14 +223,18 @@ def project(asked: argparse.Namespace) -> None:
 
 
 def measure(asked: argparse.Namespace) -> int:
-    """Numbers beside their floors."""
+    """Numbers beside their floors. 2 where pictures of a folder are unusable."""
+    with nullcontext() if asked.json else logs.printed():
+        return _measure(asked)
+
+
+def _measure(asked: argparse.Namespace) -> int:
     from ganforge.measuring.measure import SAMPLES, as_json, measure, measure_folder
     from ganforge.measuring.training_data import worth, worth_of_folder
     from ganforge.runs import Run
     from ganforge.store.store import Store
 
     store = None if asked.store is None else Store(asked.store)
-    say = None if asked.json else _say
     if not (asked.run / "run.toml").exists() and asked.run.exists():
         if store is None:
             raise InputError(
@@ -244,19 +246,19 @@ def measure(asked: argparse.Namespace) -> int:
         if asked.as_training_data:
             if asked.device not in ("auto", "cpu"):
                 raise InputError("measure: --device says where samples are made; classifiers learn on the processor.")
-            result, skipped = worth_of_folder(asked.run, store, say)
+            result, skipped = worth_of_folder(asked.run, store)
         else:
-            result, skipped = measure_folder(asked.run, store, say, asked.device)
+            result, skipped = measure_folder(asked.run, store, asked.device)
         print(as_json(result) if asked.json else result)
         for name, reason in skipped[:20]:
             print(f"left out: {name}: {reason}", file=sys.stderr)
         return 2 if skipped else 0
     run = Run(asked.run)
     if asked.as_training_data:
-        taught = worth(run, store, asked.samples, say, asked.device)
+        taught = worth(run, store, asked.samples, asked.device)
         print(as_json(taught) if asked.json else taught)
         return 0
-    result = measure(run, store, SAMPLES if asked.samples is None else asked.samples, say, asked.device)
+    result = measure(run, store, SAMPLES if asked.samples is None else asked.samples, asked.device)
     print(as_json(result) if asked.json else result)
     if asked.report:
         from ganforge import report

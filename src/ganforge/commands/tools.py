@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from ganforge import models
+from ganforge.base import logs
 from ganforge.base.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    pass
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def demo(asked: argparse.Namespace) -> None:
@@ -21,7 +14,8 @@ def demo(asked: argparse.Namespace) -> None:
     from ganforge.demonstration import MINUTES, demo
 
     minutes = MINUTES if asked.minutes is None else asked.minutes
-    run, numbers, untrained, page = demo(asked.out, minutes, _say)
+    with logs.printed("ganforge.demonstration"), logs.printed("ganforge.training", "  "):
+        run, numbers, untrained, page = demo(asked.out, minutes)
     print(numbers)
     print(f"untrained: {untrained.distance:.1f}, the same generator before training")
     print(f"\nReport: {page}\nMore pictures: ganforge sample {run.path} --count 100")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +29,7 @@ SEEN = 2_000  # pictures in what is measured on pixels
 FEWEST = 8  # held-out pictures below which there are no floors
 VERSION = 3  # of features and floors; older files in a store are left alone
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Judge:
     """A store's extractor, the features of its pictures, and its floors; all are made once and kept in `features/` in
     it."""
 
-    def __init__(self, store: Store, say: Say | None = None, device: torch.device | None = None) -> None:
-        self.store, self.say = store, say or (lambda line: None)
+    def __init__(self, store: Store, device: torch.device | None = None) -> None:
+        self.store = store
         self.device = device or torch.device("cpu")
-        self.extract = extractor(store, self.say, self.device)
+        self.extract = extractor(store, self.device)
         self.train = self._features("train", store.train)
         self.heldout = self._features("heldout", store.heldout)
         self.thumbnails: npt.NDArray[np.uint8] = self._kept(
@@ -92,7 +93,7 @@ class Judge:
         return Floors(**named | {"sliced": tuple(found[len(fields(Floors)) - 1 :].tolist())})
 
     def _floors(self, size: int) -> list[float]:
-        self.say("measuring the held-out pictures, for the floors; once")
+        log.info("measuring the held-out pictures, for the floors; once")
         distance = frechet.estimate(self.moments, self.heldout, size)
         hidden = self.train[:, : features.HIDDEN], self.heldout[:, : features.HIDDEN]
         spread = kernel.distance(hidden[0], hidden[1], size=min(kernel.SUBSET, size))
@@ -155,7 +156,7 @@ class Judge:
         found = files.read_array(path)
         if found is not None and len(found) == rows:
             return found
-        told = Remaining(self.say, f"features of {what}", rows) if what else None
+        told = Remaining(f"features of {what}", rows) if what else None
         made = []
         for part in portions:
             made.append(make(part))
@@ -174,10 +175,10 @@ class Judge:
 
 
 class Remaining:
-    """Says once, when some of the work is done, how long all of it takes; nothing where that is under three seconds."""
+    """Logs once, when some of the work is done, how long all of it takes; nothing where that is under three seconds."""
 
-    def __init__(self, say: Say, what: str, total: int) -> None:
-        self.say, self.what, self.total = say, what, total
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total = what, total
         self.done, self.started, self.said = 0, 0.0, False
 
     def add(self, count: int) -> None:
@@ -192,7 +193,7 @@ class Remaining:
             self.said = True
             whole = took / self.done * self.total
             if whole > 3:
-                self.say(f"{self.what}: about {seconds(whole)}")
+                log.info(f"{self.what}: about {seconds(whole)}")
 
 
 def seconds(duration: float) -> str:
@@ -204,7 +205,7 @@ def _choice(size: int, count: int) -> npt.NDArray[np.int64]:
     return permuted(0, "measure", size, np.arange(min(count, size)))
 
 
-def extractor(store: Store, say: Say | None = None, device: torch.device | None = None) -> features.Extractor:
+def extractor(store: Store, device: torch.device | None = None) -> features.Extractor:
     """The store's own feature extractor: read from `features/` in it, or trained now and kept there."""
     path = store.path / "features" / f"extractor-v{VERSION}.safetensors"
     if path.exists():
@@ -213,12 +214,11 @@ def extractor(store: Store, say: Say | None = None, device: torch.device | None 
                 f"{path} is damaged, or has no SHA-256 beside it. Remove it, and the extractor is trained again."
             )
         return features.load(path, device)
-    say = say or (lambda line: None)
     what = "classes" if store.labelled else "clusters: it has no labels"
-    say(f"training the feature extractor of {store.name} on its {what}; once")
+    log.info(f"training the feature extractor of {store.name} on its {what}; once")
     labels, test_labels = (store.labels[store.train], store.labels[store.heldout]) if store.labelled else (None, None)
     shown = features.images_for(min(store.spec.height, store.spec.width), len(store.train))
-    told = Remaining(say, "training it", shown)
+    told = Remaining("training it", shown)
     made = features.train(store.read, store.train, labels, store.heldout, test_labels, shown=told.add)
     advice = "The extractor is kept beside the data, so that all its numbers can be compared: make the store writable, "
     with files.writing(path, advice + "or copy it."):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ from ganforge.system import System
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 10_000
 FEWEST = 16
@@ -172,7 +175,6 @@ def measure(
     run: Run,
     store: Store | None = None,
     samples: int = SAMPLES,
-    say: Callable[[str], None] | None = None,
     device_name: str = "auto",
 ) -> Measured:
     """Measure a run against its store's training pictures, and keep the result in the run's `measures.jsonl`.
@@ -180,19 +182,19 @@ def measure(
     Also writes `nearest.png`: the samples nearest to a training picture, each beside that picture. `device_name` says
     where the samples and their features are made; see `device.choose`."""
     system = run.build(device_name)
-    store = checked_store(run, store, say)
-    result = measure_system(system, store, samples, say, run.path / "nearest.png")
+    store = checked_store(run, store)
+    result = measure_system(system, store, samples, run.path / "nearest.png")
     keep(run.file("measures.jsonl"), result)
     return result
 
 
-def checked_store(run: Run, store: Store | None = None, say: Callable[[str], None] | None = None) -> Store:
+def checked_store(run: Run, store: Store | None = None) -> Store:
     """The store that a run learned from, or `store` in its place, checked and with the run's fold held out. RunError
     where it does not fit."""
     store = store or Store(run.own_store())
-    store.check(say)
-    if say and store.root != run.section("run").get("store_root"):
-        say(f"{store.address} is not the store that {run.path} learned from: its copies are not found there")
+    store.check()
+    if store.root != run.section("run").get("store_root"):
+        log.info(f"{store.address} is not the store that {run.path} learned from: its copies are not found there")
     if (fold := run.settings.get("train", {}).get("fold", -1)) >= 0:
         store = store.fold(fold)
     if store.spec != run.spec:
@@ -207,17 +209,15 @@ def measure_system(
     system: System,
     store: Store,
     samples: int = SAMPLES,
-    say: Callable[[str], None] | None = None,
     nearest_sheet: Path | None = None,
 ) -> Measured:
     """Measure any system against a store, on the device that it is on; see `measure`."""
     check_generates(system)
     if samples < FEWEST:
         raise InputError(f"samples is {samples}; at least {FEWEST} are needed, and 10,000 are usual.")
-    say = say or (lambda line: None)
     started = time.perf_counter()
     device.keep_memory()
-    judge = Judge(store, say, next(system.parameters()).device)
+    judge = Judge(store, next(system.parameters()).device)
     seeds = range(FIRST_SEED, FIRST_SEED + samples)
     labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
     weights = weights_hash(system.state_dict())
@@ -227,20 +227,19 @@ def measure_system(
 
 @busy.noticed()
 def measure_folder(
-    source: str | Path, store: Store, say: Callable[[str], None] | None = None, device_name: str = "auto"
+    source: str | Path, store: Store, device_name: str = "auto"
 ) -> tuple[Measured, list[tuple[str, str]]]:
     """Measure any pictures, by whatever made, in a folder or a zip against a store; and what could not be used, with
     the reasons.
 
     They are brought to the store's shape as `prepare` does it with the store's own recipe. Where their folders bear
     names of the store's classes, "asked class hit" says how many look like it."""
-    say = say or (lambda line: None)
     started = time.perf_counter()
     device.keep_memory()
-    store.check(say)
-    judge = Judge(store, say, device.choose(device_name))
+    store.check()
+    judge = Judge(store, device.choose(device_name))
     with tempfile.TemporaryDirectory() as temporary:
-        made = read_folder(source, store, Path(temporary), say)
+        made = read_folder(source, store, Path(temporary))
         theirs, spec, count = made.store, store.spec, len(made.store)
         order = permuted(0, "folder", count, np.arange(count))
         known = [spec.classes.index(name) if name in spec.classes else -1 for name in theirs.spec.classes]
@@ -251,11 +250,11 @@ def measure_folder(
         return found.result(f"pictures of {name}, {theirs.root[:16]}", labels, started, None), made.skipped
 
 
-def read_folder(source: str | Path, store: Store, temporary: Path, say: Callable[[str], None]) -> Prepared:
+def read_folder(source: str | Path, store: Store, temporary: Path) -> Prepared:
     """A folder or zip of pictures as a store in `temporary`, in the shape of `store`, by its own recipe. DataError
     where they are too few."""
     spec, recipe = store.spec, store.manifest["recipe"]
-    say(f"reading {source}")
+    log.info(f"reading {source}")
     made = prepare(
         source, temporary / "pictures", resolution=f"{spec.height}x{spec.width}", channels=spec.channels, heldout=0,
         fit=recipe.get("fit", "crop"), background="#" + "".join(f"{v:02x}" for v in recipe.get("background", [255] * 3)[:3]),
@@ -275,7 +274,7 @@ class _Compared:
         self.room = min(NEIGHBOURS, max(FEWEST, ROOM // judge.store.spec.pixels))
         self.kept: list[Pixels] = []
         self.features: list[Tensor] = []
-        self.told = Remaining(judge.say, what, samples)
+        self.told = Remaining(what, samples)
 
     def add(self, portions: Iterable[Pixels]) -> _Compared:
         """Take in (n, H, W, C) uint8 portions."""
@@ -302,7 +301,7 @@ class _Compared:
         judge, store, fake, seen = self.judge, self.judge.store, torch.cat(self.features), np.concatenate(self.kept)
         if not fake.isfinite().all():
             raise DataError("The samples hold numbers that are not finite: this run has diverged.")
-        judge.say("comparing")
+        log.info("comparing")
         size = judge.compared(len(fake))
         floors = judge.floors(size) if judge.has_floors else None
         distance = frechet.estimate(judge.moments, fake, size)

@@ -24,7 +24,7 @@ from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import key, permuted
 from ganforge.measuring.judge import FEWEST as FEWEST_HELDOUT
-from ganforge.measuring.judge import LARGEST, SEEN, Remaining, Say
+from ganforge.measuring.judge import LARGEST, SEEN, Remaining
 from ganforge.measuring.measure import FEWEST, FIRST_SEED, checked_store, keep, read_folder
 from ganforge.metrics import features, neighbours, pixels
 from ganforge.runs import Run, weights_hash
@@ -174,7 +174,6 @@ def worth(
     run: Run,
     store: Store | None = None,
     samples: int | None = None,
-    say: Say | None = None,
     device_name: str = "auto",
 ) -> Worth:
     """What the samples of a run are worth for training a classifier; kept in the run's `worth.jsonl` too.
@@ -182,7 +181,6 @@ def worth(
     As many samples as real pictures, of the same classes: all training pictures, at most 10,000, or so many as
     `samples` says. `device_name` says where samples are made; classifiers learn on the CPU. InputError where the run
     makes no pictures by class, DataError where its store holds too few."""
-    say = say or (lambda line: None)
     started = time.perf_counter()
     system = run.build(device_name)
     check_generates(system)
@@ -192,35 +190,34 @@ def worth(
             f"{run.path} makes no pictures by class ({why}), so they cannot teach classes: train a system that does, such as cgan, "
             "or dcgan with --model.conditional true, on a store with labels."
         )
-    store = checked_store(run, store, say)
+    store = checked_store(run, store)
     rows = _real(store, samples)
     labels = store.labels[rows]
     seeds = range(FIRST_SEED, FIRST_SEED + len(rows))
-    told = Remaining(say, f"making {len(rows):,} samples", len(rows))
+    told = Remaining(f"making {len(rows):,} samples", len(rows))
     made = []
     for portion in pictures(system, seeds, labels.tolist()):
         made.append(portion)
         told.add(len(portion))
     weights = weights_hash(system.state_dict())
     made_by = f"samples of seeds from {FIRST_SEED}, averaged weights {weights}"
-    result = _compare(store, rows, np.concatenate(made), labels, made_by, say, started)
+    result = _compare(store, rows, np.concatenate(made), labels, made_by, started)
     keep(run.file("worth.jsonl"), result)
     return result
 
 
 @busy.noticed()
-def worth_of_folder(source: str | Path, store: Store, say: Say | None = None) -> tuple[Worth, list[tuple[str, str]]]:
+def worth_of_folder(source: str | Path, store: Store) -> tuple[Worth, list[tuple[str, str]]]:
     """What the pictures of a folder or zip are worth for training a classifier, by whatever made; and which could not
     be used, and why.
 
     Their folders bear the names of the store's classes. DataError where they do not, or where there are too few.
     """
-    say = say or (lambda line: None)
     started = time.perf_counter()
-    store.check(say)
+    store.check()
     _check(store)
     with tempfile.TemporaryDirectory() as temporary:
-        made = read_folder(source, store, Path(temporary), say)
+        made = read_folder(source, store, Path(temporary))
         theirs, classes = made.store, store.spec.classes
         if not theirs.labelled:
             raise DataError(
@@ -236,7 +233,7 @@ def worth_of_folder(source: str | Path, store: Store, say: Say | None = None) ->
         chosen = permuted(0, "worth/samples", len(theirs), np.arange(count))
         labels = np.array([classes.index(name) for name in theirs.spec.classes])[theirs.labels[chosen]]
         made_by = f"samples are {count:,} of the {len(theirs):,} pictures of {Path(source).name}, {theirs.root[:16]}"
-        return _compare(store, rows[:count], theirs.read(chosen), labels, made_by, say, started), made.skipped
+        return _compare(store, rows[:count], theirs.read(chosen), labels, made_by, started), made.skipped
 
 
 def _check(store: Store) -> None:
@@ -266,9 +263,7 @@ def _real(store: Store, count: int | None = None) -> Rows:
     return store.train[permuted(0, "worth/real", len(store.train), np.arange(count))]
 
 
-def _compare(
-    store: Store, rows: Rows, fake: Pixels, fake_labels: Rows, made_by: str, say: Say, started: float
-) -> Worth:
+def _compare(store: Store, rows: Rows, fake: Pixels, fake_labels: Rows, made_by: str, started: float) -> Worth:
     """All four trainings with each seed: real pictures by their rows, (N,), samples (N, H, W, C) uint8 and their
     classes (N,)."""
     device.keep_memory()
@@ -280,7 +275,7 @@ def _compare(
     used = {"real": places[:count], "samples": places[count:], "both": places, "augmented": places[:count]}
     side = min(store.spec.height, store.spec.width)
     images = max(LEAST, round(min(IMAGES * min(1.0, 32 / side), EPOCHS * count)))
-    told = Remaining(say, f"training {SEEDS * len(used)} classifiers", SEEDS * len(used) * images)
+    told = Remaining(f"training {SEEDS * len(used)} classifiers", SEEDS * len(used) * images)
     answers: dict[str, list[Rows]] = {name: [] for name in used}
     for seed in range(SEEDS):
         for name, part in used.items():

@@ -16,8 +16,8 @@ import contextlib
 import copy
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ from ganforge.media.spec import spec_from
 from ganforge.store.remote import Cache, is_address
 from ganforge.store.split import HELDOUT, TRAIN
 from ganforge.store.stamps import Stamps
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 2
 HEADER = 4096
@@ -152,7 +154,7 @@ class Store:
         for number in numbers:
             self._shard(int(number))
 
-    def check(self, say: Callable[[str], None] | None = None, again: bool = False) -> None:
+    def check(self, again: bool = False) -> None:
         """Compare every file of a folder with its SHA-256, on all cores, unless its stamp says that this was done, or
         `again`; StoreError names the first that was changed. Shards of a remote store are compared as they come."""
         if self.cache:
@@ -166,14 +168,14 @@ class Store:
         except OSError as error:
             raise StoreError(f"{self.address} was cut short: {error}. Copy it here again.") from error
         total, done = sum(sizes.values()), 0
-        say = say if say and total >= LARGE else lambda line: None
-        say(f"checking {total / 1e9:,.1f} GB of {self.path} against its SHA-256{'' if again else ', once'}")
+        told = logging.INFO if total >= LARGE else logging.DEBUG
+        log.log(told, f"checking {total / 1e9:,.1f} GB of {self.path} against its SHA-256{'' if again else ', once'}")
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             try:
                 for name, _ in zip(sizes, pool.map(partial(self._compare, again=again), sizes), strict=True):
                     before, done = done, done + sizes[name]
                     if total > done and 10 * done // total > 10 * before // total:
-                        say(f"checked {done / total:.0%}")
+                        log.log(told, f"checked {done / total:.0%}")
             finally:
                 pool.shutdown(cancel_futures=True)  # what was compared so far is remembered
 

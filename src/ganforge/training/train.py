@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from ganforge.system import System
 from ganforge.training.trainer import Settings, Trainer
 
 __all__ = ["Settings", "Trainer", "explained", "plan", "train"]
+
+log = logging.getLogger(__name__)
 
 SIZES = ("small", "medium", "large")
 ASKED = "as asked for"
@@ -144,7 +147,6 @@ def train(
     device_name: str = "auto",
     base: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> Run:
     """Train `system` on `store` into the run folder `out` (`runs/SYSTEM-STORE` by default), or go on with what is
     there.
@@ -155,7 +157,7 @@ def train(
     state saved, and Diverged when rolling back did not help.
     """
     store = store if isinstance(store, Store) else Store(store)
-    store.check(say)
+    store.check()
     run = Run(Path(out) if out else Path("runs") / f"{system}-{store.name}")
     settings = plan(system, store, run.path, size, overrides, base)
     device.choose(device_name)  # says if there is none, before anything is made
@@ -168,8 +170,8 @@ def train(
         else:
             run.begin(settings)
         try:
-            _settle_precision(run, store, device_name, say or (lambda line: None))
-            trainer = Trainer(run, store, device_name, say)
+            _settle_precision(run, store, device_name)
+            trainer = Trainer(run, store, device_name)
         except GanforgeError:
             if new:  # it could not begin: with mended settings it is no other run
                 (run.path / "run.toml").unlink()
@@ -178,8 +180,8 @@ def train(
     return run
 
 
-def _settle_precision(run: Run, store: Store, device_name: str, say: Callable[[str], None]) -> None:
-    """Where `auto` has not chosen yet, or has chosen what this machine does not have, choose now; say it and why, and
+def _settle_precision(run: Run, store: Store, device_name: str) -> None:
+    """Where `auto` has not chosen yet, or has chosen what this machine does not have, choose now; log it and why, and
     keep both."""
     sections, chosen = run.settings, device.choose(device_name)
     kept = sections["train"]["precision"]
@@ -195,7 +197,7 @@ def _settle_precision(run: Run, store: Store, device_name: str, say: Callable[[s
         seconds = _seconds_a_step(Trainer(run, store, device_name))
         name = "bf16" if seconds["bf16"] < 0.95 * seconds["fp32"] else "fp32"
         why = f"a step took {seconds['bf16']:.3g} s in bf16, by {by}, and {seconds['fp32']:.3g} s in fp32"
-    say(f"precision {name}: {again}{why}")
+    log.info(f"precision {name}: {again}{why}")
     sections["train"]["precision"], sections["run"]["precision"] = name, again + why
     run.begin(sections)
 

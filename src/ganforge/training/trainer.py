@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 import shlex
 import signal
@@ -32,6 +33,8 @@ from ganforge.store.store import Store
 from ganforge.store.stream import Stream
 from ganforge.system import Phase, System
 from ganforge.training.watchdog import EVERY, LIMIT, Buffers, Watch
+
+log = logging.getLogger(__name__)
 
 SHEET_SEEDS = range(64)
 SHEET_CLASSES = 16  # rows of a sheet where there is one a class
@@ -79,11 +82,9 @@ class Progress:
 class Trainer:
     """The state of one training process: the system, its average, its optimizers, and how far it is."""
 
-    def __init__(
-        self, run: Run, store: Store, device_name: str = "auto", say: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, run: Run, store: Store, device_name: str = "auto") -> None:
         device.keep_memory()
-        self.run, self.store, self.say = run, store, say or (lambda line: None)
+        self.run, self.store = run, store
         self.device = device.choose(device_name)
         self.sections = run.settings
         self.settings = config.build(Settings, run.section("train"), "train")
@@ -118,10 +119,10 @@ class Trainer:
     def train(self) -> None:
         """Run until the end, saving and sampling at every report."""
         if self._done():
-            self.say(f"{self.run.path} is trained already: {self.progress.seen:,} images seen.")
+            log.info(f"{self.run.path} is trained already: {self.progress.seen:,} images seen.")
             return
         with _interruptible() as interrupted, _bar(self) as bar, Busy() as busy:
-            log = stats.Log(
+            rows = stats.Log(
                 self.run.path, self.progress.seen
             )  # may import a tracker for seconds: Ctrl-C is heard already
             reported, mark = self.progress.seen, time.perf_counter()
@@ -136,14 +137,14 @@ class Trainer:
                 if not saving and self.progress.seen // self.settings.batch % EVERY:
                     continue
                 if self._recover(saving):
-                    log = stats.Log(self.run.path, self.progress.seen)
+                    rows = stats.Log(self.run.path, self.progress.seen)
                 elif saving:
                     speed = (self.progress.seen - reported) / (time.perf_counter() - mark)
                     self.progress.skipped, self.progress.strain = (
                         int(self.watch.skipped),
                         tuple(self.watch.strain.tolist()),
                     )
-                    self._report(log, speed, busy.share())
+                    self._report(rows, speed, busy.share())
                     self.save()  # last: what a checkpoint has is not made again, and all else is
                     if interrupted and not self._done():
                         raise Stopped(
@@ -156,7 +157,7 @@ class Trainer:
         if p := self.progress.skipped:
             steps = self.progress.seen // self.settings.batch
             back = f", and training went back {self.progress.rollbacks} times" if self.progress.rollbacks else ""
-            self.say(f"{p:,} of {steps:,} steps were left out, since their numbers were not finite{back}.")
+            log.info(f"{p:,} of {steps:,} steps were left out, since their numbers were not finite{back}.")
 
     def step(self) -> None:
         """One step: every phase in turn, then the average."""
@@ -253,7 +254,7 @@ class Trainer:
 
     def restore(self) -> None:
         """Go to the newest checkpoint that is whole."""
-        tensors, state = self.run.load(self.say)
+        tensors, state = self.run.load(fall_back=True)
         try:
             self.progress = Progress(**state)
             self._load(self.system, tensors, "system.")
@@ -296,7 +297,7 @@ class Trainer:
             self.progress, rollbacks=rollbacks, lr_scale=before.lr_scale / 2, skipped=skipped, strain=()
         )
         self.watch = Watch(len(self.phases), self.device, skipped)
-        self.say(
+        log.info(
             f"Numbers were not finite at {before.seen:,} images: back to {self.progress.seen:,}, at half the rates."
         )
         return True
@@ -317,12 +318,12 @@ class Trainer:
             f"{left}. Train again with a lower rate: ganforge {shlex.join(words)}"
         )
 
-    def _report(self, log: stats.Log, speed: float, others: float) -> None:
+    def _report(self, rows: stats.Log, speed: float, others: float) -> None:
         p = self.progress
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
         row |= {"skipped": p.skipped, "rollbacks": p.rollbacks, "others": round(others, 3)}
         row |= {name: round(value, 6) for name, value in self.means.result().items()}
-        log.write(row)
+        rows.write(row)
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
         sheet, said = self._sheet()
@@ -335,7 +336,7 @@ class Trainer:
         )
         losses += f"  left out {p.skipped:,}" if p.skipped else ""
         losses += f"  (other programs took {others:.0%} of the processors)" if others > OTHERS else ""
-        self.say(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
+        log.info(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
     def _sheet(self) -> tuple[Pixels, dict[str, Any]]:
         """The same seeds at every report, a row a class, or what becomes of the same pictures, held out where there are

@@ -8,7 +8,6 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,11 +89,11 @@ SETS = {
 }
 
 
-def fetch(name: str, out: Path, source: Path | None, say: Callable[[str], None]) -> list[dict[str, str]]:
+def fetch(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
     """Put the originals of a set into the folder `out`, each checked against its published MD5; `source` is a folder
     that has them already. Returns their rows for `provenance.csv`. Raises DataError."""
     facts = SETS[name]
-    return _digits(out, facts) if name == "digits" else _files(name, facts, out, source, say)
+    return _digits(out, facts) if name == "digits" else _files(name, facts, out, source)
 
 
 def _row(file: str, name: str, address: str, facts: PublicSet, sha256: str, label: str = "") -> dict[str, str]:
@@ -118,9 +117,7 @@ def _digits(out: Path, facts: PublicSet) -> list[dict[str, str]]:
     return rows
 
 
-def _files(
-    name: str, facts: PublicSet, out: Path, source: Path | None, say: Callable[[str], None]
-) -> list[dict[str, str]]:
+def _files(name: str, facts: PublicSet, out: Path, source: Path | None) -> list[dict[str, str]]:
     if source is not None and not source.is_dir():
         raise DataError(f"{source} is not a folder. --from takes the folder that holds the original files of {name}.")
     found = source is not None and facts.inside and all((source / part.name).is_file() for part in facts.inside)
@@ -133,7 +130,7 @@ def _files(
             shutil.copyfile(source / part.name, target)
             place = (source / part.name).resolve().as_uri()
         else:
-            place = _download(name, part, facts.mirrors, target, say)
+            place = _download(name, part, facts.mirrors, target)
         _check(target, part, place)
         names = _unpack(target, facts.inside) if target.name.endswith(".tar.gz") else [target]
         rows += [_row(path.name, name, place, facts, hashlib.sha256(path.read_bytes()).hexdigest()) for path in names]
@@ -150,7 +147,7 @@ def _check(path: Path, part: Part, place: str) -> None:
             raise DataError(f"{place} is not the original: its MD5 is {md5}, the published one {part.md5}.")
 
 
-def _download(name: str, part: Part, mirrors: tuple[str, ...], target: Path, say: Callable[[str], None]) -> str:
+def _download(name: str, part: Part, mirrors: tuple[str, ...], target: Path) -> str:
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TimeRemainingColumn
 
