@@ -28,7 +28,7 @@ from ganforge.auditing.hashes import pairs
 
 OURS = """
 import json, sys, time, shutil
-from ganforge.audit import audit
+from ganforge.auditing.audit import audit
 start = time.perf_counter(); cpu = time.process_time()
 made = audit(sys.argv[1], sys.argv[2])
 spent = time.perf_counter() - start, time.process_time() - cpu

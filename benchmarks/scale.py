@@ -22,7 +22,7 @@ import common
 
 CODE = """
 import json, sys, time
-from ganforge.prepare import prepare, prepare_shard
+from ganforge.preparing.prepare import prepare, prepare_shard
 def peak():
     return round(int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) / 1024)
 source, out, step = sys.argv[1:]

@@ -36,7 +36,7 @@ def pictures(root: Path, *folders: str, count: int = 10, first: int = 0) -> Path
 
 NOBODY = """
 import ctypes, json, os, sys
-import ganforge.api, ganforge.audit_page, ganforge.show, rich.console, rich.status, rich.live
+import ganforge.api, ganforge.auditing.page, ganforge.showing, rich.console, rich.status, rich.live
 from ganforge.cli import main
 if os.geteuid() == 0:  # no user, but root without the right to pass over modes: the interpreter may lie in root's own home
     class Head(ctypes.Structure):
