@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -55,3 +56,15 @@ def test_lines_of_prose_are_not_long():
             if len(line) > 120 and not line.startswith(("|", "![")) and "](http" not in line:
                 long.append(f"{page.name}:{number}")
     assert not long
+
+
+def test_the_notebook_runs(tmp_path):
+    """Its code cells, one after the other, as a kernel would run them; what they gave is not stored."""
+    cells = json.loads((DOCS.parent / "examples/first.ipynb").read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    script = tmp_path / "first.py"
+    script.write_text("\n".join("".join(cell["source"]) for cell in code), "utf-8")
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "(40, 16, 16, 1) uint8" in done.stdout and "protocol: 500 samples" in done.stdout

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import ganforge
 
@@ -141,3 +142,30 @@ def test_installing_leaves_torch_alone():
     assert not (cpu_build and [name for name in installed if name.startswith("nvidia-")])
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert "torch>=2.10,<=2.13.0" in wanted
+
+
+def test_the_workflow_runs_the_commands_of_the_readme():
+    yaml = pytest.importorskip("yaml", reason='PyYAML comes with pip install ".[docs]"')
+    start = (ROOT / "README.md").read_text("utf-8").partition("## Your own pictures")[0]
+    (job,) = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text("utf-8"))["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == re.findall(r"```sh\n(.*?)\n```", start, re.S)
+    assert len(job["strategy"]["matrix"]["os"]) == 3
+
+
+def test_the_lock_holds_every_dependency_and_names_no_address():
+    text = (ROOT / "requirements-dev.txt").read_text("utf-8")
+    assert "://" not in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {name: [Requirement(line) for line in lines] for name, lines in project["optional-dependencies"].items()}
+    wanted = [Requirement(line) for line in project["dependencies"]] + extras["test"]
+    own = next(one for one in wanted if one.name == project["name"])
+    wanted += [one for name in own.extras for one in extras[name]]
+    for one in wanted:
+        locked = re.findall(rf"^{re.escape(one.name)}==(\S+)", text, re.M | re.I)
+        assert one is own or (locked and all(map(one.specifier.contains, locked))), f"{one}: {locked}"
+
+
+def test_one_version_everywhere():
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"] == ganforge.__version__
+    assert f"\nversion: {ganforge.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\n## [{ganforge.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
