@@ -25,9 +25,9 @@ from PIL import Image
 from ganforge.base.errors import DataError, InputError, Stopped
 from ganforge.base.tables import cell
 from ganforge.cli import main
-from ganforge.collecting.collect import collect, mix
-from ganforge.collecting.collection import Collected
-from ganforge.collecting.journal import Journal
+from ganforge.collecting.collect import collect, collect_pictures
+from ganforge.collecting.folder import Collected
+from ganforge.collecting.journal import CollectionJournal
 from ganforge.preparing.prepare import prepare
 from ganforge.sources.decode import identify
 from ganforge.sources.entry import Skip
@@ -36,7 +36,7 @@ from ganforge.store.licences import is_among, spdx, wanted
 from ganforge.web import lists
 from ganforge.web.fetch import Client
 from ganforge.web.guard import Hosts
-from ganforge.web.terms import Limits
+from ganforge.web.settings import Limits
 from served import Site, claims, png, reasons, table, write_list
 
 # ---------------------------------------------------------------------------------------------------------------- resume
@@ -71,14 +71,14 @@ def test_the_same_command_fetches_only_what_is_missing(tmp_path, site, fast, how
 def test_other_settings_are_another_folder_and_other_limits_are_not(tmp_path, site, fast):
     (tmp_path / "list.txt").write_text("\n".join(site.url(p) for p in ("/p/1.png", "/terapixel/t.png", "/endless/e")))
     with pytest.raises(DataError, match=r"Nothing was collected.*over the limit of 300"):
-        mix([fast("place = 'list.txt'", limits="bytes = 300")], tmp_path / "o")
-    made = mix([fast("place = 'list.txt'", limits="bytes = 50_000")], tmp_path / "o")
+        collect_pictures([fast("place = 'list.txt'", limits="bytes = 300")], tmp_path / "o")
+    made = collect_pictures([fast("place = 'list.txt'", limits="bytes = 50_000")], tmp_path / "o")
     assert sum(made.kept.values()) == 1
     with pytest.raises(InputError, match="other settings"):
-        mix([tmp_path / "recipe.toml"], tmp_path / "o", seed=1)
+        collect_pictures([tmp_path / "recipe.toml"], tmp_path / "o", seed=1)
     (tmp_path / "list.txt").write_text(site.url("/p/2.png"))
     with pytest.raises(InputError, match="other sources"):
-        mix([tmp_path / "recipe.toml"], tmp_path / "o")
+        collect_pictures([tmp_path / "recipe.toml"], tmp_path / "o")
 
 
 def test_stopped_while_the_pictures_are_put_in_place(tmp_path, monkeypatch):
@@ -94,9 +94,9 @@ def test_stopped_while_the_pictures_are_put_in_place(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", replace)
     with pytest.raises(Stopped):
-        mix([local], tmp_path / "o")
+        collect_pictures([local], tmp_path / "o")
     monkeypatch.undo()
-    assert mix([local], tmp_path / "o").kept == {"mine": 8}
+    assert collect_pictures([local], tmp_path / "o").kept == {"mine": 8}
     assert {path.read_bytes() for path in (tmp_path / "o").rglob("*.png")} == {
         path.read_bytes() for path in local.rglob("*.png")
     }
@@ -104,11 +104,11 @@ def test_stopped_while_the_pictures_are_put_in_place(tmp_path, monkeypatch):
 
 
 def test_one_process_at_a_time(tmp_path):
-    held = Journal(tmp_path / "o" / ".collect" / "journal.sqlite")
+    held = CollectionJournal(tmp_path / "o" / ".collect" / "journal.sqlite")
     with pytest.raises(DataError, match="another process"):
-        Journal(tmp_path / "o" / ".collect" / "journal.sqlite")
+        CollectionJournal(tmp_path / "o" / ".collect" / "journal.sqlite")
     held.close()
-    Journal(tmp_path / "o" / ".collect" / "journal.sqlite").close()
+    CollectionJournal(tmp_path / "o" / ".collect" / "journal.sqlite").close()
 
 
 # ----------------------------------------------------------------------------------------------------------- lists and APIs
@@ -116,7 +116,7 @@ def test_one_process_at_a_time(tmp_path):
 
 def test_lists_in_all_formats_and_rows_that_make_no_sense(tmp_path):
     rows = [{"url": f"https://a.example/{n}.png", "label": "x", "licence": "cc0", "author": "=1+1"} for n in range(3)]
-    plain = [lists.Wanted(row["url"], "x", "cc0", "=1+1") for row in rows]
+    plain = [lists.ListedPicture(row["url"], "x", "cc0", "=1+1") for row in rows]
     assert list(lists.read(write_list(tmp_path / "a.csv", rows))) == plain
     pq.write_table(
         pa.Table.from_pylist([{**row, "URL": row.pop("url"), "other": 1} for row in [dict(r) for r in rows]]),
@@ -176,7 +176,7 @@ name = "X-Key"
 variable = "TEST_KEY"
 prefix = "Key "
 """
-    made = mix([fast(source)], tmp_path / "o")
+    made = collect_pictures([fast(source)], tmp_path / "o")
     assert made.kept == {"museum": 23}
     rows = table(tmp_path / "o" / "provenance.csv")
     row = next(row for row in rows if row["address"] == site.url("/p/7.png"))
@@ -279,7 +279,7 @@ def test_only_the_licences_asked_for(tmp_path, site, capsys):
     assert main([*words, "--licence", "cc0,cc-by"]) == 2
     assert sorted(row["licence"] for row in table(tmp_path / "o" / "provenance.csv")) == ["CC-BY-4.0", "CC0-1.0"]
     assert reasons(tmp_path / "o") == {
-        "2.png": "the licence CC-BY-NC-2.0 is not asked for", "3.png": "the licence 'all rights reserved' is not known",
+        "2.png": "the licence CC-BY-NC-2.0 is not allowed", "3.png": "the licence 'all rights reserved' is not known",
         "4.png": "no licence is stated",
     }  # fmt: skip
     assert site.pictures == 2  # what is not allowed is not fetched either
@@ -321,7 +321,7 @@ def test_folders_and_zips_keep_bytes_and_labels(tmp_path):
         for label, seed in (("=evil", 20), ("../up", 22), ("cat", 21), ("dog", 3)):  # 3 is there already, as a cat
             archive.writestr(f"{label}/{seed}.png", png(seed))
     out = tmp_path / "o"
-    made = mix([local, tmp_path / "more.zip"], out)
+    made = collect_pictures([local, tmp_path / "more.zip"], out)
     assert made.kept == {"mine": 7, "more": 2}
     rows = {row["sha256"]: row for row in table(out / "provenance.csv")}
     assert made.duplicates == 1
@@ -346,7 +346,7 @@ def test_caps_are_chosen_by_the_seed_alone(tmp_path, site, fast):
     recipe = fast("place = 'mine'\ncap = 20", "place = 'l.csv'\ncap = 25", top="cap_per_class = 24")
 
     def chosen(out: str, **options: int) -> tuple[Collected, dict[str, str]]:
-        made = mix([recipe], tmp_path / out, **options)
+        made = collect_pictures([recipe], tmp_path / out, **options)
         return made, {row["sha256"]: row["label"] for row in table(tmp_path / out / "provenance.csv")}
 
     made, first = chosen("a")
@@ -361,7 +361,7 @@ def test_caps_are_chosen_by_the_seed_alone(tmp_path, site, fast):
 
 def test_a_cap_is_filled_in_spite_of_failures_and_fetches_no_more_than_it_needs(tmp_path, site):
     rows = [{"url": site.url(f"/p/{n // 2}.png?{n}" if n % 4 else f"/status/404?{n}")} for n in range(80)]
-    made = mix(
+    made = collect_pictures(
         [write_list(tmp_path / "l.csv", rows)], tmp_path / "o", allow_host=site.host, cap=15, unknown_rights="mix"
     )
     assert made.kept == {"l": 15}
@@ -373,13 +373,13 @@ def test_weights_share_out_a_total(tmp_path, fast):
     for name, start in (("a", 0), ("b", 100), ("c", 200)):
         folder_of(tmp_path / name, {"x": range(start, start + 12)})
     recipe = fast("place = 'a'\nweight = 3.0", "place = 'b'", "place = 'c'\nlicence = 'own'", top="total = 17")
-    made = mix([recipe], tmp_path / "o")
+    made = collect_pictures([recipe], tmp_path / "o")
     assert made.kept == {"a": 10, "b": 4, "c": 3}
     assert sum("state no licence" in note and note.startswith("14 ") for note in made.notes) == 1
     assert {row["licence"] for row in table(tmp_path / "o" / "provenance.csv") if row["source"] == "c"} == {
         "LicenseRef-own"
     }
-    made = mix([recipe], tmp_path / "p", total=30)
+    made = collect_pictures([recipe], tmp_path / "p", total=30)
     assert made.kept["a"] == 12
     assert "a has 12 of the 18 that are its share" in made.notes
 
@@ -388,13 +388,13 @@ def test_the_first_source_wins_and_the_other_is_noted(tmp_path, site):
     local = folder_of(tmp_path / "mine", {"cat": range(3), "dog": range(50, 53)})
     rows = [{"url": site.url(f"/p/{n}.png"), "label": "tiger", "licence": "cc0", "author": "Ann"} for n in range(1, 5)]
     listed = write_list(tmp_path / "l.csv", rows)
-    made = mix([local, listed], tmp_path / "a", allow_host=site.host)
+    made = collect_pictures([local, listed], tmp_path / "a", allow_host=site.host)
     assert made.kept == {"mine": 6, "l": 2}
     row = next(
         row for row in table(tmp_path / "a" / "provenance.csv") if row["sha256"] == hashlib.sha256(png(1)).hexdigest()
     )
     assert (row["source"], row["label"], row["also"]) == ("mine", "cat", f"l: {site.url('/p/1.png')}")
-    made = mix([listed, local], tmp_path / "b", allow_host=site.host)
+    made = collect_pictures([listed, local], tmp_path / "b", allow_host=site.host)
     assert made.kept == {"l": 4, "mine": 4}
     row = next(
         row for row in table(tmp_path / "b" / "provenance.csv") if row["sha256"] == hashlib.sha256(png(1)).hexdigest()
@@ -411,7 +411,9 @@ def test_public_sets_in_a_mix_are_pictures_and_go_on_to_prepare(tmp_path):
     assert {row["licence"] for row in rows if row["source"] == "digits"} == {"CC-BY-4.0"}
     store = prepare(tmp_path / "o", tmp_path / "store").store
     assert (len(store), len(store.spec.classes)) == (150, 10)
-    again = mix([tmp_path / "o"], tmp_path / "again", licence="cc-by")  # where they came from is not forgotten
+    again = collect_pictures(
+        [tmp_path / "o"], tmp_path / "again", licence="cc-by"
+    )  # where they came from is not forgotten
     assert again.kept == {"o": 150}
     rows = table(tmp_path / "again" / "provenance.csv")
     assert {row["licence"] for row in rows} == {"CC-BY-4.0"}
@@ -425,7 +427,7 @@ def test_a_split_is_kept_where_all_have_one(tmp_path):
         records = rng.integers(0, 256, (20, 3073), dtype=np.uint8)
         records[:, 0] %= 10
         (tmp_path / "cifar" / f"{name}.bin").write_bytes(records.tobytes())
-    mix([tmp_path / "cifar"], tmp_path / "o")
+    collect_pictures([tmp_path / "cifar"], tmp_path / "o")
     store = prepare(tmp_path / "o", tmp_path / "store").store
     assert (len(store.train), len(store.heldout)) == (20, 20)
 
@@ -435,7 +437,7 @@ def test_some_labels_missing_and_cells_that_are_formulas(tmp_path, site):
         {"url": site.url(f"/p/{n}.png"), "label": "=cmd" if n % 2 else "", "author": "@SUM(A1)", "licence": "cc0"}
         for n in range(6)
     ]
-    made = mix([write_list(tmp_path / "l.csv", rows)], tmp_path / "o", allow_host=site.host)
+    made = collect_pictures([write_list(tmp_path / "l.csv", rows)], tmp_path / "o", allow_host=site.host)
     assert any("3 pictures have no label" in note for note in made.notes)
     assert {row["label"] for row in table(tmp_path / "o" / "labels.csv")} == {"_=cmd"}
     assert {row["author"] for row in table(tmp_path / "o" / "provenance.csv")} == {"'@SUM(A1)"}
@@ -465,9 +467,9 @@ address = "media.0.src"
     site.answer = answer  # type: ignore[method-assign]
     recipe = fast(source, limits="tries = 1")
     with pytest.raises(DataError, match="The same command tries again"):
-        mix([recipe], tmp_path / "o")
+        collect_pictures([recipe], tmp_path / "o")
     failing[0] = False
-    assert sum(mix([recipe], tmp_path / "o").kept.values()) == 25
+    assert sum(collect_pictures([recipe], tmp_path / "o").kept.values()) == 25
     assert [site.asked[f"/api/page?page={n}"] for n in (1, 2, 3, 4)] == [1, 2, 1, 1]  # 4 is not there: the end
 
 

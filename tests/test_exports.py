@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganforge.base.files import file_sha256
 from ganforge.cli import main
-from ganforge.collecting.collect import mix
+from ganforge.collecting.collect import collect_pictures
 from ganforge.media.spec import Spec
 from ganforge.preparing.prepare import prepare
 from ganforge.store import card, history, provenance
@@ -151,7 +151,7 @@ def test_collected_sets_keep_their_licences_in_zips_and_containers(tmp_path, pic
 
 def test_collecting_from_an_export_keeps_the_rights(pictures, tmp_path):
     write(prepare(pictures, tmp_path / "s").store, tmp_path / "out", "folder")
-    made = mix([str(tmp_path / "out")], tmp_path / "mixed", unknown_rights="mix")
+    made = collect_pictures([str(tmp_path / "out")], tmp_path / "mixed", unknown_rights="mix")
     rows = list(provenance.read(made.folder).values())
     assert sorted(row["licence"] for row in rows) == sorted(["CC-BY-4.0"] * 13 + ["CC0-1.0"] * 13 + [""] * 14)
 

@@ -20,7 +20,7 @@ from ganforge.auditing.audit import audit
 from ganforge.auditing.checks import of_file
 from ganforge.auditing.facts import look
 from ganforge.cli import main
-from ganforge.collecting.collect import mix
+from ganforge.collecting.collect import collect_pictures
 from ganforge.preparing.prepare import prepare
 from ganforge.sources import formats, profiles, survey
 from ganforge.sources.decode import Skip, decode, identify
@@ -100,7 +100,7 @@ def test_every_format_is_read_by_every_verb(tmp_path):
     wrong = {"wrong_suffix", "unreadable", "not_a_picture", "damaged", "truncated"}
     assert not [row for row in rows if set(row["reasons"]) & wrong]
     assert not prepare(folder, tmp_path / "store", resolution=16).skipped
-    mixed = mix([str(folder)], tmp_path / "collected")
+    mixed = collect_pictures([str(folder)], tmp_path / "collected")
     assert mixed.skipped == 0 and mixed.kept == {"in": len(rows)} and mixed.duplicates == 0
     out = tmp_path / "clean"
     assert main(["clean", str(folder), "-o", str(out), "--filter", "median:size=3"]) == 0

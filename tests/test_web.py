@@ -13,7 +13,7 @@ import tracemalloc
 import pytest
 
 from ganforge.base.errors import DataError, InputError
-from ganforge.collecting.collect import mix
+from ganforge.collecting.collect import collect_pictures
 from ganforge.web import guard, robots
 from ganforge.web.guard import Hosts, Refused
 from served import Site, png, reasons, write_list
@@ -42,7 +42,7 @@ from served import Site, png, reasons, write_list
     ],
 )  # fmt: skip
 def test_which_addresses_are_public(address, kind):
-    assert guard.why_not(address) == kind
+    assert guard.special_kind(address) == kind
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_private_address_by_dns_is_refused_in_a_collection(tmp_path, site):
     ]
     said = r"Nothing was collected .* 2 private address \(10.0.0.7\); 1 loopback address \(127.0.0.1\)"
     with pytest.raises(DataError, match=said):
-        mix([write_list(tmp_path / "l.csv", rows)], tmp_path / "o", allow_host=site.host, resolve=resolve)
+        collect_pictures([write_list(tmp_path / "l.csv", rows)], tmp_path / "o", allow_host=site.host, resolve=resolve)
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
@@ -142,7 +142,7 @@ def test_tls_verifies_the_name_and_not_the_address(tmp_path, site, monkeypatch):
     port = site.server.server_port
     rows = [{"url": f"https://pictures.example:{port}/p/1.png"}, {"url": f"https://other.example:{port}/p/2.png"}]
     hosts = f"pictures.example:{port},other.example:{port}"
-    made = mix(
+    made = collect_pictures(
         [write_list(tmp_path / "l.csv", rows)], tmp_path / "o", allow_host=hosts, resolve=resolve, unknown_rights="mix"
     )
     assert made.kept == {"l": 1}
@@ -209,7 +209,7 @@ def test_what_a_server_can_do_to_us(tmp_path, site, fast):
     )
     recipe = fast("place = 'list.txt'", limits="seconds = 2.0\nbytes = 200_000\ntries = 2")
     start = time.monotonic()
-    made = mix([recipe], tmp_path / "o")
+    made = collect_pictures([recipe], tmp_path / "o")
     assert time.monotonic() - start < 10
     assert sum(made.kept.values()) == 5
     why = reasons(tmp_path / "o")
@@ -254,7 +254,7 @@ def test_retries_wait_as_long_as_they_are_asked_to(tmp_path, site, fast):
             [*map(site.url, ("/flaky/500", "/flaky/429/1")), *map(busy.url, ("/flaky/503/3600", "/flaky/503/3601"))]
         )
     )
-    made = mix(
+    made = collect_pictures(
         [fast("place = 'list.txt'", limits="per_host = 1")], tmp_path / "o", allow_host=f"{site.host} {busy.host}"
     )
     at = {path: [when for asked, when in site.times if asked == path] for path in site.asked}
@@ -269,17 +269,19 @@ def test_retries_wait_as_long_as_they_are_asked_to(tmp_path, site, fast):
 
 def test_rate_and_requests_at_once_to_a_host(tmp_path, site, fast):
     (tmp_path / "list.txt").write_text("\n".join(site.url(f"/p/{n}.png") for n in range(8)))
-    mix([fast("place = 'list.txt'", limits="").rename(tmp_path / "r.toml")], tmp_path / "fast")
+    collect_pictures([fast("place = 'list.txt'", limits="").rename(tmp_path / "r.toml")], tmp_path / "fast")
     site.times.clear()
     (tmp_path / "r.toml").write_text((tmp_path / "r.toml").read_text().replace("rate = 0", "rate = 20.0"))
-    mix([tmp_path / "r.toml"], tmp_path / "slow")
+    collect_pictures([tmp_path / "r.toml"], tmp_path / "slow")
     times = [when for path, when in site.times if path.startswith("/p/")]
     assert times[-1] - times[0] > 7 / 20 - 0.05
 
 
 def test_the_limit_on_all_bytes(tmp_path, site, fast):
     (tmp_path / "list.txt").write_text("\n".join(site.url(f"/p/{n}.png") for n in range(30)))
-    made = mix([fast("place = 'list.txt'", limits="total_bytes = 5000\nat_once = 1\nper_host = 1")], tmp_path / "o")
+    made = collect_pictures(
+        [fast("place = 'list.txt'", limits="total_bytes = 5000\nat_once = 1\nper_host = 1")], tmp_path / "o"
+    )
     assert made.unfinished and "5,000 bytes" in made.notes[0]
     assert 1 <= sum(made.kept.values()) < 8
 
@@ -289,7 +291,9 @@ def test_robots_that_cannot_be_read_forbid_and_missing_ones_do_not(tmp_path, sit
     plain = Site.answer
     site.answer = lambda to: to.send(500) if to.path == "/robots.txt" else plain(site, to)  # type: ignore[method-assign]
     with pytest.raises(DataError, match=r"its robots\.txt cannot be read: status 500"):
-        mix([fast("place = 'list.txt'", limits="tries = 1")], tmp_path / "o")
+        collect_pictures([fast("place = 'list.txt'", limits="tries = 1")], tmp_path / "o")
     site.answer = lambda to: plain(site, to)  # type: ignore[method-assign]
-    assert sum(mix([tmp_path / "recipe.toml"], tmp_path / "o").kept.values()) == 1  # it failed for now: tried again
+    assert (
+        sum(collect_pictures([tmp_path / "recipe.toml"], tmp_path / "o").kept.values()) == 1
+    )  # it failed for now: tried again
     assert site.asked["/p/1.png"] == 1

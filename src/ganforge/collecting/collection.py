@@ -1,271 +1,188 @@
-"""Sources -> one folder: list, fetch or copy in rounds, keep each original once, put everything in its place."""
+"""A collection under way: list each source in the journal, then fetch or copy its pictures in rounds, until there are
+enough."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hashlib
-import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from ganforge.base.errors import DataError, InputError, did_you_mean
-from ganforge.base.files import atomic_folder, writing
-from ganforge.base.images import write_png
-from ganforge.base.tables import write_csv
-from ganforge.collecting.journal import Item, Journal
-from ganforge.collecting.recipe import Asked, Recipe
+from ganforge.base.errors import DataError, InputError
+from ganforge.base.files import file_sha256
+from ganforge.base.images import Pixels, write_png
+from ganforge.collecting.folder import WORK, blobs_path, journal_path
+from ganforge.collecting.journal import CollectionJournal, Item
+from ganforge.collecting.public_set import collect_public_set
+from ganforge.collecting.recipe import CollectionRecipe, RecipeSource
+from ganforge.collecting.rows import row_of_listed, rows_of_files
 from ganforge.sources.decode import identify, magic
-from ganforge.sources.entry import Skip
-from ganforge.sources.entry import Source as Pictures
-from ganforge.sources.formats import refusal
+from ganforge.sources.entry import Skip, Source
 from ganforge.sources.source import open_source
-from ganforge.store import history, provenance
-from ganforge.store.licences import OWN, is_among, spdx
-from ganforge.web import lists, public
-from ganforge.web.terms import Failed, Full, Refused
+from ganforge.store import provenance
+from ganforge.web import lists
+from ganforge.web.settings import Failed, LimitReached, Refused
 
 if TYPE_CHECKING:
     from ganforge.web.fetch import Client
     from ganforge.web.guard import Resolve
 
-WORK = ".collect"
-_WINDOW = 512
-
-log = logging.getLogger(__name__)
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Collected:
-    """What a collection came to."""
-
-    folder: Path
-    kept: dict[str, int]
-    """Pictures in the folder by source."""
-    apart: Path | None
-    """The folder of pictures whose rights are unknown, where there are any."""
-    apart_count: int
-    duplicates: int
-    reasons: dict[str, int]
-    """Why others are not there; `skipped.csv` in the folder names each."""
-    notes: list[str]
-    """Sentences that the user should read."""
-    unfinished: bool
-    """Whether the limit on all bytes ended it."""
-
-    @property
-    def skipped(self) -> int:
-        """How many are not there for a reason."""
-        return sum(self.reasons.values())
-
-
-def originals(name: str, out: Path, source: str | Path | None) -> Path:
-    """The originals of one public set, written beside and renamed."""
-    if name not in public.SETS:
-        raise InputError(f"There is no public set {name!r}, nor a folder or file.{did_you_mean(name, public.SETS)}")
-    if (out / provenance.NAME).is_file():
-        log.info(f"{out} is there already.")
-        return out
-    if out.exists() and any(out.iterdir()):
-        raise DataError(f"{out} exists and holds something else. Choose another place with --out.")
-    with writing(out), atomic_folder(out) as partial:
-        rows = public.fetch(name, partial, Path(source) if source else None)
-        write_csv(partial / provenance.NAME, provenance.FIELDS, rows)
-        history.record(partial, "collect", sources=[name], files=len(rows))
-        if out.exists():
-            out.rmdir()
-    facts = public.SETS[name]
-    log.info(f"{out}: {facts.what}. Licence: {facts.licence}.")
-    return out
+_WAITING = 512
+"""Fetches that may wait for their turn at the same time."""
 
 
 class Collection:
-    """One call of `mix`: list each source, fetch or copy in rounds, then put everything in its place."""
+    """Collects the sources of a recipe into the journal and the blobs of a folder, which `folder.finish` then moves."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, originals: Path | None, progress: Say, resolve: Resolve | None
+        self,
+        recipe: CollectionRecipe,
+        folder: Path,
+        *,
+        originals: Path | None,
+        progress: Callable[[str], None],
+        resolve: Resolve | None,
     ) -> None:
-        self.recipe, self.folder, self.originals, self.progress, self.resolve = (
-            recipe,
-            folder,
-            originals,
-            progress,
-            resolve,
-        )
-        self.blobs = folder / WORK / "blobs"
-        self.apart = folder.with_name(f"{folder.name}-unknown-rights")
-        self.journal = Journal(folder / WORK / "journal.sqlite")
+        """`originals` is a folder that has the files of a public set already; `progress` takes lines of text; `resolve`
+        replaces the system's resolver of names. DataError where the folder cannot be written."""
+        self.recipe, self.folder, self.originals = recipe, folder, originals
+        self.progress, self.resolve = progress, resolve
+        self.blobs = blobs_path(folder)
+        self.journal = CollectionJournal(journal_path(folder))
         self.blobs.mkdir(exist_ok=True)
         self.notes: list[str] = []
-        self.read_as: list[str] = []
-        self.client: Client | None = None
+        """Sentences that the user should read."""
+        self.unfinished = False
+        """Whether the limit on the bytes of all files ended it."""
+        self._client: Client | None = None
 
-    async def work(self) -> None:
-        """All sources, one after another."""
-        marks = [_mark(asked.path) for asked in self.recipe.sources if asked.kind in ("local", "list")]
-        self.journal.begin([self.recipe.what(), marks], self.recipe.how())
+    async def run(self) -> None:
+        """Collect all sources, one after another."""
+        sources = self.recipe.sources
+        states = [_state(source.path) for source in sources if source.kind in ("local", "list")]
+        self.journal.begin([self.recipe.selection(), states], self.recipe.permissions())
         async with contextlib.AsyncExitStack() as stack:
-            if any(asked.kind in ("list", "api") for asked in self.recipe.sources):
-                self.client = await stack.enter_async_context(self._client())
+            if any(source.kind in ("list", "api") for source in sources):
+                self._client = await stack.enter_async_context(self._new_client())
             try:
-                for n, asked in enumerate(self.recipe.sources):
-                    await self._work_off(n, asked)
-            except Full as full:
+                for n, source in enumerate(sources):
+                    await self._collect(n, source)
+            except LimitReached as reached:
+                self.unfinished = True
                 left = self.journal.count("state IN ('new', 'picked')")
-                self.notes.append(f"{full}; {left:,} addresses were not tried")
-                for n in range(len(self.recipe.sources)):
+                self.notes.append(f"{reached}; {left:,} addresses were not tried")
+                for n in range(len(sources)):
                     self.journal.settle(n)
 
-    async def _work_off(self, n: int, asked: Asked) -> None:
-        """One source: list it, then rounds until it has enough or nothing is left."""
-        pictures = self._open(asked) if asked.kind in ("local", "public") else None
-        await self._list(n, asked, pictures)
-        while self._pick(n, asked):
-            if pictures:
-                await self._copy(n, asked, pictures)
+    def close(self) -> None:
+        """Let go of the folder, and leave nothing behind where a mistake ended it before anything was listed."""
+        empty = not self.journal.count("1") and not (self.folder / provenance.NAME).exists()
+        self.journal.close()
+        if empty:
+            shutil.rmtree(self.folder / WORK, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+
+    async def _collect(self, n: int, source: RecipeSource) -> None:
+        """One source: list it, then rounds until there are enough or nothing is left."""
+        opened = self._open(source) if source.kind in ("local", "public") else None
+        await self._list(n, source, opened)
+        while self._pick(n, source):
+            if opened:
+                await self._copy(n, source, opened)
             else:
-                await self._fetch(n, asked)
+                await self._fetch(n, source)
 
-    # ----------------------------------------------------------------------------------------------------------- listing
+    # ---------------------------------------------------------------------------------------------------------- listing
 
-    def _open(self, asked: Asked) -> Pictures:
-        if asked.kind == "local":
-            opened = open_source(asked.path, Path(asked.source.labels) if asked.source.labels else None)
-            self.read_as += [f"{asked.name}: {note}" for note in opened.notes]
+    def _open(self, source: RecipeSource) -> Source:
+        settings = source.settings
+        if source.kind == "local":
+            opened = open_source(source.path, Path(settings.labels) if settings.labels else None)
+            self.notes += [f"{source.name}: {note}" for note in opened.notes]
             return opened
-        source = asked.source.originals or self.originals
-        return open_source(originals(str(asked.path), self.folder / WORK / str(asked.path), source))
+        name = str(source.path)
+        originals = settings.originals or self.originals
+        return open_source(collect_public_set(name, self.folder / WORK / name, originals))
 
-    async def _list(self, n: int, asked: Asked, pictures: Pictures | None) -> None:
+    async def _list(self, n: int, source: RecipeSource, opened: Source | None) -> None:
         """The rows of a source into the journal, once."""
         if self.journal.listed(n):
             return
-        self.progress(f"{asked.name}: looking")
-        if asked.kind == "api":
-            await self._list_pages(n, asked)
-            return
-        rows = (
-            self._local_rows(asked, pictures)
-            if pictures
-            else (self._row(asked, found) for found in lists.read(asked.path))
-        )
-        self.journal.add(n, self.recipe.settings.seed, asked.name, rows, {f"listed/{n}": True})
+        self.progress(f"{source.name}: looking")
+        if source.kind == "api":
+            await self._list_pages(n, source)
+        elif opened:
+            self._add(n, source, rows_of_files(self.recipe, source, opened), {f"listed/{n}": True})
+        else:
+            rows = (row_of_listed(self.recipe, source, listed) for listed in lists.read(source.path))
+            self._add(n, source, rows, {f"listed/{n}": True})
 
-    async def _list_pages(self, n: int, asked: Asked) -> None:
-        """Page by page; each is remembered with the place of the next, so that an interruption loses one at most."""
+    async def _list_pages(self, n: int, source: RecipeSource) -> None:
+        """Page by page; each is remembered with the request of the next, so that an interruption loses one at most."""
         from ganforge.web import pages
 
-        assert self.client is not None and asked.api is not None
-        place = self.journal.get(f"page/{n}") or pages.first(asked.api)
+        api = source.api
+        assert self._client is not None and api is not None
+        request = self.journal.get(f"page/{n}") or pages.first(api)
         for _ in range(pages.MAX_PAGES):
             try:
-                found, after = await pages.page(self.client, asked.api, place)
+                listed, following = await pages.page(self._client, api, request)
             except (Refused, Failed) as error:
                 raise DataError(
-                    f"{asked.name}: {asked.api.endpoint} cannot be used: {error}. The same command tries again."
+                    f"{source.name}: {api.endpoint} cannot be used: {error}. The same command tries again."
                 ) from None
-            left = asked.api.limit - self.journal.count("source = ?", n)
-            done = after is None or len(found) >= left
-            self.journal.add(
-                n, self.recipe.settings.seed, asked.name, (self._row(asked, one) for one in found[:left]),
-                {f"page/{n}": after, f"listed/{n}": done},
-            )  # fmt: skip
-            if done or after is None:
+            left = api.limit - self.journal.count("source = ?", n)
+            done = following is None or len(listed) >= left
+            rows = (row_of_listed(self.recipe, source, one) for one in listed[:left])
+            self._add(n, source, rows, {f"page/{n}": following, f"listed/{n}": done})
+            if done or following is None:
                 return
-            place = after
-            self.progress(f"{asked.name}: {asked.api.limit - left + len(found):,} listed")
-        raise DataError(f"{asked.name}: the API has more than {pages.MAX_PAGES:,} pages. Say a smaller limit.")
+            request = following
+            self.progress(f"{source.name}: {api.limit - left + len(listed):,} listed")
+        raise DataError(f"{source.name}: the API has more than {pages.MAX_PAGES:,} pages. Say a smaller limit.")
 
-    def _row(self, asked: Asked, found: lists.Wanted) -> dict[str, Any]:
-        """One row of a list or page, its rights judged."""
-        source = asked.source
-        row = self._rights(found.licence or source.licence, found.author or source.author, mine=False)
-        return row | {
-            "address": found.address,
-            "label": found.label or source.label,
-            "problem": found.problem or row["problem"],
-        }
+    def _add(self, n: int, source: RecipeSource, rows: Iterable[dict[str, Any]], remember: dict[str, Any]) -> None:
+        self.journal.add(n, seed=self.recipe.settings.seed, name=source.name, rows=rows, remember=remember)
 
-    def _local_rows(self, asked: Asked, pictures: Pictures) -> Iterator[dict[str, Any]]:
-        """The entries of a folder, zip or public set; what an earlier collection wrote into provenance.csv stays
-        true."""
-        facts = public.SETS.get(str(asked.path)) if asked.kind == "public" else None
-        known = provenance.read(asked.path) if asked.kind == "local" and asked.path.is_dir() else {}
-        base = f"{asked.path}#" if facts else asked.path.as_uri() + ("/" if asked.path.is_dir() else "!/")
-        source = asked.source
-        for entry in pictures.entries():
-            before = known.get(entry.name, {})
-            stated = before.get("licence") or entry.origin.licence or source.licence or (facts.licence if facts else "")
-            row = self._rights(
-                stated,
-                before.get("author") or entry.origin.author or source.author or (facts.author if facts else ""),
-                mine=not (before or facts or any(entry.origin)),
-            )
-            row["problem"] = refusal(entry.name) or row["problem"]
-            address = before.get("address") or base + quote(os.fsencode(entry.name), safe="/")
-            yield row | {"address": address, "label": entry.label or source.label, "split": entry.split}
+    # ----------------------------------------------------------------------------------------------------------- rounds
 
-    def _rights(self, stated: str, author: str, *, mine: bool) -> dict[str, Any]:
-        """What is known of the licence, and whether that is enough. `mine`: a folder of the user's, where nothing is
-        stated; it is kept unless licences are asked for."""
-        name = spdx(stated)
-        row: dict[str, Any] = {"licence": name or stated, "author": author, "apart": 0, "problem": ""}
-        if self.recipe.licences:
-            if name is None:
-                row["problem"] = f"the licence {stated!r} is not known" if stated else "no licence is stated"
-            elif name != OWN and not is_among(name, self.recipe.licences):
-                row["problem"] = f"the licence {name} is not asked for"
-        elif name is None and not (mine and not stated):
-            unknown = self.recipe.settings.unknown_rights
-            row["apart"] = int(unknown == "apart")
-            row["problem"] = "its rights are unknown" if unknown == "leave-out" else ""
-        return row
+    def _pick(self, n: int, source: RecipeSource) -> int:
+        """Decide over the last round and pick the items of the next one, as many as are still missing."""
+        journal, cap, cap_per_class = self.journal, source.cap, self.recipe.settings.cap_per_class
+        journal.settle(n)
+        most = None if cap is None else cap - journal.count("source = ? AND state IN ('kept', 'picked')", n)
+        if cap_per_class is None:
+            return journal.pick(n, most, None)
+        counts = journal.total("COUNT(*)", "label", "state IN ('kept', 'picked') AND label IS NOT NULL")
+        return journal.pick(n, most, lambda label: cap_per_class - counts.get(label, 0))
 
-    # ------------------------------------------------------------------------------------------------------------ rounds
-
-    def _pick(self, n: int, asked: Asked) -> int:
-        """Decide over the last round and choose the next one, of as many as are still missing."""
-        self.journal.settle(n)
-        room = (
-            None
-            if asked.cap is None
-            else asked.cap - self.journal.count("source = ? AND state IN ('kept', 'picked')", n)
-        )
-        most = self.recipe.settings.cap_per_class
-        if most is None:
-            return self.journal.pick(n, room, None)
-        there = self.journal.total("COUNT(*)", "label", "state IN ('kept', 'picked') AND label IS NOT NULL")
-        return self.journal.pick(n, room, lambda label: most - there.get(label, 0))
-
-    async def _copy(self, n: int, asked: Asked, pictures: Pictures) -> None:
-        """This round's pictures of a local source."""
+    async def _copy(self, n: int, source: RecipeSource, opened: Source) -> None:
+        """This round's pictures of a folder, zip or public set."""
         items = {item.n: item for item in self.journal.picked(n)}
         done = 0
-        for place, entry in enumerate(pictures.entries()):
-            item = items.get(place)
+        for position, entry in enumerate(opened.entries()):
+            item = items.get(position)
             if item is None:
                 continue
             try:
-                sha256, kind, size = self._keep(entry.read(), Path(entry.name).suffix)
+                sha256, kind, size = self._write_blob(entry.read(), Path(entry.name).suffix)
                 self.journal.fetched(item, sha256, kind, size)
             except Skip as skip:
                 self.journal.failed(item, str(skip), final=True)
             done += 1
             if done % 100 == 0:
                 await asyncio.sleep(0)  # so that Ctrl-C is heard
-                self.progress(f"{asked.name}: {done:,} of {len(items):,}")
+                self.progress(f"{source.name}: {done:,} of {len(items):,}")
         if done < len(items):
-            raise DataError(f"{asked.path} has changed while it was read. Choose another folder with --out.")
+            raise DataError(f"{source.path} has changed while it was read. Choose another folder with --out.")
 
-    def _keep(self, data: Any, suffix: str) -> tuple[str, str, int]:
-        """The bytes of a picture, or its pixels as PNG, among the blobs. Returns (sha256, kind, bytes)."""
+    def _write_blob(self, data: bytes | Pixels, suffix: str) -> tuple[str, str, int]:
+        """Write the bytes of a picture, or its pixels as PNG. Returns (SHA-256, suffix of its format, bytes)."""
         partial = self.blobs / "partial.png"
         if isinstance(data, bytes):
             kind = identify(data, suffix, self.recipe.limits.pixels)
@@ -278,35 +195,35 @@ class Collection:
         partial.replace(self.blobs / sha256)
         return sha256, kind, len(data)
 
-    async def _fetch(self, n: int, asked: Asked) -> None:
+    async def _fetch(self, n: int, source: RecipeSource) -> None:
         """This round's pictures of a list or API; many at once, a bounded number waiting."""
-        gate, done, count = asyncio.Semaphore(_WINDOW), 0, self.journal.count("state = 'picked'")
+        waiting, done, count = asyncio.Semaphore(_WAITING), 0, self.journal.count("state = 'picked'")
 
-        async def one(item: Item) -> None:
+        async def fetch(item: Item) -> None:
             nonlocal done
             try:
-                await self._fetch_one(item)
+                await self._fetch_item(item)
             finally:
-                gate.release()
+                waiting.release()
             done += 1
-            self.progress(f"{asked.name}: {done:,} of {count:,}")
+            self.progress(f"{source.name}: {done:,} of {count:,}")
 
         try:
             async with asyncio.TaskGroup() as group:
                 for item in self.journal.picked(n):
-                    await gate.acquire()
-                    group.create_task(one(item))
+                    await waiting.acquire()
+                    group.create_task(fetch(item))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    async def _fetch_one(self, item: Item) -> None:
-        assert self.client is not None
+    async def _fetch_item(self, item: Item) -> None:
+        assert self._client is not None
         partial = self.blobs / f"partial-{item.source}-{item.n}"
         try:
-            got = await self.client.save(item.address, partial, magic)
+            fetched = await self._client.save(item.address, partial, magic)
             kind = identify(partial, most=self.recipe.limits.pixels)
-            partial.replace(self.blobs / got.sha256)
-            self.journal.fetched(item, got.sha256, kind, got.size)
+            partial.replace(self.blobs / fetched.sha256)
+            self.journal.fetched(item, fetched.sha256, kind, fetched.size)
         except (Refused, Skip) as refused:
             self.journal.failed(item, str(refused), final=True)
         except Failed as failed:
@@ -314,113 +231,24 @@ class Collection:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _client(self) -> Client:
+    def _new_client(self) -> Client:
         try:
             from ganforge.web import fetch, guard
         except ImportError as error:
             raise InputError('Lists of addresses and APIs need httpx: pip install "ganforge[web]"') from error
         settings = self.recipe.settings
-        allowed = guard.Hosts(settings.allow_host.replace(",", " ").split())
-        spent = self.journal.total("SUM(bytes)", "1", "bytes IS NOT NULL").get(1, 0)
         return fetch.Client(
-            self.recipe.limits, allowed=allowed, seed=settings.seed, contact=settings.contact, spent=spent,
+            self.recipe.limits,
+            allowed=guard.Hosts(settings.allow_host.replace(",", " ").split()),
+            seed=settings.seed,
+            contact=settings.contact,
+            spent=self.journal.total("SUM(bytes)", "1", "bytes IS NOT NULL").get(1, 0),
             resolve=self.resolve or guard.resolve,
-        )  # fmt: skip
-
-    # ----------------------------------------------------------------------------------------------------------- the end
-
-    def clean(self) -> None:
-        """Let go of the folder, and leave nothing behind where a mistake ended it before anything was listed."""
-        empty = not self.journal.count("1") and not (self.folder / provenance.NAME).exists()
-        self.journal.close()
-        if empty:
-            shutil.rmtree(self.folder / WORK, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()
-
-    def finish(self) -> Collected:
-        """Put the pictures in their places, write the tables."""
-        journal, names = self.journal, [asked.name for asked in self.recipe.sources]
-        splits = journal.count("state = 'kept'") > 0 and not journal.count("state = 'kept' AND split IS NULL")
-
-        def where(item: Item) -> tuple[Path, str]:
-            folders = [part for part in (item.split if splits else None, item.label) if part]
-            return self.apart if item.apart else self.folder, "/".join(
-                [*folders, f"{str(item.sha256)[:20]}.{item.kind}"]
-            )
-
-        placed = journal.place(self.blobs, where)
-        apart_count = self._write_tables(names)
-        for blob in self.blobs.iterdir():
-            blob.unlink()
-        kept = journal.total("COUNT(*)", "source", "state = 'kept' AND apart = 0")
-        skipped = "state IN ('skipped', 'refused', 'failed')"
-        collected = Collected(
-            self.folder, {name: kept.get(n, 0) for n, name in enumerate(names)}, self.apart if apart_count else None,
-            apart_count, journal.count("state = 'duplicate'"), journal.total("COUNT(*)", "reason", skipped), self._notes(splits),
-            bool(self.notes),
-        )  # fmt: skip
-        facts = {
-            "kept": collected.kept,
-            "apart": apart_count,
-            "duplicates": collected.duplicates,
-            "skipped": collected.skipped,
-        }
-        for folder in (self.folder, collected.apart):
-            if folder and (placed or not (folder / history.NAME).exists()):
-                history.record(folder, "collect", recipe=self.recipe.what(), **facts)
-        return collected
-
-    def _write_tables(self, names: list[str]) -> int:
-        """provenance.csv in both folders, skipped.csv, and labels.csv where some have none. Returns how many are
-        apart."""
-
-        def rows(apart: int) -> Iterator[dict[str, str]]:
-            for item, also in self.journal.kept():
-                if item.apart == apart:
-                    yield {
-                        "file": str(item.file), "source": names[item.source], "address": item.address,
-                        "retrieved": str(item.retrieved), "licence": item.licence, "author": item.author,
-                        "sha256": str(item.sha256), "label": item.label or "",
-                        "also": "; ".join(f"{names[n]}: {address}" for n, address in also),
-                    }  # fmt: skip
-
-        skipped = (
-            {"source": names[n], "address": a, "label": label or "", "reason": r}
-            for n, a, label, r in self.journal.skipped()
         )
-        write_csv(self.folder / provenance.NAME, provenance.FIELDS, rows(0))
-        write_csv(self.folder / provenance.SKIPPED, provenance.SKIPPED_FIELDS, skipped)
-        count = self.journal.count("state = 'kept' AND apart = 1")
-        if count:
-            write_csv(self.apart / provenance.NAME, provenance.FIELDS, rows(1))
-        if self._unlabelled():
-            labels = ({"file": row["file"], "label": row["label"]} for row in rows(0) if row["label"])
-            write_csv(self.folder / "labels.csv", ("file", "label"), labels)
-        return count
-
-    def _unlabelled(self) -> int:
-        """How many have no label, where others have one."""
-        labelled = self.journal.count("state = 'kept' AND apart = 0 AND label IS NOT NULL")
-        return self.journal.count("state = 'kept' AND apart = 0 AND label IS NULL") if labelled else 0
-
-    def _notes(self, splits: bool) -> list[str]:
-        notes = [*self.read_as, *self.notes]
-        if unlabelled := self._unlabelled():
-            notes.append(f"{unlabelled:,} pictures have no label beside others that have one; prepare leaves them out")
-        if not splits and self.journal.count("state = 'kept' AND split IS NOT NULL"):
-            notes.append("the split of some sources is not kept, since others have none")
-        for n, asked in enumerate(self.recipe.sources):
-            there = self.journal.count("source = ? AND state = 'kept'", n)
-            if asked.cap is not None and there < asked.cap and self.recipe.settings.total:
-                notes.append(f"{asked.name} has {there:,} of the {asked.cap:,} that are its share")
-        if own := self.journal.count("state = 'kept' AND apart = 0 AND licence = ''"):
-            notes.append(f"{own:,} pictures of your folders state no licence")
-        return notes
 
 
-def _mark(path: Path) -> list[Any]:
-    """What tells that a source has changed: names and sizes of a folder, the hash of a list, size and time of a zip."""
+def _state(path: Path) -> list[Any]:
+    """What shows that a source has changed: names and sizes of a folder, the hash of a list, size and time of a zip."""
     if path.is_dir():
         digest = hashlib.sha256()
         for folder, folders, files in os.walk(path):
@@ -430,7 +258,6 @@ def _mark(path: Path) -> list[Any]:
                     digest.update(os.fsencode(f"{folder}/{file}/{(Path(folder) / file).stat().st_size}\n"))
         return [digest.hexdigest()]
     if path.suffix.lower() in lists.SUFFIXES:
-        with path.open("rb") as data:
-            return [hashlib.file_digest(data, "sha256").hexdigest()]
+        return [file_sha256(path)]
     info = path.stat()
     return [info.st_size, info.st_mtime_ns]

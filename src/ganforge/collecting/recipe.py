@@ -1,4 +1,4 @@
-"""What `collect` is asked for: sources by word or by TOML, their shares, and what is allowed."""
+"""What `collect` takes: sources, named by words or in a recipe (TOML), their shares, and settings for all of them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ganforge.base.config import build, read_toml, setting
 from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.store import licences
 from ganforge.web.lists import SUFFIXES
 from ganforge.web.public import SETS
-from ganforge.web.terms import Api, Fields, Limits, Paging, Secret
-
-T = TypeVar("T")
+from ganforge.web.settings import Api, Fields, Limits, Paging, Secret
 
 
 @dataclass(frozen=True)
@@ -28,15 +26,17 @@ class Settings:
     cap_per_class: int | None = setting(None, "pictures of one class at most, over all sources", low=1)
     licence: str = setting("", "licences that are allowed, such as cc0,cc-by (all)")
     unknown_rights: str = setting(
-        "apart", "pictures of unknown rights: apart (a folder beside), leave-out or mix", choices=("apart", "leave-out", "mix")
-    )  # fmt: skip
+        "apart",
+        "pictures of unknown rights: apart (a folder beside), leave-out or mix",
+        choices=("apart", "leave-out", "mix"),
+    )
     allow_host: str = setting("", "hosts, HOST or HOST:PORT, that may be private and without TLS")
     contact: str = setting("", "an e-mail or web address that is told to the servers")
 
 
 @dataclass(frozen=True)
-class Source:
-    """One source, as it stands in a recipe."""
+class SourceSettings:
+    """One [[source]] as it stands in a recipe."""
 
     place: str = setting("", "a public set, a folder, a zip, or a list of addresses (CSV, TSV, TXT, Parquet)")
     endpoint: str = setting("", "the address of an API, instead of a place")
@@ -48,124 +48,146 @@ class Source:
     originals: str = setting("", "a folder that has the files of a public set already")
     cap: int | None = setting(None, "pictures of this source at most", low=1)
     weight: float = setting(1.0, "its share of the total", low=0.001, high=1000)
-    limit: int = setting(10_000, "items that an API is asked for at most", low=1, high=10_000_000)
+    limit: int = setting(10_000, "items that an API lists at most", low=1, high=10_000_000)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One source, understood."""
+class RecipeSource:
+    """One source, with its kind, its path and its share worked out."""
 
     kind: str
     """`public`, `local`, `list` or `api`."""
     name: str
     path: Path
-    source: Source
+    """Of a folder, zip or list; the name of a public set."""
+    settings: SourceSettings
     cap: int | None
+    """Pictures at most, by its own cap, the common one and its share of the total."""
     api: Api | None = None
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CollectionRecipe:
     """All that a collection depends on."""
 
-    sources: tuple[Asked, ...]
+    sources: tuple[RecipeSource, ...]
     settings: Settings
     limits: Limits
     licences: tuple[str, ...]
+    """SPDX identifiers or families that are allowed; all where it is empty."""
 
-    def what(self) -> dict[str, Any]:
-        """Which pictures are asked for, as plain values; another answer is another collection."""
-        settings = dataclasses.asdict(self.settings)
-        kept = {name: settings[name] for name in ("seed", "cap_per_class", "unknown_rights")}
-        sources = [dataclasses.asdict(asked) | {"path": str(asked.path)} for asked in self.sources]
-        return {"sources": sources, "licences": list(self.licences), **kept}
+    def selection(self) -> dict[str, Any]:
+        """All that decides which pictures are chosen, as plain values: with another selection the folder would be
+        another collection. It stands in the journal and in `history.jsonl`, so its names cannot change."""
+        sources = [
+            {
+                "kind": source.kind,
+                "name": source.name,
+                "path": str(source.path),
+                "source": dataclasses.asdict(source.settings),
+                "cap": source.cap,
+                "api": dataclasses.asdict(source.api) if source.api else None,
+            }
+            for source in self.sources
+        ]
+        settings = {name: getattr(self.settings, name) for name in ("seed", "cap_per_class", "unknown_rights")}
+        return {"sources": sources, "licences": list(self.licences), **settings}
 
-    def how(self) -> dict[str, Any]:
-        """What may be fetched: where this has changed, what was refused may be tried again."""
+    def permissions(self) -> dict[str, Any]:
+        """What may be fetched, as plain values: where this has changed, what was refused is tried again."""
         return dataclasses.asdict(self.limits) | {"allow_host": self.settings.allow_host}
 
 
-def read(words: Sequence[str | Path], options: Mapping[str, Any]) -> Recipe:
-    """Sources as on the command line: public sets, folders, zips, lists, and recipes (TOML), whose sources are put in.
-    `options` are values of `Settings` and override a recipe's. Raises InputError and DataError."""
+def read(words: Sequence[str | Path], options: Mapping[str, Any]) -> CollectionRecipe:
+    """The recipe of a command line.
+
+    `words` are public sets, folders, zips, lists of addresses, and at most one recipe (TOML), whose sources are put in.
+    `options` are values of `Settings` and override the recipe's. Raises InputError, and DataError for a path that does
+    not exist.
+    """
     top: dict[str, Any] = {}
     limits: dict[str, Any] = {}
-    found: list[tuple[dict[str, Any], Path]] = []
+    tables: list[tuple[dict[str, Any], Path]] = []
     recipes = 0
     for word in words:
-        if Path(word).suffix.lower() != ".toml":
-            found.append(({"place": str(word)}, Path()))
+        path = Path(word)
+        if path.suffix.lower() != ".toml":
+            tables.append(({"place": str(word)}, Path()))
             continue
         recipes += 1
         if recipes > 1:
             raise InputError("collect takes one recipe (TOML); put the sources of both into one.")
-        top = read_toml(Path(word))
+        top = read_toml(path)
         limits = _table(top, "limits", str(word))
-        for table in _tables(top, str(word)):
-            found.append((table, Path(word).parent))
+        tables += [(table, path.parent) for table in _source_tables(top, str(word))]
     top |= {name: value for name, value in options.items() if value is not None}
     for name in ("licence", "allow_host"):
         if isinstance(top.get(name), (list, tuple)):
             top[name] = ",".join(str(one) for one in top[name])
     settings = build(Settings, top, "collect")
-    if not found:
+    if not tables:
         raise InputError(
             "collect needs a source: a public set, a folder, a zip, a list of addresses or a recipe (TOML)."
         )
-    sources = _unlike([_asked(table, base) for table, base in found])
-    wanted = licences.wanted(word for word in settings.licence.replace(",", " ").split() if word)
-    return Recipe(_shares(sources, settings), settings, build(Limits, limits, "limits"), wanted)
+    sources = _with_names_of_their_own([_source(table, base) for table, base in tables])
+    allowed = licences.wanted(word for word in settings.licence.replace(",", " ").split() if word)
+    return CollectionRecipe(_with_shares(sources, settings), settings, build(Limits, limits, "limits"), allowed)
 
 
-def _tables(top: dict[str, Any], where: str) -> list[dict[str, Any]]:
+def _source_tables(top: dict[str, Any], recipe: str) -> list[dict[str, Any]]:
     tables = top.pop("source", [])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-        raise InputError(f"{where} needs at least one [[source]] with a place or an endpoint.")
+        raise InputError(f"{recipe} needs at least one [[source]] with a place or an endpoint.")
     return tables
 
 
-def _table(values: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """A table out of the values; {} where there is none."""
-    found = values.pop(name, {})
-    if not isinstance(found, dict):
-        raise InputError(f"{where}: {name} is {found!r}; it takes a table, [{name}].")
-    return found
+def _table(values: dict[str, Any], name: str, parent: str) -> dict[str, Any]:
+    """A table, taken out of the values of `parent`; {} where there is none."""
+    table = values.pop(name, {})
+    if not isinstance(table, dict):
+        raise InputError(f"{parent}: {name} is {table!r}; it takes a table, [{name}].")
+    return table
 
 
-def _asked(table: dict[str, Any], base: Path) -> Asked:
-    """One [[source]], understood."""
+def _source(table: dict[str, Any], base: Path) -> RecipeSource:
+    """A [[source]] of a recipe in the folder `base`."""
     parts = {name: _table(table, name, "source") for name in ("parameters", "paging", "fields", "secret")}
-    source = build(Source, table, "source")
-    if bool(source.place) == bool(source.endpoint):
+    settings = build(SourceSettings, table, "source")
+    if bool(settings.place) == bool(settings.endpoint):
         raise InputError("A [[source]] takes either a place or an endpoint.")
-    if source.endpoint:
-        name = source.name or source.endpoint.split("//")[-1].split("/")[0].split("@")[-1]
+    if settings.endpoint:
+        name = settings.name or settings.endpoint.split("//")[-1].split("/")[0].split("@")[-1]
         api = Api(
-            source.endpoint, tuple((key, _text(value)) for key, value in parts["parameters"].items()),
-            build(Paging, parts["paging"], "paging"), build(Fields, parts["fields"], "fields"),
-            build(Secret, parts["secret"], "secret"), source.limit,
-        )  # fmt: skip
-        return Asked("api", name, Path(), source, source.cap, api)
+            endpoint=settings.endpoint,
+            parameters=tuple((key, _parameter(value)) for key, value in parts["parameters"].items()),
+            paging=build(Paging, parts["paging"], "paging"),
+            fields=build(Fields, parts["fields"], "fields"),
+            secret=build(Secret, parts["secret"], "secret"),
+            limit=settings.limit,
+        )
+        return RecipeSource("api", name, Path(), settings, settings.cap, api)
     if extra := [name for name, values in parts.items() if values]:
-        raise InputError(f"The source {source.place} has a table {extra[0]}, which only an API has.")
-    return _place(source, base)
+        raise InputError(f"The source {settings.place} has a table {extra[0]}, which only an API has.")
+    return _source_of_a_place(settings, base)
 
 
-def _place(source: Source, base: Path) -> Asked:
-    place = source.place
+def _source_of_a_place(settings: SourceSettings, base: Path) -> RecipeSource:
+    place = settings.place
     path = (base / place).expanduser()
     if place in SETS:
-        return Asked("public", source.name or place, Path(place), source, source.cap)
+        return RecipeSource("public", settings.name or place, Path(place), settings, settings.cap)
     if not path.exists():
         if place.isidentifier() or did_you_mean(place, SETS).startswith(" Did"):
             raise InputError(f"There is no public set {place!r}, nor a folder or file.{did_you_mean(place, SETS)}")
         raise DataError(f"{path} does not exist. Name a public set, a folder, a zip, a list of addresses or a recipe.")
     kind = "list" if path.is_file() and path.suffix.lower() in SUFFIXES else "local"
-    source = dataclasses.replace(source, labels=str((base / source.labels).resolve())) if source.labels else source
-    return Asked(kind, source.name or path.resolve().stem, path.resolve(), source, source.cap)
+    if settings.labels:
+        settings = dataclasses.replace(settings, labels=str((base / settings.labels).resolve()))
+    return RecipeSource(kind, settings.name or path.resolve().stem, path.resolve(), settings, settings.cap)
 
 
-def _text(value: Any) -> str:
+def _parameter(value: Any) -> str:
+    """A parameter of an API as text."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, (str, int, float)):
@@ -173,34 +195,34 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _unlike(sources: list[Asked]) -> list[Asked]:
-    """Two sources of one name get a number each."""
+def _with_names_of_their_own(sources: list[RecipeSource]) -> list[RecipeSource]:
+    """Of sources that share a name, all but the first get a number: photos, photos-2."""
     names: set[str] = set()
-    out = []
-    for asked in sources:
-        name, n = asked.name, 1
+    renamed = []
+    for source in sources:
+        name, n = source.name, 1
         while name in names:
             n += 1
-            name = f"{asked.name}-{n}"
+            name = f"{source.name}-{n}"
         names.add(name)
-        out.append(dataclasses.replace(asked, name=name))
-    return out
+        renamed.append(dataclasses.replace(source, name=name))
+    return renamed
 
 
-def _shares(sources: list[Asked], settings: Settings) -> tuple[Asked, ...]:
-    """Each source's cap: its own, the common one, and its share of the total by weight (largest remainders, in
-    order)."""
+def _with_shares(sources: list[RecipeSource], settings: Settings) -> tuple[RecipeSource, ...]:
+    """Each source's cap: the least of its own, the common one, and its share of the total by weight (largest
+    remainders, in order)."""
     shares: list[int | None] = [None] * len(sources)
     if settings.total is not None:
-        whole = sum(asked.source.weight for asked in sources)
-        exact = [settings.total * asked.source.weight / whole for asked in sources]
-        rest = settings.total - sum(int(part) for part in exact)
+        weights = sum(source.settings.weight for source in sources)
+        exact = [settings.total * source.settings.weight / weights for source in sources]
+        rest = settings.total - sum(int(share) for share in exact)
         order = sorted(range(len(sources)), key=lambda n: (int(exact[n]) - exact[n], n))
-        shares = [int(part) + (order.index(n) < rest) for n, part in enumerate(exact)]
-    elif any(asked.source.weight != 1 for asked in sources):
+        shares = [int(share) + (order.index(n) < rest) for n, share in enumerate(exact)]
+    elif any(source.settings.weight != 1 for source in sources):
         raise InputError("Weights share out a total. Say total = 10000 in the recipe, or use cap instead.")
     caps = (
-        min((cap for cap in (asked.cap, settings.cap, share) if cap is not None), default=None)
-        for asked, share in zip(sources, shares, strict=True)
+        min((cap for cap in (source.cap, settings.cap, share) if cap is not None), default=None)
+        for source, share in zip(sources, shares, strict=True)
     )
-    return tuple(dataclasses.replace(asked, cap=cap) for asked, cap in zip(sources, caps, strict=True))
+    return tuple(dataclasses.replace(source, cap=cap) for source, cap in zip(sources, caps, strict=True))

@@ -15,7 +15,7 @@ def collect(asked: argparse.Namespace) -> int:
     """What was gathered, what was not and why. 2 where something is missing."""
     from rich.console import Console
 
-    from ganforge.collecting.collect import collect, is_public, mix
+    from ganforge.collecting.collect import collect, collect_pictures, is_public
     from ganforge.web.public import SETS
 
     if asked.pictures and not is_public(asked.sources):
@@ -32,7 +32,7 @@ def collect(asked: argparse.Namespace) -> int:
         print(f"Next: ganforge prepare {folder}")
         return 0
     with Console(stderr=True).status("looking") as status:
-        made = mix(asked.sources, asked.out, source=asked.source, progress=status.update, **options)
+        made = collect_pictures(asked.sources, asked.out, source=asked.source, progress=status.update, **options)
     for reason, count in list(made.reasons.items())[:8]:
         print(f"  skipped {count:,}: {reason}")
     for note in made.notes:

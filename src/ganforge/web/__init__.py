@@ -1,2 +1,1 @@
-"""What `collect` needs of the internet: guarded addresses, polite requests, lists and pages of addresses, public
-sets."""
+"""Guarded addresses, polite requests, lists and API pages of addresses, public sets: all that `collect` fetches."""

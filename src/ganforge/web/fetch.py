@@ -1,4 +1,4 @@
-"""The guarded, polite client: one address -> one file, within limits on everything that a server could make large."""
+"""The guarded, polite client: one address -> one file, with limits on everything that a server could make large."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import httpx
 from ganforge.base import seeds
 from ganforge.version import __version__
 from ganforge.web import guard, robots
-from ganforge.web.terms import Failed, Full, Limits, Refused
+from ganforge.web.settings import Failed, LimitReached, Limits, Refused
 
 AGENT = "ganforge"
 _CHUNK = 1 << 16
@@ -31,10 +31,10 @@ _BACKOFF = 0.5
 _LONGEST_DELAY = 30.0
 _MANY_HOSTS = 4096
 _REDIRECTS = {301, 302, 303, 307, 308}
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
-class _Again(Exception):
+class _Retry(Exception):
     """This try failed; the next one should wait for at least `after` seconds."""
 
     def __init__(self, reason: str, after: float = 0.0) -> None:
@@ -43,11 +43,11 @@ class _Again(Exception):
 
 
 @dataclass(frozen=True)
-class Got:
+class FetchedFile:
     """A file that was fetched."""
 
     address: str
-    """Where it was in the end, after redirects."""
+    """The final one, after redirects."""
     sha256: str
     size: int
 
@@ -65,13 +65,16 @@ class _Host:
 
 @dataclass
 class _Sink:
-    """Takes the bytes of one answer, up to `most`; beyond, it refuses, or cuts where `cut` says so."""
+    """Takes the bytes of one answer up to `limit`: a longer one is refused, or truncated where `truncate` is true.
+    Bytes without a `file` stay in `body`."""
 
     file: BinaryIO | None
-    most: int
+    limit: int
     spend: Callable[[int], None]
-    begins: Callable[[bytes], object] | None = None
-    cut: bool = False
+    """Counts bytes, refused ones too."""
+    check_head: Callable[[bytes], object] | None = None
+    """Gets the first bytes and may raise."""
+    truncate: bool = False
     body: bytearray = field(default_factory=bytearray)
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
@@ -84,35 +87,41 @@ class _Sink:
             self.file.seek(0)
             self.file.truncate()
 
-    def take(self, chunk: bytes) -> bool:
-        """False where no more is wanted."""
+    def write(self, chunk: bytes) -> bool:
+        """Take some bytes; False where no more are needed. Raises Refused."""
         self.spend(len(chunk))
-        if self.begins and len(self.head) < _HEAD:
+        if self.check_head and len(self.head) < _HEAD:
             self.head += chunk[: _HEAD - len(self.head)]
             if len(self.head) == _HEAD:
-                self.begins(self.head)
-        if self.size + len(chunk) > self.most:
-            if not self.cut:
-                raise Refused(f"more than {self.most:,} bytes")
-            chunk = chunk[: self.most - self.size]
+                self.check_head(self.head)
+        if self.size + len(chunk) > self.limit:
+            if not self.truncate:
+                raise Refused(f"more than {self.limit:,} bytes")
+            chunk = chunk[: self.limit - self.size]
         self.size += len(chunk)
         if self.file:
             self.digest.update(chunk)
             self.file.write(chunk)
         else:
             self.body += chunk
-        return self.size < self.most or not self.cut
+        return self.size < self.limit or not self.truncate
 
 
 class Client:
     """Fetches many addresses at once. Use it as `async with Client(...) as client`, within one event loop."""
 
     def __init__(
-        self, limits: Limits, *, allowed: guard.Hosts | None = None, seed: int = 0, contact: str = "", spent: int = 0,
+        self,
+        limits: Limits,
+        *,
+        allowed: guard.Hosts | None = None,
+        seed: int = 0,
+        contact: str = "",
+        spent: int = 0,
         resolve: guard.Resolve = guard.resolve,
-    ) -> None:  # fmt: skip
-        """`contact` is an address or URL told to the servers, `spent` the bytes that count against the total
-        already."""
+    ) -> None:
+        """`seed` varies the waits between tries, `contact` is an e-mail or web address that is told to the servers,
+        `spent` are the bytes that count against the total already."""
         self.limits, self.seed, self.spent = limits, seed, spent
         self.allowed = allowed or guard.Hosts()
         about = f"; +{contact}" if contact else ""
@@ -134,24 +143,28 @@ class Client:
                 host.rules.cancel()
             await _close(host)
 
-    async def save(self, address: str, target: Path, begins: Callable[[bytes], object] | None = None) -> Got:
-        """Fetch into `target`. `begins` sees the first bytes and may raise. Raises Refused, Failed, Full, OSError."""
+    async def save(
+        self, address: str, target: Path, check_head: Callable[[bytes], object] | None = None
+    ) -> FetchedFile:
+        """Fetch into `target`. `check_head` gets the first bytes and may raise. Raises Refused, Failed, LimitReached,
+        OSError."""
         try:
             with target.open("wb") as file:
-                sink = _Sink(file, self.limits.bytes, self._spend, begins)
-                final = await self._get(address, sink, crawl=True)
-                if begins and len(sink.head) < _HEAD:
-                    begins(sink.head)
-            return Got(final, sink.digest.hexdigest(), sink.size)
+                sink = _Sink(file, self.limits.bytes, self._spend, check_head)
+                final = await self._get(address, sink, obey_robots=True)
+                if check_head and len(sink.head) < _HEAD:
+                    check_head(sink.head)
+            return FetchedFile(final, sink.digest.hexdigest(), sink.size)
         except BaseException:
             target.unlink(missing_ok=True)
             raise
 
     async def json(self, address: str, headers: Mapping[str, str] | None = None) -> tuple[Any, str]:
         """(the JSON value at an address, its final address). `headers` go to the address's own origin alone, also after
-        redirects. robots.txt is not asked: an API is named by the user and has terms of its own."""
+        redirects. robots.txt is not read: an API is named by the user and has terms of its own. Raises Refused, Failed,
+        LimitReached."""
         sink = _Sink(None, self.limits.bytes, self._spend)
-        final = await self._get(address, sink, crawl=False, headers=headers)
+        final = await self._get(address, sink, obey_robots=False, headers=headers)
         try:
             return json.loads(bytes(sink.body)), final
         except (ValueError, RecursionError) as error:
@@ -160,33 +173,35 @@ class Client:
     def _spend(self, count: int) -> None:
         self.spent += count
         if self.spent > self.limits.total_bytes:
-            raise Full(f"the total of {self.limits.total_bytes:,} bytes is reached")
+            raise LimitReached(f"the total of {self.limits.total_bytes:,} bytes is reached")
 
-    async def _get(self, address: str, sink: _Sink, *, crawl: bool, headers: Mapping[str, str] | None = None) -> str:
-        """Try, wait, try again."""
+    async def _get(
+        self, address: str, sink: _Sink, *, obey_robots: bool, headers: Mapping[str, str] | None = None
+    ) -> str:
+        """Try, wait, try again. Returns the final address."""
         for attempt in range(self.limits.tries):
             sink.restart()
             try:
-                return await self._walk(address, sink, crawl, headers or {})
-            except _Again as again:
-                reason, after = str(again), again.after
+                return await self._follow(address, sink, obey_robots, headers or {})
+            except _Retry as retry:
+                reason, after = str(retry), retry.after
             if attempt + 1 < self.limits.tries:
                 jitter = seeds.key(self.seed, f"retry/{address}", attempt) / 2**63
                 await asyncio.sleep(max(after, min(self.limits.wait, _BACKOFF * 2**attempt * (0.5 + jitter))))
         raise Failed(f"{reason}, {self.limits.tries} times" if self.limits.tries > 1 else reason)
 
-    async def _walk(self, address: str, sink: _Sink, crawl: bool, headers: Mapping[str, str]) -> str:
+    async def _follow(self, address: str, sink: _Sink, obey_robots: bool, headers: Mapping[str, str]) -> str:
         """One try: through the redirects to the end. Each address on the way is checked like the first."""
         url = start = guard.parse(address, self.allowed)
         for _ in range(self.limits.redirects + 1):
             host = self._host(url)
             host.users += 1
             try:
-                if crawl:
-                    await self._ask(host, url)
+                if obey_robots:
+                    await self._check_robots(host, url)
                 async with self._turn(host):
-                    secret = headers if _origin(url) == _origin(start) else {}
-                    location = await self._one(url, host, sink, {"User-Agent": self.agent, **secret})
+                    secret = headers if guard.origin(url) == guard.origin(start) else {}
+                    location = await self._request(url, host, sink, {"User-Agent": self.agent, **secret})
             finally:
                 host.users -= 1
                 if not host.users:
@@ -196,14 +211,14 @@ class Client:
             try:
                 url = guard.parse(url.join(location), self.allowed)
             except (httpx.InvalidURL, ValueError):
-                raise Refused("redirected to what is no address") from None
+                raise Refused("redirected to something that is not an address") from None
             except Refused as refused:
                 raise Refused(f"redirected to: {refused}") from None
         raise Refused(f"more than {self.limits.redirects} redirects", 302)
 
-    async def _one(self, url: httpx.URL, host: _Host, sink: _Sink, headers: Mapping[str, str]) -> str | None:
-        """One request; returns where it is redirected to, if it is."""
-        where = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    async def _request(self, url: httpx.URL, host: _Host, sink: _Sink, headers: Mapping[str, str]) -> str | None:
+        """One request; returns the address that it is redirected to, or None."""
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         sent: list[tuple[bytes | str, bytes | str]] = [
             ("Host", url.netloc),
             ("Accept-Encoding", "identity"),
@@ -212,19 +227,19 @@ class Client:
         try:
             async with (
                 asyncio.timeout(self.limits.seconds),
-                self._connection(host, where.origin) as connection,
-                connection.stream("GET", where, headers=sent, extensions={"timeout": _timeouts(self.limits.seconds)}) as answer,
-            ):  # fmt: skip
-                found = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers]
-                first = dict(reversed(found))
+                self._connection(host, target.origin) as connection,
+                connection.stream("GET", target, headers=sent, extensions=_timeouts(self.limits.seconds)) as answer,
+            ):
+                pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers]
+                first = dict(reversed(pairs))  # of a header that comes twice
                 if answer.status in _REDIRECTS and "location" in first:
                     return first["location"]
                 self._check_status(answer.status, first, host)
-                if sink.file and (header := robots.opted_out(found, AGENT)):
+                if sink.file and (header := robots.opted_out(pairs, AGENT)):
                     raise Refused(f"kept out of training by its server ({header})")
                 declared = first.get("content-length", "")
-                if declared.isdecimal() and int(declared) > sink.most and not sink.cut:
-                    raise Refused(f"{int(declared):,} bytes, over the limit of {sink.most:,}")
+                if declared.isdecimal() and int(declared) > sink.limit and not sink.truncate:
+                    raise Refused(f"{int(declared):,} bytes, over the limit of {sink.limit:,}")
                 await _pour(answer.aiter_stream(), first.get("content-encoding", ""), sink)
                 return None
         except TimeoutError:
@@ -233,23 +248,23 @@ class Client:
             reason = str(error).rstrip(".") or type(error).__name__
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 raise Failed(f"its certificate is not valid: {error.__cause__.verify_message}") from None
-            raise _Again(reason) from None
+            raise _Retry(reason) from None
 
     def _check_status(self, status: int, headers: Mapping[str, str], host: _Host) -> None:
         if status == 200:
             return
-        if status not in _PASSING:
+        if status not in _TEMPORARY:
             raise Refused(f"status {status}", status)
         after = _seconds(headers.get("retry-after", ""))
         host.closed_until = max(host.closed_until, asyncio.get_running_loop().time() + after)
         if after > self.limits.wait:
             raise Failed(f"status {status}; the host asks to come back in {after:,.0f} seconds")
-        raise _Again(f"status {status}", after)
+        raise _Retry(f"status {status}", after)
 
     @contextlib.asynccontextmanager
     async def _connection(self, host: _Host, origin: httpcore.Origin) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
-        """One that the host has open, or a new one. No pool of httpcore's: it looks through all that it has at every
-        request, which at 32 connections takes longer than a small picture."""
+        """An open connection of the host, or a new one. Not httpcore's pool: it looks through all its connections at
+        every request, which at 32 connections takes longer than a small picture."""
         connection = None
         while host.idle and connection is None:
             connection = host.idle.pop()
@@ -273,27 +288,27 @@ class Client:
             self._hosts = {
                 origin: host for origin, host in self._hosts.items() if host.users or host.closed_until > now
             }
-        origin = _origin(url)
+        origin = guard.origin(url)
         if origin not in self._hosts:
             self._hosts[origin] = _Host(asyncio.Semaphore(self.limits.per_host))
         return self._hosts[origin]
 
     @contextlib.asynccontextmanager
     async def _turn(self, host: _Host) -> AsyncIterator[None]:
-        """Wait until the host may be asked."""
+        """Wait until the host may get the next request."""
         async with host.slots:
             now = asyncio.get_running_loop().time()
-            at = max(now, host.next_at, host.closed_until)
+            start = max(now, host.next_at, host.closed_until)
             if host.closed_until - now > self.limits.wait:
                 raise Failed(f"its host asks to come back in {host.closed_until - now:,.0f} seconds")
             delay = min(_LONGEST_DELAY, host.delay)
-            host.next_at = at + max(delay, 1 / self.limits.rate if self.limits.rate else 0.0)
-            await asyncio.sleep(at - now)
+            host.next_at = start + max(delay, 1 / self.limits.rate if self.limits.rate else 0.0)
+            await asyncio.sleep(start - now)
             async with self._all:
                 yield
 
-    async def _ask(self, host: _Host, url: httpx.URL) -> None:
-        """Refused where robots.txt forbids the address. It is fetched once a host, by whoever comes first."""
+    async def _check_robots(self, host: _Host, url: httpx.URL) -> None:
+        """Refused where robots.txt forbids the address. It is fetched once a host, by the first request."""
         if host.rules is None:
             host.rules = asyncio.create_task(self._robots(url))
         rules = await asyncio.shield(host.rules)
@@ -303,9 +318,9 @@ class Client:
 
     async def _robots(self, url: httpx.URL) -> robots.Rules:
         """RFC 9309, 2.3.1: without a robots.txt all is allowed; where it cannot be reached, nothing is."""
-        sink = _Sink(None, robots.MAX_BYTES, self._spend, cut=True)
+        sink = _Sink(None, robots.MAX_BYTES, self._spend, truncate=True)
         try:
-            await self._get(str(url.copy_with(raw_path=b"/robots.txt")), sink, crawl=False)
+            await self._get(str(url.copy_with(raw_path=b"/robots.txt")), sink, obey_robots=False)
         except Refused as refused:
             if refused.status:
                 return robots.Rules()
@@ -316,21 +331,21 @@ class Client:
 
 
 async def _pour(chunks: AsyncIterator[bytes], encoding: str, sink: _Sink) -> None:
-    """The body into the sink; compression is undone in small pieces, so that what expands without end ends at the
+    """Write the body to the sink; it is decompressed in small pieces, so that one that expands without end stops at the
     limit."""
     encoding = encoding.strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-        raise Refused(f"sent in the encoding {encoding[:30]!r}, which was not asked for")
+        raise Refused(f"sent in the encoding {encoding[:30]!r}, which was not requested")
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 32) if encoding not in ("", "identity") else None
     async for chunk in chunks:
         try:
             for piece in _inflated(inflate, chunk) if inflate else (chunk,):
-                if not sink.take(piece):
+                if not sink.write(piece):
                     return
         except zlib.error as error:
             raise Refused(f"damaged compression: {error}") from None
     if inflate and not inflate.eof:
-        raise _Again("the compressed answer ended early")
+        raise _Retry("the compressed answer ended early")
 
 
 def _inflated(inflate: Any, chunk: bytes) -> Iterator[bytes]:
@@ -345,16 +360,13 @@ async def _close(host: _Host) -> None:
         await host.idle.pop().aclose()
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, guard.port_of(url)
-
-
-def _timeouts(seconds: float) -> dict[str, float]:
-    return {"connect": min(10.0, seconds), "read": seconds, "write": seconds, "pool": seconds}
+def _timeouts(seconds: float) -> dict[str, Any]:
+    """As an extension of httpcore's requests."""
+    return {"timeout": {"connect": min(10.0, seconds), "read": seconds, "write": seconds, "pool": seconds}}
 
 
 def _seconds(text: str) -> float:
-    """Retry-After: seconds, or a date."""
+    """How long a Retry-After asks to wait: a number of seconds, or a date."""
     if text.strip().isdecimal():
         return min(float(text), 1e9)
     try:

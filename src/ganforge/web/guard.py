@@ -1,7 +1,7 @@
-"""Which addresses may be visited: public ones over https, and nothing that leads back into the user's own network.
+"""Which addresses may be requested: public ones over https, and nothing that leads into the user's own network.
 
-A name is resolved once, every address that it has is checked, and the connection goes to a checked one, so that an
-answer that changes between check and connection (DNS rebinding) changes nothing. TLS still verifies the name."""
+A name is resolved once, all of its addresses are checked, and the connection goes to a checked one, so that an answer
+that changes between check and connection (DNS rebinding) changes nothing. TLS still verifies the name."""
 
 from __future__ import annotations
 
@@ -15,33 +15,43 @@ import httpcore
 import httpx
 
 from ganforge.base.errors import InputError
-from ganforge.web.terms import Refused
+from ganforge.web.settings import Refused
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) -> addresses; OSError where there are none."""
 
 MAX_ADDRESS = 4096
-_TRIED = 4
+_MAX_TRIED = 4
 
 # IANA's registries of special-purpose addresses (RFC 6890 and its updates), without regard to the version of Python.
 _SPECIAL = {
-    "0.0.0.0/8": "this network", "10.0.0.0/8": "private", "100.64.0.0/10": "carrier-grade NAT", "127.0.0.0/8": "loopback",
-    "169.254.0.0/16": "link-local", "172.16.0.0/12": "private", "192.0.0.0/24": "reserved", "192.0.2.0/24": "reserved",
-    "192.88.99.0/24": "reserved", "192.168.0.0/16": "private", "198.18.0.0/15": "reserved", "198.51.100.0/24": "reserved",
-    "203.0.113.0/24": "reserved", "224.0.0.0/4": "multicast", "240.0.0.0/4": "reserved",
-    "168.63.129.16/32": "a cloud's own service",
-    "::/128": "unspecified", "::1/128": "loopback", "::ffff:0:0/96": "IPv4-mapped", "::/96": "IPv4-compatible",
-    "64:ff9b::/96": "NAT64", "64:ff9b:1::/48": "NAT64", "2001::/32": "Teredo", "2001::/23": "reserved",
-    "2001:db8::/32": "reserved", "2002::/16": "6to4", "3fff::/20": "reserved", "fc00::/7": "private",
-    "fe80::/10": "link-local", "fec0::/10": "site-local", "ff00::/8": "multicast",
-}  # fmt: skip
-_NETWORKS = [(ipaddress.ip_network(text), kind) for text, kind in _SPECIAL.items()]
+    "this network": ("0.0.0.0/8",),
+    "unspecified": ("::/128",),
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+    "link-local": ("169.254.0.0/16", "fe80::/10"),
+    "site-local": ("fec0::/10",),
+    "carrier-grade NAT": ("100.64.0.0/10",),
+    "multicast": ("224.0.0.0/4", "ff00::/8"),
+    "a cloud's own service": ("168.63.129.16/32",),
+    "IPv4-mapped": ("::ffff:0:0/96",),
+    "IPv4-compatible": ("::/96",),
+    "NAT64": ("64:ff9b::/96", "64:ff9b:1::/48"),
+    "Teredo": ("2001::/32",),
+    "6to4": ("2002::/16",),
+    "reserved": (
+        *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+        *("240.0.0.0/4", "2001::/23", "2001:db8::/32", "3fff::/20"),
+    ),
+}
+"""Kind -> networks; the first network that holds an address decides, so narrow ones stand before wide ones."""
+_NETWORKS = [(ipaddress.ip_network(network), kind) for kind, networks in _SPECIAL.items() for network in networks]
 _GLOBAL6 = ipaddress.ip_network("2000::/3")
 
 
-def why_not(address: str) -> str | None:
-    """Why an IP address is not a public one, such as "loopback", or None where it is. ValueError where it is no
-    address."""
+def special_kind(address: str) -> str | None:
+    """The kind of an IP address that is not public, such as "loopback"; None for a public one. ValueError for a text
+    that is no IP address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     for network, kind in _NETWORKS:
         if ip.version == network.version and ip in network:
@@ -58,21 +68,21 @@ class Hosts:
         """`words` are HOST or HOST:PORT; an IPv6 address with a port stands in square brackets."""
         self.pairs = {_host_and_port(word) for word in words}
 
-    def __contains__(self, place: tuple[str, int]) -> bool:
-        return place in self.pairs or (place[0], None) in self.pairs
+    def __contains__(self, host_and_port: tuple[str, int]) -> bool:
+        return host_and_port in self.pairs or (host_and_port[0], None) in self.pairs
 
 
 def _host_and_port(word: str) -> tuple[str, int | None]:
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"\[?([0-9a-f:.]+:[0-9a-f:.]*)\]|([^\s:/\[\]]+)|(?:\[([0-9a-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", word.lower()
     )
-    if not found or (found[5] and not 0 < int(found[5]) < 65536):
+    if not match or (match[5] and not 0 < int(match[5]) < 65536):
         raise InputError(f"The host {word!r} is not understood; it takes HOST or HOST:PORT, such as localhost:8000.")
-    return found[1] or found[2] or found[3] or found[4], int(found[5]) if found[5] else None
+    return match[1] or match[2] or match[3] or match[4], int(match[5]) if match[5] else None
 
 
 def parse(address: str | httpx.URL, allowed: Hosts) -> httpx.URL:
-    """An address that may be visited as far as its words tell. Raises Refused."""
+    """An address that may be requested as far as its text tells; its name is not resolved yet. Raises Refused."""
     if len(str(address)) > MAX_ADDRESS:
         raise Refused(f"address of {len(str(address)):,} characters, over the limit of {MAX_ADDRESS:,}")
     try:
@@ -99,10 +109,15 @@ def port_of(url: httpx.URL) -> int:
     return {"https": 443, "http": 80}.get(url.scheme, 0) if url.port is None else url.port
 
 
+def origin(url: httpx.URL) -> tuple[str, str, int]:
+    """(scheme, host, port): the server that an address belongs to."""
+    return url.scheme, url.host, port_of(url)
+
+
 def _check_host(host: str) -> None:
     """Refuse private addresses, and numbers in a spelling of their own, such as 0x7f.1 or 2130706433 for 127.0.0.1."""
     try:
-        kind = why_not(host)
+        kind = special_kind(host)
     except ValueError:
         if re.fullmatch(r"\d+|0x[0-9a-f]*", host.rstrip(".").rsplit(".", 1)[-1], re.IGNORECASE):
             raise Refused("an odd spelling of an IP address") from None
@@ -114,26 +129,31 @@ def _check_host(host: str) -> None:
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """What the system's resolver says."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+    """The addresses by the system's resolver. OSError where there are none."""
+    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
 
 
 class Backend(httpcore.AsyncNetworkBackend):
-    """The network as the connection pool sees it: every connection passes the check, after redirects too."""
+    """The network as httpcore sees it: every connection passes the check, after redirects too."""
 
     def __init__(self, allowed: Hosts, resolve: Resolve = resolve) -> None:
         self._allowed, self._resolve = allowed, resolve
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:  # fmt: skip
-        """Resolve, check all, connect to one of the checked. Raises Refused, or httpcore's ConnectError."""
+    ) -> httpcore.AsyncNetworkStream:
+        """Resolve the name, check all its addresses, connect to the first that answers. Raises Refused, or httpcore's
+        ConnectError."""
         addresses = await self._addresses(host, port)
         reason: Exception = httpcore.ConnectError("it has no address")
-        for address in addresses[:_TRIED]:
+        for address in addresses[:_MAX_TRIED]:
             try:
                 return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
@@ -153,10 +173,10 @@ class Backend(httpcore.AsyncNetworkBackend):
                 ) from error
         if (host, port) not in self._allowed:
             for address in addresses:
-                if kind := why_not(address):
+                if kind := special_kind(address):
                     raise Refused(f"{kind} address ({address})")
         return addresses
 
     async def sleep(self, seconds: float) -> None:
-        """What the pool waits with."""
+        """How httpcore waits between tries."""
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What a user can say about fetching, and how it can end. No network here: nothing heavy is imported."""
+"""Settings of fetching, and the exceptions by which a fetch ends. Nothing heavy is imported here: no network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganforge.base.errors import InputError
 
 @dataclass(frozen=True)
 class Limits:
-    """What one collection may cost, and how hard it may press on a host."""
+    """What one collection may cost, and how many requests a host gets."""
 
     bytes: int = setting(32 << 20, "bytes of one file", low=1, high=1 << 32)
     total_bytes: int = setting(100 << 30, "bytes of all files", low=1)
@@ -27,12 +27,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Paging:
-    """How the next page is asked for."""
+    """How the next page of an API is requested."""
 
     by: str = setting(
-        "none", "page (1, 2, 3), offset (0, 50, 100), cursor (a word or a table that the answer says) or link (its address)",
+        "none",
+        "page (1, 2, 3), offset (0, 50, 100), cursor (a value or a table in the answer) or link (an address in it)",
         choices=("none", "page", "offset", "cursor", "link"),
-    )  # fmt: skip
+    )
     parameter: str = setting("page", "the parameter of the page, offset or cursor")
     start: int = setting(1, "the first page number or offset", low=0)
     next: str = setting("", "where in the answer the cursor or link stands; without one the pages end")
@@ -40,7 +41,7 @@ class Paging:
 
 @dataclass(frozen=True)
 class Fields:
-    """Where in an answer things stand: dotted paths such as data.items, with numbers for places in a list."""
+    """Where in an answer the values stand: dotted paths such as data.items, with numbers for positions in a list."""
 
     items: str = setting("", "the list (or table) of items in an answer; the whole answer where it is empty")
     address: str = setting("url", "an item's address")
@@ -58,7 +59,7 @@ class Secret:
     prefix: str = setting("", "what comes before the value, such as 'Bearer '")
 
     def headers(self) -> dict[str, str]:
-        """The header with its value; InputError where the variable is not set."""
+        """The header with its value, {} where no variable is named; InputError where the variable is not set."""
         if not self.variable:
             return {}
         value = os.environ.get(self.variable, "")
@@ -88,12 +89,12 @@ class Refused(Exception):
     def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
-        """The server's status, where it was the server that refused."""
+        """The HTTP status, where the server refused."""
 
 
 class Failed(Exception):
-    """Not fetched, but another time it may be: the reason."""
+    """Not fetched, but a later try may succeed: the reason."""
 
 
-class Full(Exception):
-    """The limit on all bytes together is reached."""
+class LimitReached(Exception):
+    """The limit on the bytes of all files together is reached."""

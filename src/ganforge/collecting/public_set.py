@@ -1,0 +1,36 @@
+"""The original files of one public set, as they were published."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ganforge.base.errors import DataError, InputError, did_you_mean
+from ganforge.base.files import atomic_folder, writing
+from ganforge.base.tables import write_csv
+from ganforge.store import history, provenance
+from ganforge.web import public
+
+log = logging.getLogger(__name__)
+
+
+def collect_public_set(name: str, out: Path, originals: str | Path | None) -> Path:
+    """Put the original files of a public set into the folder `out`, with `provenance.csv`; a finished one stays as it
+    is. `originals` is a folder that has the files already. InputError for an unknown name, DataError where the files
+    cannot be had or written."""
+    if name not in public.SETS:
+        raise InputError(f"There is no public set {name!r}, nor a folder or file.{did_you_mean(name, public.SETS)}")
+    if (out / provenance.NAME).is_file():
+        log.info(f"{out} is there already.")
+        return out
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out} exists and holds something else. Choose another place with --out.")
+    with writing(out), atomic_folder(out) as partial:
+        rows = public.fetch(name, partial, Path(originals) if originals else None)
+        write_csv(partial / provenance.NAME, provenance.FIELDS, rows)
+        history.record(partial, "collect", sources=[name], files=len(rows))
+        if out.exists():
+            out.rmdir()
+    public_set = public.SETS[name]
+    log.info(f"{out}: {public_set.title}. Licence: {public_set.licence}.")
+    return out
