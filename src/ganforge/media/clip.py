@@ -126,17 +126,27 @@ def probe(data: bytes) -> Header:
         return _header(image)
 
 
-def frames(data: bytes) -> Iterator[Pixels]:
-    """The frames of an animation, one after the other: (H, W, 4) uint8, RGBA. Unusable where it is damaged or over the
-    limits."""
+def frames(data: bytes, rate: float) -> Iterator[Pixels]:
+    """What an animation shows at `rate` moments a second: (H, W, 4) uint8, RGBA, one after the other.
+
+    A frame that is shown for longer comes several times, one that is shown for less than half a moment may not come at
+    all. A still picture comes once. Unusable where the file is damaged or over the limits."""
     with _opened(data) as image:
-        for number in range(_header(image).frames):
+        header = _header(image)
+        milliseconds, shown = 0.0, 0
+        for number in range(header.frames):
             try:
                 image.seek(number)
                 frame = np.asarray(image.convert("RGBA"))
+                milliseconds += float(image.info.get("duration") or 0) or 1000 / RATE
             except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to
                 raise Unusable(f"cut short or damaged: frame {number}: {_first_line(error)}") from error
-            yield frame
+            until = round(milliseconds * rate / 1000) if header.frames > 1 else 1
+            if until > MOST_FRAMES:
+                raise Unusable(f"over the limit of {MOST_FRAMES:,} frames, at {rate:g} a second")
+            for _ in range(shown, until):
+                yield frame
+            shown = max(shown, until)
 
 
 @contextlib.contextmanager
@@ -157,15 +167,16 @@ def _header(image: Image.Image) -> Header:
     width, height = image.size
     try:
         count = int(getattr(image, "n_frames", 1))
-        milliseconds = float(image.info.get("duration") or 0)
+        if count <= MOST_FRAMES and count * width * height <= MOST_PIXELS:
+            image.load()  # a WebP knows the duration of a frame when it has been decoded
+            milliseconds = float(image.info.get("duration") or 0)
+            return Header(count, height, width, round(1000 / milliseconds, 3) if milliseconds else RATE)
     except Exception as error:
         raise Unusable(f"damaged: {_first_line(error)}") from error
-    if count > MOST_FRAMES or count * width * height > MOST_PIXELS:
-        raise Unusable(
-            f"{count:,} frames of {width:,} x {height:,} pixels, over the limits of {MOST_FRAMES:,} frames and "
-            f"{MOST_PIXELS:,} pixels"
-        )
-    return Header(count, height, width, round(1000 / milliseconds, 3) if milliseconds else RATE)
+    raise Unusable(
+        f"{count:,} frames of {width:,} x {height:,} pixels, over the limits of {MOST_FRAMES:,} frames and "
+        f"{MOST_PIXELS:,} pixels"
+    )
 
 
 def _first_line(error: Exception) -> str:
