@@ -77,10 +77,7 @@ def test_a_stopped_prepare_goes_on_where_it_was(pictures, tmp_path):
     code = f"""
 import os, signal, sys
 from ganforge.cli import main
-from ganforge import prepare
-from ganforge.preparing import convert
-import ganforge.prepare
-module = sys.modules["ganforge.preparing.prepare"]
+import ganforge.preparing.prepare as module
 made = module.convert_part
 def part(plan, portions, number, *rest):
     if number == 3:

@@ -3,12 +3,9 @@ read."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -23,6 +20,7 @@ from ganforge.auditing.tables import FILES, STATS, Part, Pictures, summarise, wr
 from ganforge.base.device import keep_memory
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import atomic_folder, writing
+from ganforge.base.pool import chunks, ordered
 from ganforge.sources import survey
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, Source, digest
@@ -147,24 +145,15 @@ def _check_path(path: Path, overwrite: bool) -> None:
 
 
 def _looked(source: Source, levels: Levels) -> Iterator[Part]:
-    """Parts in the source's order, a bounded number of them under way at once, so that memory stays flat."""
+    """Parts in the source's order."""
     keep_memory()
-    threads, before = os.cpu_count() or 1, torch.get_num_threads()
-    entries = source.entries()
+    before = torch.get_num_threads()
     torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Part]] = deque()
-        try:
-            while chunk := list(islice(entries, CHUNK)):
-                waiting.append(pool.submit(_look_at, chunk, bool(source.classes), levels))
-                if len(waiting) > 4 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            torch.set_num_threads(before)
-            for future in waiting:
-                future.cancel()
+    try:
+        look_at = partial(_look_at, labelled=bool(source.classes), levels=levels)
+        yield from ordered(look_at, chunks(source.entries(), CHUNK))
+    finally:
+        torch.set_num_threads(before)
 
 
 def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 from ganforge.auditing.checks import CODES
 from ganforge.base.errors import DataError, InputError, did_you_mean
+from ganforge.base.pool import ordered
 from ganforge.sources.entry import Entry, Skip, digest, is_picture
 from ganforge.sources.layout import some
 
@@ -119,15 +117,12 @@ def chosen(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _hashed(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
-    """Each with the SHA-256 that an audit has for it; a bounded number under way at once."""
-    entries = iter(entries)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while chunk := list(islice(entries, 256)):
-            yield from zip(chunk, pool.map(_hash, chunk), strict=True)
+    """Each with the SHA-256 that an audit has for it."""
 
+    def hashed(entry: Entry) -> tuple[Entry, bytes]:
+        try:
+            return entry, digest(entry.read())
+        except Skip:
+            return entry, UNREAD
 
-def _hash(entry: Entry) -> bytes:
-    try:
-        return digest(entry.read())
-    except Skip:
-        return UNREAD
+    return ordered(hashed, entries)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from PIL import Image
 from ganforge.auditing.checks import CODES, SEVERITIES, Finding
 from ganforge.auditing.tables import Pictures, shown
 from ganforge.base.images import Pixels
+from ganforge.base.pool import ordered
 from ganforge.sources.decode import decode, fit_channels
 from ganforge.sources.entry import Entry, Skip, Source
 from ganforge.sources.transform import fit
@@ -332,11 +332,10 @@ def _thumbnails(folder: Path, chosen: Sequence[tuple[int, Entry]]) -> dict[int, 
         pixels = small(one[1])
         return one[0], None if pixels is None else as_jpeg(pixels)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for row, data in pool.map(make, chosen):
-            if data is not None:
-                numbers[row] = len(numbers) + 1
-                (folder / f"{numbers[row]}.jpg").write_bytes(data)
+    for row, data in ordered(make, chosen):
+        if data is not None:
+            numbers[row] = len(numbers) + 1
+            (folder / f"{numbers[row]}.jpg").write_bytes(data)
     return numbers
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from PIL import Image
 from ganforge.auditing.checks import Finding
 from ganforge.base.errors import InputError
 from ganforge.base.images import as_image
+from ganforge.base.pool import ordered
 from ganforge.sources.decode import decode
 from ganforge.sources.entry import Entry, Skip, Source
 
@@ -23,6 +21,7 @@ SURE = 60.0
 """Tesseract's confidence, of 100, from which a word counts."""
 LETTERS = 4
 """Letters and digits in sure words from which a picture counts as one with text: leaves are read as l and i."""
+TOLD = 32  # pictures from one line of progress to the next
 SIDE = 640  # small print needs this; small pictures are enlarged towards it
 
 Reader = Callable[[Image.Image], dict[str, list[Any]]]
@@ -54,15 +53,12 @@ def texts(source: Source, usable: npt.NDArray[np.bool_], read: Reader, say: Call
     """One finding for each picture with text; the words are its detail. About 0.2 s a picture and core."""
     findings: list[Finding] = []
     wanted = ((row, entry) for row, entry in enumerate(source.entries()) if usable[row])
-    threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool:
-        done = 0
-        while some := list(islice(wanted, 8 * threads)):
-            for (row, _), words in zip(some, pool.map(lambda item: _words(item[1], read), some), strict=True):
-                letters = sum(c.isalnum() for word in words for c in word)
-                if letters >= LETTERS:
-                    findings.append(Finding(row, "text", float(letters), " ".join(words)[:80]))
-            done += len(some)
+    found = ordered(lambda item: (item[0], _words(item[1], read)), wanted)
+    for done, (row, words) in enumerate(found, 1):
+        letters = sum(c.isalnum() for word in words for c in word)
+        if letters >= LETTERS:
+            findings.append(Finding(row, "text", float(letters), " ".join(words)[:80]))
+        if done % TOLD == 0:
             say(f"{done:,} pictures read for text")
     return findings
 

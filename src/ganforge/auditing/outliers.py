@@ -6,11 +6,8 @@ itself gave a stranger no higher score than the set's own pictures."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +19,7 @@ from ganforge.auditing.checks import Finding
 from ganforge.auditing.facts import look
 from ganforge.auditing.tables import Pictures
 from ganforge.base.images import Pixels
+from ganforge.base.pool import chunks, ordered
 from ganforge.metrics.neighbours import nearest
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, Source
@@ -93,11 +91,10 @@ def _thumbnails(
     """(n, SIDE, SIDE, 3) uint8 portions of the usable pictures, in order."""
     wanted = (entry for row, entry in enumerate(source.entries()) if usable[row])
     done = 0
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while some := list(islice(wanted, 256)):
-            yield np.stack(list(pool.map(partial(_thumbnail, levels=levels), some)))
-            done += len(some)
-            say(f"{done:,} pictures read for features")
+    for some in chunks(ordered(partial(_thumbnail, levels=levels), wanted), 256):
+        yield np.stack(some)
+        done += len(some)
+        say(f"{done:,} pictures read for features")
 
 
 def _thumbnail(entry: Entry, levels: Levels) -> Pixels:

@@ -19,14 +19,10 @@ import errno
 import hashlib
 import io
 import json
-import os
 import shutil
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
@@ -37,6 +33,7 @@ from ganforge.base.config import read_toml, to_toml
 from ganforge.base.errors import DataError, GanforgeError, InputError, did_you_mean
 from ganforge.base.files import writing
 from ganforge.base.images import Pixels, as_image, write_png
+from ganforge.base.pool import chunks, ordered
 from ganforge.base.seeds import permuted
 from ganforge.cleaning import comparison, filters, noise
 from ganforge.sources import labels, survey
@@ -207,25 +204,15 @@ def _work(
     again."""
     rows = _journal(partial / JOURNAL)
     targets = _targets([entry.name for entry in entries if is_picture(entry.name)])
-    threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool, (partial / JOURNAL).open("a", encoding="utf-8") as journal, _one_thread():
+    with (partial / JOURNAL).open("a", encoding="utf-8") as journal, _one_thread():
         left_out = found.left_out(what.drop, what.keep) if found else {}
 
         def chunk(part: list[Entry]) -> list[dict[str, Any]]:
             return [_one(e, what, levels, partial, targets.get(e.name, ""), left_out.get(e.name)) for e in part]
 
-        waiting: deque[Future[list[dict[str, Any]]]] = deque()
-        todo = (entry for entry in entries if entry.name not in rows)
-        try:
-            while part := list(islice(todo, CHUNK)):
-                waiting.append(pool.submit(chunk, part))
-                if len(waiting) > 2 * threads:
-                    _note(waiting.popleft().result(), rows, journal, progress)
-            while waiting:
-                _note(waiting.popleft().result(), rows, journal, progress)
-        finally:
-            for future in waiting:
-                future.cancel()
+        todo = [entry for entry in entries if entry.name not in rows]
+        for found_rows in ordered(chunk, chunks(todo, CHUNK)):
+            _note(found_rows, rows, journal, progress)
     return [rows[entry.name] for entry in entries]
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from itertools import islice
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ganforge.base.images import Pixels
+from ganforge.base.pool import chunks, ordered
 from ganforge.media.spec import Spec, spec_from
 from ganforge.preparing.parts import Meta, PartWriter, finished
 from ganforge.sources.decode import decode, fit_channels
@@ -85,26 +83,10 @@ def convert_part(
         return
     entries = portions[number]()
     with PartWriter(path, plan.spec) as writer:
-        for pictures, metas in _converted(entries, plan, threads):
+        for pictures, metas in ordered(partial(_convert_chunk, plan=plan), chunks(entries, CHUNK), threads):
             writer.add(pictures, metas)
             if progress:
                 progress(len(metas))
-
-
-def _converted(entries: Iterator[Entry], plan: Plan, threads: int) -> Iterator[tuple[list[Pixels], list[Meta]]]:
-    """Chunks in the source's order, a bounded number of them under way at once, so that memory stays flat."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[tuple[list[Pixels], list[Meta]]]] = deque()
-        try:
-            while chunk := list(islice(entries, CHUNK)):
-                waiting.append(pool.submit(_convert_chunk, chunk, plan))
-                if len(waiting) > 4 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[Meta]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 import math
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
 
 from ganforge.base.errors import InputError
+from ganforge.base.pool import ordered
 from ganforge.base.seeds import key, permuted
 from ganforge.sources.decode import span
 from ganforge.sources.depth import BITS, Levels, Pair, Span, proposed
@@ -88,8 +87,6 @@ def _span(entry: Entry) -> Span | None:
 
 
 def _all(source: Source) -> Iterator[Span]:
-    """Of all pictures, a bounded number of them at once."""
+    """Of all pictures."""
     entries = (entry for entry in source.entries() if is_picture(entry.name))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while chunk := list(islice(entries, 256)):
-            yield from filter(None, pool.map(_span, chunk))
+    return filter(None, ordered(_span, entries))

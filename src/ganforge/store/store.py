@@ -18,7 +18,6 @@ import hashlib
 import json
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ import numpy.typing as npt
 
 from ganforge.base.errors import StoreError
 from ganforge.base.images import Pixels
+from ganforge.base.pool import ordered
 from ganforge.media.spec import spec_from
 from ganforge.store.remote import Cache, is_address
 from ganforge.store.split import HELDOUT, TRAIN
@@ -170,14 +170,11 @@ class Store:
         total, done = sum(sizes.values()), 0
         told = logging.INFO if total >= LARGE else logging.DEBUG
         log.log(told, f"checking {total / 1e9:,.1f} GB of {self.path} against its SHA-256{'' if again else ', once'}")
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            try:
-                for name, _ in zip(sizes, pool.map(partial(self._compare, again=again), sizes), strict=True):
-                    before, done = done, done + sizes[name]
-                    if total > done and 10 * done // total > 10 * before // total:
-                        log.log(told, f"checked {done / total:.0%}")
-            finally:
-                pool.shutdown(cancel_futures=True)  # what was compared so far is remembered
+        compared = ordered(partial(self._compare, again=again), sizes, min(8, os.cpu_count() or 1))
+        for name, _ in zip(sizes, compared, strict=True):
+            before, done = done, done + sizes[name]
+            if total > done and 10 * done // total > 10 * before // total:
+                log.log(told, f"checked {done / total:.0%}")
 
     def verify(self) -> None:
         """Read everything, whatever the stamps say; StoreError names the file that was changed."""
