@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ganforge.auditing.checks import CODES
+from ganforge.auditing.checks import CHECKS
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.images import Pixels
 from ganforge.cleaning import filters as F
@@ -159,7 +159,7 @@ def write_audit(place: Path, rows: list[tuple[str, str, list[str], int]]) -> Pat
         "rank": ranks,
     }
     pq.write_table(pa.table(pictures), place / "pictures.parquet")
-    found = [(file, code, CODES[code].severity, group) for file, verdict, some, group in rows for code in some]
+    found = [(file, code, CHECKS[code].severity, group) for file, verdict, some, group in rows for code in some]
     columns = dict(zip(("file", "code", "severity", "group"), map(list, zip(*found, strict=True)), strict=True))
     pq.write_table(pa.table(columns), place / "findings.parquet")
     return place

@@ -16,7 +16,8 @@ from torch.nn.functional import interpolate
 
 from ganforge.auditing import checks, page
 from ganforge.auditing.facts import Facts, code_of, look, spread
-from ganforge.auditing.tables import FILES, STATS, Part, Pictures, summarise, write_json, write_tables
+from ganforge.auditing.numbers import Numbers, columns
+from ganforge.auditing.tables import FILES, Chunk, Pictures, summarise, write_json, write_tables
 from ganforge.base.device import keep_memory
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import atomic_folder, writing
@@ -29,7 +30,6 @@ from ganforge.sources.source import keep_apart, open_source
 from ganforge.store.history import step
 
 CHUNK = 64
-UNREADABLE = {"unreadable", "empty", "too_large", "truncated", "damaged"}
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def audit(
     ):
         pictures = Pictures(grey)
         levels, note = survey.levels("auto", opened)
-        for part in _looked(opened, levels):
-            pictures.add(part)
+        for chunk in _looked(opened, levels):
+            pictures.add(chunk)
             say(f"{len(pictures):,} files looked at")
         if not len(pictures):
             raise DataError(f"{path} holds no files. Is this the right folder?")
@@ -102,8 +102,8 @@ def audit(
         say("writing the page")
         page.write(folder / "report.html", out, opened, pictures, verdicts, summary)
         (folder / "grey.bin").unlink()
-    missed = sum(
-        f.code in UNREADABLE or (f.code == "not_a_picture" and _named_so(pictures.names[f.row]))
+    unreadable = sum(
+        checks.CHECKS[f.code].unreadable and (f.code != "not_a_picture" or _named_so(pictures.names[f.row]))
         for f in pictures.findings
     )
     return Audited(
@@ -111,7 +111,7 @@ def audit(
         len(pictures),
         summary["verdicts"],
         summary["findings"],
-        missed,
+        unreadable,
         summary,
         [*opened.notes, *filter(None, [note])],
     )
@@ -144,8 +144,8 @@ def _check_path(path: Path, overwrite: bool) -> None:
 # ------------------------------------------------------------------------------------------------------ one look at each
 
 
-def _looked(source: Source, levels: Levels) -> Iterator[Part]:
-    """Parts in the source's order."""
+def _looked(source: Source, levels: Levels) -> Iterator[Chunk]:
+    """Chunks in the source's order."""
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait
@@ -156,44 +156,39 @@ def _looked(source: Source, levels: Levels) -> Iterator[Part]:
         torch.set_num_threads(before)
 
 
-def _look_at(chunk: list[Entry], labelled: bool, levels: Levels) -> Part:
-    count = len(chunk)
-    part = Part(
-        [e.name for e in chunk], [e.label for e in chunk], [e.split for e in chunk], [],
-        np.zeros(count, np.int64), np.zeros((count, 32), np.uint8), np.full((count, len(STATS)), np.nan, np.float32),
-        np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros((count, 32, 32), np.uint8), [], np.zeros((64, 64, 3)),
-    )  # fmt: skip
+def _look_at(entries: list[Entry], labelled: bool, levels: Levels) -> Chunk:
+    chunk = Chunk.of(entries)
     by_side: dict[int, list[tuple[int, Tensor, Tensor]]] = {}
-    for row, entry in enumerate(chunk):
-        facts, thumbnail, window = _read(entry, row, part, levels)
-        part.facts.append(facts)
-        part.findings += checks.of_file(row, facts, entry.name, labelled and entry.label is None)
+    for row, entry in enumerate(entries):
+        facts, thumbnail, window = _read(entry, row, chunk, levels)
+        chunk.facts.append(facts)
+        chunk.findings += checks.of_file(row, facts, entry.name, labelled and entry.label is None)
         if thumbnail is not None and window is not None:
             by_side.setdefault(thumbnail.shape[-1], []).append((row, thumbnail, window))
     for batch in by_side.values():
-        _measure(batch, part, lambda row: spread(chunk[row], levels))
-    return part
+        _measure(batch, chunk, lambda row: spread(entries[row], levels))
+    return chunk
 
 
-def _read(entry: Entry, row: int, part: Part, levels: Levels) -> tuple[Facts, Tensor | None, Tensor | None]:
+def _read(entry: Entry, row: int, chunk: Chunk, levels: Levels) -> tuple[Facts, Tensor | None, Tensor | None]:
     try:
         data = entry.read()
     except Skip as skip:
         return Facts(code=code_of(skip), detail=str(skip)), None, None
-    part.bytes[row] = len(data) if isinstance(data, bytes) else data.size
-    part.sha256[row] = np.frombuffer(digest(data), np.uint8)
+    chunk.bytes[row] = len(data) if isinstance(data, bytes) else data.size
+    chunk.sha256[row] = np.frombuffer(digest(data), np.uint8)
     return look(data, entry.name, levels)
 
 
-def _measure(batch: list[tuple[int, Tensor, Tensor]], part: Part, spread: Callable[[int], float]) -> None:
-    """Numbers and findings of thumbnails of one size; fills in their rows. `spread` reads a row's picture again."""
+def _measure(batch: list[tuple[int, Tensor, Tensor]], chunk: Chunk, reread: Callable[[int], float]) -> None:
+    """Numbers and findings of thumbnails of one size, with their windows; fills in their rows."""
     rows = [row for row, _, _ in batch]
     thumbnails = torch.stack([thumbnail for _, thumbnail, _ in batch])
-    numbers = checks.measure(thumbnails, torch.stack([window for _, _, window in batch]))
-    for n in np.flatnonzero(numbers.spread < checks.UNIFORM):
-        numbers.spread[n] = spread(rows[n])
-    part.stats[rows] = np.column_stack([*(getattr(numbers, name) for name in STATS[:7]), numbers.colour])
-    part.phash[rows], part.mirror[rows], part.grey[rows] = numbers.phash, numbers.mirror, numbers.small
-    part.findings += checks.of_pixels(rows, numbers, [part.facts[row] for row in rows])
+    windows = torch.stack([window for _, _, window in batch])
+    numbers = Numbers(thumbnails, windows, [chunk.facts[row] for row in rows], lambda n: reread(rows[n]))
+    chunk.stats[rows] = columns(numbers)
+    chunk.phash[rows], chunk.mirror[rows] = numbers.hashes
+    chunk.grey[rows] = numbers.grey
+    chunk.findings += checks.of_pixels(rows, numbers)
     total = thumbnails.sum(0, dtype=torch.int32).float()[None]
-    part.total += interpolate(total, (64, 64), mode="area")[0].permute(1, 2, 0).numpy()
+    chunk.total += interpolate(total, (64, 64), mode="area")[0].permute(1, 2, 0).numpy()

@@ -8,25 +8,26 @@ import numpy as np
 import numpy.typing as npt
 
 from ganforge.auditing import hashes
-from ganforge.auditing.checks import Finding
+from ganforge.auditing.checks import ALIKE, Finding
 from ganforge.base.images import Pixels
 
 EXACT, NEAR, MIRRORED = 0, 1, 2
-ALIKE = 0.92
-"""Correlation of two grey thumbnails, the best over small crops. Of 3,670 photographs of flowers, pairs above are edits
-or neighbouring shots of one scene; from 0.91 down there are different flowers of one kind."""
+CODES = ("exact_duplicate", "near_duplicate", "mirrored")
+"""The finding for each kind of link."""
 MIRROR_RADIUS = 11
-"""Beyond it, round flowers find mirror images of each other."""
+"""Beyond it, round flowers match mirror images of each other."""
 _KEPT = (1.0, 0.985, 0.97, 0.955, 0.94)
 _PORTION = 256
 
-Links = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
+Links = Integers
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Records:
     """What is known of N pictures, in their order."""
 
+    names: list[str]
     usable: npt.NDArray[np.bool_]
     uniform: npt.NDArray[np.bool_]
     sha256: npt.NDArray[np.uint8]
@@ -35,23 +36,27 @@ class Records:
     mirror: hashes.Hashes
     grey: Pixels
     """(N, 32, 32)."""
-    labels: npt.NDArray[np.int64]
+    labels: Integers
     """-1: none."""
-    defects: npt.NDArray[np.int64]
+    defects: Integers
     """Findings of its own that are a fault of the picture."""
-    area: npt.NDArray[np.int64]
-    bytes: npt.NDArray[np.int64]
+    area: Integers
+    """Pixels."""
+    bytes: Integers
 
 
 @dataclass
 class Duplicates:
-    """Groups (N,) from 0, -1 outside any; the order in a group (N,), 0 for the one to keep, -1 outside any; who is a
-    mirror image (N,); links (M, 4): i, j, kind, distance in bits."""
+    """Groups of alike pictures among N."""
 
-    group: npt.NDArray[np.int64]
-    rank: npt.NDArray[np.int64]
+    group: Integers
+    """(N,) from 0 on, -1 outside any."""
+    rank: Integers
+    """(N,) order in the group, 0 for the one to keep, -1 outside any."""
     mirrored: npt.NDArray[np.bool_]
+    """(N,)."""
     links: Links
+    """(M, 4): i, j, kind, distance in bits."""
     findings: list[Finding]
 
 
@@ -61,43 +66,53 @@ def radius_for(count: int) -> int:
     return 15 if count <= 200_000 else 11 if count <= 1_000_000 else 7
 
 
-def find(records: Records, names: list[str]) -> Duplicates:
-    """Links, groups and findings. In each group the picture to keep, of rank 0, has no finding of its own; of equal
-    bytes one is no exact duplicate, so that what is only almost the same as another is not lost with them."""
-    count = len(records.usable)
-    place = _order(records)
-    exact, heads = _exact(records, place)
+def find(records: Records) -> Duplicates:
+    """Links, groups and findings.
+
+    In each group the picture to keep, of rank 0, has no finding of its own; of equal bytes one is no exact duplicate, so
+    that what is only almost the same as another is not lost with them."""
+    position = _order(records)
+    exact, heads = _exact(records, position)
     rows = heads[~records.uniform[heads]]
     near = np.concatenate(_near(records, rows))
     links = np.concatenate([exact, near])
-    group = hashes.groups(count, links[:, :2])
-    rank = _ranks(group, place)
+    group = hashes.groups(len(records.names), links[:, :2])
+    rank = _ranks(group, position)
+    findings, mirrored = _findings(records, exact, near, group, rank)
+    return Duplicates(group, rank, mirrored, links, _conflicts(records, links, group) + findings)
+
+
+def _findings(
+    records: Records, exact: Links, near: Links, group: Integers, rank: Integers
+) -> tuple[list[Finding], npt.NDArray[np.bool_]]:
+    """One finding for each linked picture but the keepers, about its nearest partner, the keeper first; and who is
+    mirrored, (N,)."""
     keeper = rank == 0
-    findings = _conflicts(links, records.labels, names, group)
-    mirrored = np.zeros(count, bool)
-    both = np.concatenate([exact[:, [1, 0, 2, 3]], near, near[:, [1, 0, 2, 3]]])
-    ranked = both[np.lexsort((both[:, 1], both[:, 3], ~keeper[both[:, 1]], both[:, 2], both[:, 0]))]
-    _, best = np.unique(ranked[:, 0], return_index=True)
-    for row, partner, kind, distance in ranked[best].tolist():
+    directed = np.concatenate([exact[:, [1, 0, 2, 3]], near, near[:, [1, 0, 2, 3]]])
+    rows, partners, kinds, distances = directed.T
+    ranked = directed[np.lexsort((partners, distances, ~keeper[partners], kinds, rows))]
+    first = np.unique(ranked[:, 0], return_index=True)[1]
+    mirrored, findings = np.zeros(len(keeper), bool), []
+    for row, partner, kind, distance in ranked[first].tolist():
         if not keeper[row]:
-            code = ("exact_duplicate", "near_duplicate", "mirrored")[kind]
             mirrored[row] = kind == MIRRORED
-            findings.append(Finding(row, code, distance, f"of {names[partner]}", group=int(group[row])))
-    return Duplicates(group, rank, mirrored, links, findings)
+            detail = f"of {records.names[partner]}"
+            findings.append(Finding(row, CODES[kind], distance, detail, group=int(group[row])))
+    return findings, mirrored
 
 
-def _order(records: Records) -> npt.NDArray[np.int64]:
-    """Each picture's place (N,) from the best on: fewest defects, most pixels, most bytes (least compressed), the
+def _order(records: Records) -> Integers:
+    """Each picture's position (N,) from the best on: fewest defects, most pixels, most bytes (least compressed), the
     first. The one rule by which one of a group is kept."""
-    place = np.empty(len(records.usable), np.int64)
-    place[np.lexsort((-records.bytes, -records.area, records.defects))] = np.arange(len(place))
-    return place
+    position = np.empty(len(records.usable), np.int64)
+    position[np.lexsort((-records.bytes, -records.area, records.defects))] = np.arange(len(position))
+    return position
 
 
-def _exact(records: Records, place: npt.NDArray[np.int64]) -> tuple[Links, npt.NDArray[np.int64]]:
+def _exact(records: Records, position: Integers) -> tuple[Links, Integers]:
     """Links of equal bytes to the best of them, and the rows of all best ones."""
     rows = np.flatnonzero(records.usable)
-    rows = rows[np.argsort(place[rows])]
+    rows = rows[np.argsort(position[rows])]
     keys = np.ascontiguousarray(records.sha256[rows]).view("V32")[:, 0]
     _, first, which = np.unique(keys, return_index=True, return_inverse=True)
     head = rows[first][which]
@@ -106,7 +121,7 @@ def _exact(records: Records, place: npt.NDArray[np.int64]) -> tuple[Links, npt.N
     return np.stack([head[again], rows[again], zero + EXACT, zero], 1), np.sort(rows[first])
 
 
-def _near(records: Records, rows: npt.NDArray[np.int64]) -> tuple[Links, Links]:
+def _near(records: Records, rows: Integers) -> tuple[Links, Links]:
     """Links between `rows` by hash, straight and mirrored, after a look at their thumbnails."""
     phash, mirror = records.phash[rows], records.mirror[rows]
     radius = radius_for(len(rows))
@@ -116,10 +131,9 @@ def _near(records: Records, rows: npt.NDArray[np.int64]) -> tuple[Links, Links]:
     flipped = flipped[~np.isin(flipped[:, 0] * len(rows) + flipped[:, 1], known)]
     out = []
     for pairs, other, kind in ((straight, phash, NEAR), (flipped, mirror, MIRRORED)):
-        places = rows[pairs]
-        pairs, places = (part[_alike(records.grey, places, kind == MIRRORED)] for part in (pairs, places))
+        pairs = pairs[_alike(records.grey, rows[pairs], kind == MIRRORED)]
         distance = np.bitwise_count(phash[pairs[:, 0]] ^ other[pairs[:, 1]]).astype(np.int64)
-        out.append(np.column_stack([places, np.full(len(places), kind), distance]))
+        out.append(np.column_stack([rows[pairs], np.full(len(pairs), kind), distance]))
     return out[0], out[1]
 
 
@@ -128,13 +142,13 @@ def _by_hash(left: hashes.Hashes, right: hashes.Hashes | None, radius: int) -> h
     values, first, which = np.unique(left, return_index=True, return_inverse=True)
     if right is None:
         equal = np.stack([first[which], np.arange(len(left))], 1)
-        found = np.concatenate([first[hashes.pairs(values, radius=radius)], equal])
+        pairs = np.concatenate([first[hashes.pairs(values, radius=radius)], equal])
     else:
         others, first_other = np.unique(right, return_index=True)
         near = hashes.pairs(values, others, radius)
-        found = np.stack([first[near[:, 0]], first_other[near[:, 1]]], 1)
-    found = np.sort(found, 1)
-    return np.unique(found[found[:, 0] < found[:, 1]], axis=0)
+        pairs = np.stack([first[near[:, 0]], first_other[near[:, 1]]], 1)
+    pairs = np.sort(pairs, 1)
+    return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
 
 
 def _alike(grey: Pixels, pairs: hashes.Pairs, mirrored: bool) -> npt.NDArray[np.bool_]:
@@ -192,25 +206,24 @@ def _normal(pictures: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return out
 
 
-def _ranks(group: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The order by place within each group, -1 outside any, (N,)."""
+def _ranks(group: Integers, position: Integers) -> Integers:
+    """The order by position within each group, -1 outside any, (N,)."""
     rows = np.flatnonzero(group >= 0)
-    ranked = rows[np.lexsort((place[rows], group[rows]))]
+    ranked = rows[np.lexsort((position[rows], group[rows]))]
     _, first, sizes = np.unique(group[ranked], return_index=True, return_counts=True)
     rank = np.full(len(group), -1, np.int64)
     rank[ranked] = np.arange(len(ranked)) - np.repeat(first, sizes)
     return rank
 
 
-def _conflicts(links: Links, labels: npt.NDArray[np.int64], names: list[str], group: Links) -> list[Finding]:
+def _conflicts(records: Records, links: Links, group: Integers) -> list[Finding]:
     """Linked pictures under two labels: one finding a picture, of equal bytes where there are some."""
-    left, right = labels[links[:, 0]], labels[links[:, 1]]
-    told: dict[int, Finding] = {}
+    left, right = records.labels[links[:, 0]], records.labels[links[:, 1]]
+    findings: dict[int, Finding] = {}
     for i, j, kind, distance in links[(left != right) & (left >= 0) & (right >= 0)].tolist():
+        severity, likeness = ("reject", "the same bytes as") if kind == EXACT else ("warn", "almost")
         for row, partner in ((i, j), (j, i)):
-            said = "the same bytes as" if kind == EXACT else "almost"
-            severity = "reject" if kind == EXACT else "warn"
-            told.setdefault(
-                row, Finding(row, "label_conflict", distance, f"{said} {names[partner]}", severity, int(group[row]))
-            )
-    return list(told.values())
+            if row not in findings:
+                detail = f"{likeness} {records.names[partner]}"
+                findings[row] = Finding(row, "label_conflict", distance, detail, severity, int(group[row]))
+    return list(findings.values())

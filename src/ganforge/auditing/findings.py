@@ -7,16 +7,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from ganforge.auditing.checks import CODES
+from ganforge.auditing.checks import CHECKS
 from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.pool import ordered
 from ganforge.sources.entry import Entry, Skip, digest, is_picture
 from ganforge.sources.layout import some
 
 UNREAD = bytes(32)  # an audit's hash of a file that cannot be read
-LABELLED = {"no_label", "label_conflict"}  # about the label that a picture had
 WARN = "warn"
-GROUPED = {"exact_duplicate", "near_duplicate", "mirrored"}  # about a group of pictures, of which one is to stay
+ABOUT_LABEL = {check.code for check in CHECKS.values() if check.about_label}
+ONE_STAYS = {check.code for check in CHECKS.values() if check.one_stays}
 
 
 class Findings:
@@ -68,7 +68,7 @@ class Findings:
             )
 
     def _differs(self, entry: Entry, found: bytes) -> bool:
-        judged = entry.label is not None and self.codes.get(entry.name, {}).keys() & LABELLED
+        judged = entry.label is not None and self.codes.get(entry.name, {}).keys() & ABOUT_LABEL
         return self.content[entry.name] != found or bool(judged and self.label[entry.name] != entry.label)
 
     def absent(self, words: Iterable[str]) -> list[str]:
@@ -86,7 +86,7 @@ class Findings:
             going |= {code for code, how in self.severity.items() if how == "warn"} - staying
         out = {}
         for name, codes in self.codes.items():
-            wrong = [c for c, how in codes.items() if c not in staying and (how == "reject" or c in going - GROUPED)]
+            wrong = [c for c, how in codes.items() if c not in staying and (how == "reject" or c in going - ONE_STAYS)]
             if wrong:
                 out[name] = ", ".join(wrong)
         for best, *rest in self._groups(out, going):
@@ -99,10 +99,10 @@ class Findings:
         already."""
         members: dict[int, list[str]] = defaultdict(list)
         for name, group in self.group.items():
-            codes = self.codes.get(name, {}).keys() & GROUPED
+            codes = self.codes.get(name, {}).keys() & ONE_STAYS
             if group >= 0 and name not in without and (codes & going or not codes):
                 members[group].append(name)
-        wanted = members.values() if going & GROUPED else ()
+        wanted = members.values() if going & ONE_STAYS else ()
         return [sorted(group, key=lambda name: self.rank[name]) for group in wanted if len(group) > 1]
 
 
@@ -111,8 +111,8 @@ def chosen(words: Iterable[str]) -> tuple[str, ...]:
     InputError for others."""
     codes = tuple(word.strip().replace("-", "_") for word in words)
     for word, code in zip(words, codes, strict=True):
-        if code not in (*CODES, WARN):
-            raise InputError(f"There is no finding {word!r}.{did_you_mean(code, (*CODES, WARN))}")
+        if code not in (*CHECKS, WARN):
+            raise InputError(f"There is no finding {word!r}.{did_you_mean(code, (*CHECKS, WARN))}")
     return codes
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from ganforge.auditing.checks import CODES, SEVERITIES, Finding
+from ganforge.auditing.checks import CHECKS, SEVERITIES, Finding
 from ganforge.auditing.tables import Pictures, shown
 from ganforge.base.images import Pixels
 from ganforge.base.pool import ordered
@@ -33,168 +33,16 @@ THUMBNAILS = 2000
 """Thumbnails beside the page, 10 MB at most; pictures after these are shown from their own files."""
 SIDE = 128
 WHITE = (255, 255, 255)
-GROUPED = ("exact_duplicate", "near_duplicate", "mirrored", "label_conflict")
-LOWEST_FIRST = {
-    "blurred",
-    "dark",
-    "low_contrast",
-    "near_uniform",
-    "too_small",
-    "compressed",
-    "near_duplicate",
-    "mirrored",
-}
 BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
 _NONE, _UNREADABLE = 0, -1  # in place of a thumbnail's number: no thumbnail, nothing that could be shown
-_ORDER = {code: n for n, code in enumerate(CODES)}
-
-STYLE = """
-.pages { display: flex; gap: .4rem; align-items: center; margin: .5rem 0; font-size: .85rem; flex-wrap: wrap }
-.pages input { width: 4.5rem } .pages input, button { font: inherit; padding: .15rem .6rem; border: 1px solid var(--line); border-radius: 6px; background: Canvas; color: inherit; cursor: pointer }
-button:disabled { opacity: .35; cursor: default } section.code { min-height: 12rem } section.code .cards figure { cursor: zoom-in }
-dialog { max-width: min(96vw, 60rem); width: max-content; padding: 1rem; border: 1px solid var(--line); border-radius: 10px; color: inherit; background: Canvas; overflow-wrap: anywhere }
-dialog::backdrop { background: rgb(0 0 0 / .6) } dialog img { display: block; min-width: min(84vw, 20rem); max-width: 100%; max-height: 62vh; object-fit: contain; margin: 0 auto .6rem }
-dialog p { margin: .2rem 0; max-width: 40rem } dialog .bottom { display: flex; gap: .5rem; flex-wrap: wrap; margin-top: .7rem; align-items: center } dialog .bottom a { margin-right: auto }
-"""
-
-SCRIPT = """
-const $ = id => document.getElementById(id), parts = {}, loads = {}, state = {}
-const sections = [...document.querySelectorAll('section.code')]
-function part(code, n, entries) { (parts[code] ??= [])[n] = entries }
-function load(code, n) {
-  return loads[code + n] ??= new Promise((done, failed) => {
-    const script = document.createElement('script')
-    script.src = `${AUDIT.folder}/${code}-${n}.js`
-    script.onload = done
-    script.onerror = () => { delete loads[code + n]; script.remove(); failed(script.src) }
-    document.head.append(script)
-  })
-}
-const make = (tag, facts = {}, ...inside) => { const e = Object.assign(document.createElement(tag), facts); e.append(...inside); return e }
-const asked = () => ({ word: $('word').value.toLowerCase(), kind: $('kind').value, label: $('label').value, order: $('order').value })
-const number = n => n.toLocaleString('en')
-
-const link = row => AUDIT.base === null ? null : AUDIT.base + (row[8] ?? row[0].split('/').map(encodeURIComponent).join('/'))
-const source = row => row[6] > 0 ? `${AUDIT.folder}/${row[6]}.jpg` : row[6] === 0 && row[7] ? link(row) : null
-const verdict = row => AUDIT.severities[row[2]]
-const said = row => row[4].map(n => AUDIT.names[n].replaceAll('_', ' ')).join(', ')
-
-function picture(place, row) {
-  if (!place) return make('div', { className: 'none', textContent: row[6] < 0 ? 'cannot be shown' : 'no thumbnail' })
-  const image = make('img', { loading: 'lazy', alt: '', src: place })
-  image.onload = () => image.classList.toggle('px', image.naturalWidth < 96)
-  image.onerror = () => image.replaceWith(make('div', { className: 'none', textContent: 'its file is not there' }))
-  return image
-}
-function card(row, rows) {
-  const name = make('span', { className: 'dot ' + verdict(row), style: 'opacity:1', textContent: row[0] })
-  const why = [row[1], row[3]].filter(Boolean).join('; ')
-  const figure = make('figure', { title: `${row[0]}: ${said(row)}`, tabIndex: 0 },
-    picture(source(row), row), make('figcaption', {}, name, make('span', { textContent: why })))
-  figure.onclick = () => enlarge(rows, rows.indexOf(row))
-  figure.onkeydown = event => event.key === 'Enter' && figure.onclick()
-  return figure
-}
-function group(rows, shown) {
-  const cards = make('div', { className: 'cards' }, ...rows.slice(0, shown).map(row => card(row, rows)))
-  const box = make('div', { className: 'group' }, cards)
-  if (rows.length > shown) {
-    const more = make('button', { textContent: `${number(rows.length - shown)} more` })
-    more.onclick = () => box.replaceWith(group(rows, shown + 60))
-    box.append(more)
-  }
-  return box
-}
-function enlarge(rows, at) {
-  const row = rows[at], box = $('large'), href = link(row)
-  const step = by => enlarge(rows, at + by)
-  const [back, next, close] = ['before', 'next', 'close'].map(word => make('button', { textContent: word }))
-  back.disabled = at === 0
-  next.disabled = at === rows.length - 1
-  Object.assign(back, { onclick: () => step(-1) })
-  Object.assign(next, { onclick: () => step(1) })
-  close.onclick = () => box.close()
-  const size = row[5] ? `${row[5][0]} x ${row[5][1]}` : ''
-  const image = picture(href && row[7] ? href : source(row), row)
-  if (href && row[7] && row[6] > 0) image.onerror = () => image.replaceWith(picture(source(row), row))
-  const open = href ? make('a', { href, target: '_blank', textContent: 'open the file' }) : make('a', { textContent: AUDIT.where })
-  box.replaceChildren(image, make('p', {}, make('b', { textContent: row[0] })),
-    make('p', { className: 'by small', textContent: [row[1], size, verdict(row), said(row), row[3]].filter(Boolean).join(' \\u00b7 ') }),
-    make('div', { className: 'bottom' }, open, back, next, close))
-  box.onkeydown = event => {
-    if (event.key === 'ArrowLeft' && at) step(-1)
-    if (event.key === 'ArrowRight' && at < rows.length - 1) step(1)
-  }
-  if (!box.open) box.showModal()
-}
-
-async function draw(section) {
-  const code = section.id, facts = AUDIT.codes[code], mine = state[code] ??= { page: 0, turn: 0 }, turn = ++mine.turn
-  const { word, kind, label, order } = asked(), all = word || label || order !== 'worst'
-  const body = section.querySelector('.body'), bar = section.querySelector('.pages')
-  section.hidden = Boolean(kind && kind !== facts.severity)
-  if (section.hidden) return
-  const size = facts.grouped ? 12 : 24
-  let entries, count = facts.entries
-  try {
-    if (all) {
-      await Promise.all(Array.from({ length: facts.parts }, (_, n) => load(code, n)))
-      const fits = row => (!label || row[1] === label) && (!word || `${row[0]} ${row[1]} ${row[3]}`.toLowerCase().includes(word))
-      entries = parts[code].flat().filter(rows => rows.some(fits))
-      if (word || label) entries = entries.map(rows => [...rows.filter(fits), ...rows.filter(row => !fits(row))])
-      const by = { name: rows => rows[0][0], label: rows => rows[0][1] }[order]
-      if (by) entries.sort((a, b) => by(a) < by(b) ? -1 : by(a) > by(b) ? 1 : 0)
-      count = entries.length
-    }
-    mine.page = Math.max(0, Math.min(mine.page, Math.ceil(count / size) - 1))
-    const from = mine.page * size
-    if (entries) entries = entries.slice(from, from + size)
-    else {
-      const wanted = facts.starts.map((start, n) => n).filter(n => facts.starts[n] < from + size && (facts.starts[n + 1] ?? count) > from)
-      await Promise.all(wanted.map(n => load(code, n)))
-      entries = wanted.flatMap(n => parts[code][n].slice(Math.max(0, from - facts.starts[n]), Math.max(0, from + size - facts.starts[n])))
-    }
-    if (turn !== mine.turn) return  // asked again in the meantime
-    section.hidden = !count
-    const rows = entries.flat()
-    body.className = facts.grouped ? 'body groups' : 'body cards'
-    body.replaceChildren(...entries.map(entry => facts.grouped ? group(entry, 6) : card(entry[0], rows)))
-    pages(bar, mine, count, size, facts, () => draw(section))
-  } catch (place) {
-    body.replaceChildren(`${place} cannot be read. The folder ${AUDIT.folder} belongs beside this page.`)
-  }
-}
-function pages(bar, mine, count, size, facts, again) {
-  const last = Math.max(0, Math.ceil(count / size) - 1), first = mine.page * size
-  const go = page => { mine.page = Math.max(0, Math.min(last, page)); again() }
-  const said = `${number(first + 1)} to ${number(Math.min(first + size, count))} of ${number(count)}${facts.grouped ? ' groups' : ''}`
-  const back = make('button', { textContent: '\\u2039', ariaLabel: 'page before', disabled: !mine.page, onclick: () => go(mine.page - 1) })
-  const next = make('button', { textContent: '\\u203a', ariaLabel: 'next page', disabled: mine.page === last, onclick: () => go(mine.page + 1) })
-  const page = make('input', { type: 'number', min: 1, max: last + 1, value: mine.page + 1, ariaLabel: 'page', onchange: () => go(page.value - 1) })
-  bar.replaceChildren(said, ...(last ? [back, page, `of ${number(last + 1)}`, next] : []))
-}
-
-const near = new IntersectionObserver(seen => {
-  for (const one of seen) if (one.isIntersecting) { near.unobserve(one.target); draw(one.target) }
-}, { rootMargin: '800px' })
-sections.forEach(section => near.observe(section))
-let wait = 0
-function search() {
-  clearTimeout(wait)
-  wait = setTimeout(async () => {
-    $('found').textContent = 'searching'
-    for (const mine of Object.values(state)) mine.page = 0
-    await Promise.all(sections.map(section => { near.unobserve(section); return draw(section) }))
-    $('found').textContent = sections.some(section => !section.hidden) ? '' : 'nothing fits'
-  }, 200)
-}
-for (const id of ['word', 'kind', 'label', 'order']) $(id).addEventListener('input', search)
-"""
+_ORDER = {code: n for n, code in enumerate(CHECKS)}
 
 
-def write(page: Path, source: Source, out: Path, pictures: Pictures, verdicts: Sequence[str]) -> dict[str, Any]:
-    """Make the folder beside `page`, whose place will be in `out`, and return what the page has to know of it: `AUDIT`
-    of SCRIPT, and `note`, a sentence about the thumbnails."""
+def write(
+    page: Path, source: Source, out: Path, pictures: Pictures, verdicts: Sequence[str]
+) -> tuple[dict[str, Any], str]:
+    """Make the folder FOLDER beside `page`, which will be moved to `out`. Returns AUDIT, the facts that page.js needs, and
+    a sentence about the thumbnails."""
     folder = page.parent / FOLDER
     folder.mkdir()
     entries = _entries(pictures)
@@ -219,13 +67,14 @@ def write(page: Path, source: Source, out: Path, pictures: Pictures, verdicts: S
     for code, found in entries.items():
         starts = _write_parts(folder, code, ([row_of(row, why) for row, why in group] for group in found))
         facts[code] = {
-            "entries": len(found), "parts": len(starts), "starts": starts, "grouped": code in GROUPED,
-            "severity": CODES[code].severity,
+            "entries": len(found), "parts": len(starts), "starts": starts, "grouped": CHECKS[code].grouped,
+            "severity": CHECKS[code].severity,
         }  # fmt: skip
-    return {
-        "codes": facts, "names": list(CODES), "severities": SEVERITIES, "folder": FOLDER, "base": base,
-        "where": "open it in its archive or store", "note": _note(len(rows), len(wanted), base is not None),
+    audit = {
+        "codes": facts, "names": list(CHECKS), "severities": SEVERITIES, "folder": FOLDER, "base": base,
+        "where": "open it in its archive or store",
     }  # fmt: skip
+    return audit, _note(len(rows), len(wanted), base is not None)
 
 
 def small(entry: Entry) -> Pixels | None:
@@ -264,10 +113,10 @@ def _entries(pictures: Pictures) -> dict[str, list[list[tuple[int, str]]]]:
     for row in np.flatnonzero(pictures.group >= 0).tolist():
         groups.setdefault(int(pictures.group[row]), []).append(row)
     out = {}
-    for code in CODES:
-        sign = 1 if code in LOWEST_FIRST else -1
+    for code, check in CHECKS.items():
+        sign = 1 if check.lowest_first else -1
         found = sorted(by_code.get(code, []), key=lambda f: (sign * (f.value or 0), f.row))
-        if code in GROUPED:
+        if check.grouped:
             out[code] = [_group(groups[g], some) for g, some in _together(found).items()]
         else:
             out[code] = [[(f.row, f.detail)] for f in found]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ganforge.auditing.checks import Finding
+from ganforge.auditing.checks import LETTERS, Finding
 from ganforge.base.errors import InputError
 from ganforge.base.images import as_image
 from ganforge.base.pool import ordered
@@ -19,8 +19,6 @@ from ganforge.sources.entry import Entry, Skip, Source
 
 SURE = 60.0
 """Tesseract's confidence, of 100, from which a word counts."""
-LETTERS = 4
-"""Letters and digits in sure words from which a picture counts as one with text: leaves are read as l and i."""
 TOLD = 32  # pictures from one line of progress to the next
 SIDE = 640  # small print needs this; small pictures are enlarged towards it
 

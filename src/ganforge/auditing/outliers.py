@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganforge.auditing.checks import Finding
+from ganforge.auditing.checks import FAR, Finding
 from ganforge.auditing.facts import look
 from ganforge.auditing.tables import Pictures
 from ganforge.base.images import Pixels
@@ -28,8 +28,6 @@ SIDE = 64
 CELLS, DIRECTIONS = 4, 8
 LEVELS = 8
 NEIGHBOURS = 5
-FAR = 3.5
-"""Robust deviations of the logarithm of the distance above its median; of a normal distribution 1 in 4,000 are."""
 FEWEST = 100
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,40 +16,63 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ganforge.auditing import checks, duplicates
-from ganforge.auditing.checks import CODES, SEVERITIES, Finding
+from ganforge.auditing.checks import CHECKS, LIMITS, SEVERITIES, Finding
 from ganforge.auditing.facts import Facts
 from ganforge.auditing.hashes import SIDE
+from ganforge.auditing.numbers import COLUMNS, UNIFORM
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.seeds import key
+from ganforge.sources.entry import Entry
 
-STATS = ("brightness", "contrast", "low", "high", "sharpness", "noise", "border", "red", "green", "blue")
 FILES = ("pictures.parquet", "findings.parquet", "findings.csv", "summary.json", "report.html", "page")
 _PAIRS = 20_000
-_ORDER = {code: n for n, code in enumerate(CODES)}
+_ORDER = {code: n for n, code in enumerate(CHECKS)}
 
 
-@dataclass
-class Part:
-    """What is known of some pictures after one look at each. Lists and arrays of n rows."""
+@dataclass(kw_only=True)
+class Chunk:
+    """What is known of n pictures after one look at each."""
 
     names: list[str]
     labels: list[str | None]
     splits: list[str | None]
     facts: list[Facts]
     bytes: npt.NDArray[np.int64]
+    """Sizes of the files, (n,)."""
     sha256: npt.NDArray[np.uint8]
+    """(n, 32)."""
     stats: npt.NDArray[np.float32]
-    """(n, 10) in the order of STATS; NaN where there are no pixels."""
+    """(n, len(COLUMNS)); NaN where there are no pixels."""
     phash: npt.NDArray[np.uint64]
     mirror: npt.NDArray[np.uint64]
     grey: npt.NDArray[np.uint8]
+    """(n, SIDE, SIDE) luma."""
     findings: list[Finding]
     total: npt.NDArray[np.float64]
     """(64, 64, 3) sum of the pictures that can be read."""
 
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> Chunk:
+        """Names, labels and splits of `entries`; nothing is known of their bytes yet."""
+        count = len(entries)
+        return cls(
+            names=[entry.name for entry in entries],
+            labels=[entry.label for entry in entries],
+            splits=[entry.split for entry in entries],
+            facts=[],
+            bytes=np.zeros(count, np.int64),
+            sha256=np.zeros((count, 32), np.uint8),
+            stats=np.full((count, len(COLUMNS)), np.nan, np.float32),
+            phash=np.zeros(count, np.uint64),
+            mirror=np.zeros(count, np.uint64),
+            grey=np.zeros((count, SIDE, SIDE), np.uint8),
+            findings=[],
+            total=np.zeros((64, 64, 3)),
+        )
+
 
 class Pictures:
-    """All parts joined: a few hundred bytes a picture, and their grey thumbnails in a file of their own."""
+    """All chunks joined: a few hundred bytes a picture, and their grey thumbnails in a file of their own."""
 
     def __init__(self, grey: BinaryIO) -> None:
         self.names: list[str] = []
@@ -61,26 +85,26 @@ class Pictures:
         self._arrays: dict[str, list[Any]] = {n: [] for n in ("shape", "bytes", "sha256", "stats", "phash", "mirror")}
         self._grey = grey
 
-    def add(self, part: Part) -> None:
-        """Take in the next part, in order."""
-        for finding in part.findings:
+    def add(self, chunk: Chunk) -> None:
+        """Append the next chunk, in order."""
+        for finding in chunk.findings:
             finding.row += len(self.names)
-        self.findings += part.findings
-        self.names += part.names
-        self.labels += part.labels
-        self.splits += part.splits
-        self.formats += [f.format for f in part.facts]
-        self.modes += [f.mode for f in part.facts]
-        shape = np.array([(f.width, f.height, f.frames) for f in part.facts], np.int64).reshape(-1, 3)
+        self.findings += chunk.findings
+        self.names += chunk.names
+        self.labels += chunk.labels
+        self.splits += chunk.splits
+        self.formats += [f.format for f in chunk.facts]
+        self.modes += [f.mode for f in chunk.facts]
+        shape = np.array([(f.width, f.height, f.frames) for f in chunk.facts], np.int64).reshape(-1, 3)
         for name, array in self._arrays.items():
-            array.append(shape if name == "shape" else getattr(part, name))
-        self._grey.write(np.ascontiguousarray(part.grey).data)
-        self.total += part.total
+            array.append(shape if name == "shape" else getattr(chunk, name))
+        self._grey.write(np.ascontiguousarray(chunk.grey).data)
+        self.total += chunk.total
 
     def close(self) -> None:
-        """After the last part: the columns become arrays, and each picture gets `row`, `usable` and the like."""
+        """After the last chunk: the columns become arrays, and each picture gets `usable`, `group` and the like."""
         self._grey.flush()
-        empty = {"shape": (0, 3), "sha256": (0, 32), "stats": (0, len(STATS))}
+        empty = {"shape": (0, 3), "sha256": (0, 32), "stats": (0, len(COLUMNS))}
         kinds = {"sha256": np.uint8, "stats": np.float32, "phash": np.uint64, "mirror": np.uint64}
         for name, array in self._arrays.items():
             none = np.zeros(empty.get(name, (0,)), kinds.get(name, np.int64))
@@ -104,11 +128,11 @@ class Pictures:
         return len(self.names)
 
     def stat(self, name: str) -> npt.NDArray[np.float32]:
-        """One column of STATS, (N,)."""
-        return self.stats[:, STATS.index(name)]
+        """One of COLUMNS, (N,)."""
+        return self.stats[:, list(COLUMNS).index(name)]
 
     def compare(self) -> None:
-        """Find duplicates, conflicting labels and pictures much smaller than the others; needs the whole set."""
+        """Find duplicates and conflicting labels, and judge by what only the whole set tells."""
         count = len(self)
         grey = (
             np.memmap(self._grey.name, np.uint8, "r", shape=(count, SIDE, SIDE))
@@ -116,24 +140,25 @@ class Pictures:
             else np.zeros((0, SIDE, SIDE), np.uint8)
         )
         classes = {label: n for n, label in enumerate(sorted({label for label in self.labels if label is not None}))}
-        labels = np.array([classes.get(label, -1) if label is not None else -1 for label in self.labels], np.int64)
         spread = self.stat("high") - self.stat("low")
-        found = duplicates.find(
+        duplicate = duplicates.find(
             duplicates.Records(
-                self.usable, ~(spread >= checks.UNIFORM), self.sha256, self.phash, self.mirror, grey, labels,
-                self._defects(), self.shape[:, 0] * self.shape[:, 1], self.bytes,
-            ),
-            self.names,
-        )  # fmt: skip
-        self.group, self.rank, self.mirrored = found.group, found.rank, found.mirrored
-        self.findings += found.findings
-        short = self.shape[:, :2].min(1)
-        if self.usable.any():
-            middle = float(np.median(short[self.usable]))
-            for row in np.flatnonzero(self.usable & (short >= checks.SMALL) & (short < middle / 4)):
-                width, height, _ = self.shape[row]
-                words = f"{width}x{height}; the median side is {middle:.0f}"
-                self.findings.append(Finding(int(row), "too_small", float(short[row]), words))
+                names=self.names,
+                usable=self.usable,
+                uniform=~(spread >= UNIFORM),
+                sha256=self.sha256,
+                phash=self.phash,
+                mirror=self.mirror,
+                grey=grey,
+                labels=np.array([-1 if label is None else classes[label] for label in self.labels], np.int64),
+                defects=self._defects(),
+                area=self.shape[:, 0] * self.shape[:, 1],
+                bytes=self.bytes,
+            )
+        )
+        self.group, self.rank, self.mirrored = duplicate.group, duplicate.rank, duplicate.mirrored
+        self.findings += duplicate.findings
+        self.findings += checks.of_set(self)
 
     def _defects(self) -> npt.NDArray[np.int64]:
         """Findings so far that are more than a conversion, (N,)."""
@@ -188,28 +213,28 @@ def write_tables(folder: Path, pictures: Pictures, verdicts: list[str], reasons:
         "sha256": pa.array([row.tobytes() for row in pictures.sha256], pa.binary()),
         "phash": pa.array(pictures.phash, pa.uint64(), mask=~pictures.usable),
     }
-    columns |= {name: pa.array(pictures.stat(name), from_pandas=True) for name in STATS}
+    columns |= {name: pa.array(pictures.stat(name), from_pandas=True) for name in COLUMNS}
     columns["outlier"] = pa.array(pictures.outlier, from_pandas=True)
     _write(pa.table(columns), folder / "pictures.parquet")
-    found = pictures.findings
+    findings = pictures.findings
     table = {
-        "file": pa.array([names[f.row] for f in found], pa.string()),
-        "label": pa.array([labels[f.row] for f in found], pa.string()),
-        "code": pa.array([f.code for f in found], pa.string()),
-        "severity": pa.array([f.severity for f in found], pa.string()),
-        "value": pa.array([f.value for f in found], pa.float64()),
-        "remedy": pa.array([CODES[f.code].remedy for f in found], pa.string()),
-        "detail": pa.array([recorded(f.detail) for f in found], pa.string()),
-        "group": pa.array([f.group for f in found], pa.int64()),
+        "file": pa.array([names[f.row] for f in findings], pa.string()),
+        "label": pa.array([labels[f.row] for f in findings], pa.string()),
+        "code": pa.array([f.code for f in findings], pa.string()),
+        "severity": pa.array([f.severity for f in findings], pa.string()),
+        "value": pa.array([f.value for f in findings], pa.float64()),
+        "remedy": pa.array([CHECKS[f.code].remedy for f in findings], pa.string()),
+        "detail": pa.array([recorded(f.detail) for f in findings], pa.string()),
+        "group": pa.array([f.group for f in findings], pa.int64()),
     }
     _write(pa.table(table), folder / "findings.parquet")
     with (folder / "findings.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table)
-        for f in found:
+        for f in findings:
             name, label = names[f.row], labels[f.row] or ""
             value = "" if f.value is None else f"{f.value:.6g}"
-            row = (name, label, f.code, f.severity, value, CODES[f.code].remedy, recorded(f.detail), f.group)
+            row = (name, label, f.code, f.severity, value, CHECKS[f.code].remedy, recorded(f.detail), f.group)
             writer.writerow([_cell(str(cell)) for cell in row])
 
 
@@ -233,7 +258,7 @@ def summarise(pictures: Pictures, verdicts: list[str], settings: dict[str, Any])
     verdict_counts = Counter(verdicts)
     sides = {"width": pictures.shape[usable, 0], "height": pictures.shape[usable, 1]}
     spreads = {name: _spread(values) for name, values in sides.items()}
-    spreads |= {name: _spread(pictures.stat(name)[usable]) for name in STATS}
+    spreads |= {name: _spread(pictures.stat(name)[usable]) for name in COLUMNS}
     top = Counter(zip(sides["width"].tolist(), sides["height"].tolist(), strict=True)).most_common(10)
     classes = Counter(recorded(label) for label in pictures.labels if label is not None)
     return {
@@ -241,8 +266,8 @@ def summarise(pictures: Pictures, verdicts: list[str], settings: dict[str, Any])
         "readable": int(usable.sum()),
         "bytes": int(pictures.bytes.sum()),
         "verdicts": {name: verdict_counts[name] for name in SEVERITIES},
-        "findings": {code: codes[code] for code in CODES if codes[code]},
-        "severities": {code: CODES[code].severity for code in CODES if codes[code]},
+        "findings": {code: codes[code] for code in CHECKS if codes[code]},
+        "severities": {code: CHECKS[code].severity for code in CHECKS if codes[code]},
         "groups": int(pictures.group.max(initial=-1)) + 1,
         "classes": dict(sorted(classes.items())),
         "balance": _balance(classes),
@@ -252,12 +277,9 @@ def summarise(pictures: Pictures, verdicts: list[str], settings: dict[str, Any])
         "sizes": {f"{width}x{height}": count for (width, height), count in top},
         "spreads": spreads,
         "diversity": _diversity(pictures, int(settings["seed"])),
-        "limits": {
-            name: getattr(checks, name)
-            for name in ("SMALL", "SMALLEST", "ASPECT", "UNIFORM", "DARK", "BRIGHT", "CONTRAST", "BLUR", "NOISE", "SOFT", "QUALITY", "BLOCKS", "BORDER")
-        } | {"ALIKE": duplicates.ALIKE, "RADIUS": duplicates.radius_for(int(usable.sum()))},
+        "limits": LIMITS | {"RADIUS": duplicates.radius_for(int(usable.sum()))},
         "settings": settings,
-    }  # fmt: skip
+    }
 
 
 def _spread(values: npt.NDArray[Any]) -> dict[str, float]:
