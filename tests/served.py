@@ -35,10 +35,10 @@ def claims(width: int, height: int) -> bytes:
 
 
 class Site:
-    """A server whose pages are functions of the request; it counts what was asked for."""
+    """A server whose pages are functions of the request; it counts the requests."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.times: list[tuple[str, float]] = []
         self.headers: dict[str, dict[str, str]] = {}
         self.robots = ""
@@ -49,7 +49,7 @@ class Site:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                site.asked[self.path] += 1
+                site.requests[self.path] += 1
                 site.times.append((self.path, time.monotonic()))
                 site.headers[self.path] = dict(self.headers)
                 try:
@@ -78,7 +78,7 @@ class Site:
     @property
     def pictures(self) -> int:
         """Requests for pictures that were answered or begun."""
-        return sum(count for path, count in self.asked.items() if path.startswith("/p/"))
+        return sum(count for path, count in self.requests.items() if path.startswith("/p/"))
 
     def answer(self, to) -> None:
         path, query = urlsplit(to.path).path, {k: v[0] for k, v in parse_qs(urlsplit(to.path).query).items()}
@@ -91,7 +91,7 @@ class Site:
         elif kind == "status":
             to.send(int(rest[0]))
         elif kind == "flaky":
-            fresh = self.asked[to.path] == 1
+            fresh = self.requests[to.path] == 1
             to.send(int(rest[0]), **({"Retry_After": rest[1]} if len(rest) > 1 else {})) if fresh else to.send(
                 body=png(900)
             )
@@ -141,14 +141,21 @@ class Site:
             by, int(query.get("after", 0))
         )
         items = [
-            {"media": [{"src": f"/p/{n}.png"}], "rights": {"licence": "cc-by-4.0"}, "by": f"<a href='x'>author</a> {n}", "kind": "even" if n % 2 == 0 else "odd"}
+            {
+                "media": [{"src": f"/p/{n}.png"}],
+                "rights": {"licence": "cc-by-4.0"},
+                "by": f"<a href='x'>author</a> {n}",
+                "kind": "even" if n % 2 == 0 else "odd",
+            }
             for n in range(start, min(25, start + 10))
-        ]  # fmt: skip
+        ]
         answer: dict[str, object] = {"data": {"items": items}}
         if start + 10 < 25:
             answer["more"] = {
-                "cursor": start + 10, "table": {"after": start + 10, "x": "y"}, "link": f"/api/link?after={start + 10}",
-            }.get(by)  # fmt: skip
+                "cursor": start + 10,
+                "table": {"after": start + 10, "x": "y"},
+                "link": f"/api/link?after={start + 10}",
+            }.get(by)
         return to.send(body=json.dumps(answer).encode(), Content_Type="application/json")
 
 
@@ -168,3 +175,11 @@ def write_list(path: Path, rows: list[dict[str, str]]) -> Path:
 def reasons(folder: Path) -> dict[str, str]:
     """The last part of each skipped address -> its reason."""
     return {row["address"].rsplit("/", 1)[-1] or row["address"]: row["reason"] for row in table(folder / "skipped.csv")}
+
+
+def folder_of(path: Path, seeds: dict[str, range]) -> Path:
+    for label, span in seeds.items():
+        (path / label).mkdir(parents=True)
+        for seed in span:
+            (path / label / f"{seed}.png").write_bytes(png(seed))
+    return path
