@@ -17,8 +17,8 @@ from ganforge.base.images import Pixels
 from ganforge.cleaning.clean import clean
 from ganforge.collecting.collect import collect
 from ganforge.demonstration import demo
-from ganforge.latent.inversion import STEPS, Projected
-from ganforge.latent.inversion import project as _project
+from ganforge.latent.inversion import STEPS, Inversion
+from ganforge.latent.inversion import invert as _invert
 from ganforge.latent.inversion import read as _read
 from ganforge.latent.walk import walk as _walk
 from ganforge.measuring.measure import SAMPLES, Measured
@@ -40,9 +40,6 @@ from ganforge.training.train import train as _train
 class Run(_run.Run):
     """A trained generator in its folder: `Run("runs/dcgan-flowers")`."""
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(Path(path))
-
     def sample(
         self, seeds: Iterable[int] = range(16), labels: Labels = None, truncation: float = 1.0, device: str = "auto"
     ) -> Pixels:
@@ -56,11 +53,12 @@ class Run(_run.Run):
         """From seed to seed and back to the first: (seeds x frames, H, W, C) uint8. See `ganforge.latent.walk`."""
         return np.concatenate(list(_walk(self.build(device), list(seeds), frames, truncation)))
 
-    def project(self, image: str | Path, steps: int = STEPS, device: str = "auto") -> Projected:
-        """The point of the latent space that paints what is nearest to a picture file; see
-        `ganforge.latent.inversion`."""
+    def invert(self, image: str | Path, steps: int = STEPS, device: str = "auto") -> Inversion:
+        """The point of the latent space whose picture is nearest to a picture file; see `ganforge.latent.inversion`."""
         system = self.build(device)
-        return _project(system, _read(Path(image), system.spec), steps)
+        return _invert(system, _read(Path(image), system.spec), steps)
+
+    project = invert
 
     def measure(self, store: Store | None = None, samples: int = SAMPLES, device: str = "auto") -> Measured:
         """Its numbers; see `ganforge.measuring.measure`."""

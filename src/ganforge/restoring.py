@@ -1,4 +1,4 @@
-"""Pictures in, the same pictures cleaned or reconstructed out: for systems with `restore`."""
+"""Restore pictures: denoise or reconstruct them with a system that has `restore`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ganforge.sources.source import keep_apart, open_source
 from ganforge.sources.transform import resize
 from ganforge.system import System
 
-TILE = 512  # side of what is restored at once, without its margins; a multiple of every stride
+TILE = 512  # side in pixels of a tile without its margins; a multiple of every stride
 _ALIGN = 16
 _AS_IT_IS = 1 << 20  # a short side so long that the decoder never shrinks
 
@@ -37,20 +37,21 @@ Pair = tuple[float, float]
 
 @dataclass
 class Restored:
-    """What `restore` did."""
+    """The result of `restore`."""
 
     written: int = 0
     kept: int = 0
-    """Files that an earlier call with the same weights had written already."""
+    """Number of files that an earlier call with the same weights has written."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """(file, reason)."""
     resized: int = 0
-    """Pictures that had to be brought to the system's own size and back."""
+    """Number of pictures that were resized to the size of the system and back."""
     scores: dict[str, Pair] = field(default_factory=dict)
-    """Against a reference: mean PSNR in dB and mean SSIM of `before`, `restored` and `median 3x3`."""
+    """With a reference: (mean PSNR in dB, mean SSIM) of `before`, `restored` and `median 3x3`."""
     compared: int = 0
+    """Number of pictures with a reference."""
     notes: list[str] = field(default_factory=list)
-    """Sentences that the user should read."""
+    """Sentences for the user."""
 
     def __str__(self) -> str:
         if not self.scores:
@@ -73,15 +74,16 @@ def restore(
     """Restore the pictures of a folder, a zip or one file with `run`, and write them as PNG under their own names into
     `out`.
 
-    Any size: systems of convolutions alone take the picture as it is, in overlapping tiles where it is large; the
-    others get it resized to their own size, and their answer is resized back. A grey system restores each colour by
-    itself; transparency is kept as it was, unless the system knows it. With `reference`, the same names without noise,
-    PSNR and SSIM are computed. Tables of labels, licences and authors go along. What is there already with the mark of
-    the same weights is kept, so that a call that was stopped can be repeated.
+    Pictures may have any size: a system of convolutions alone takes them as they are, large ones in overlapping tiles;
+    for other systems they are resized to the size of the system and the result is resized back. A grey system restores
+    each colour channel separately; transparency stays as it is unless the system has learned it. `reference` is a
+    folder or zip of the same pictures without noise, for PSNR and SSIM. Tables of labels, licences and authors are
+    copied. Files in `out` with the mark of the same weights are kept, so that an interrupted call can be repeated.
+    `progress` is called with the number of files read so far.
 
-    InputError for a system that does not restore or an `out` that is the source; DataError where nothing can be read or
+    InputError for a system that does not restore, or an `out` inside the source; DataError where nothing can be read or
     written."""
-    run = run if isinstance(run, Run) else Run(Path(run))
+    run = run if isinstance(run, Run) else Run(run)
     source, out = Path(source), Path(out)
     run.spec.need_pictures("ganforge restore", run.path)
     system = run.build(device_name)
@@ -93,38 +95,38 @@ def restore(
         raise InputError(f"{out} is where the originals are. Choose another folder with --out.")
     if source.is_dir():
         keep_apart(source, out)
-    made_by = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
+    origin = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
     clean = {_stem(entry.name): entry for entry in _entries(Path(reference))} if reference else None
-    result, found = Restored(), 0
+    result, count = Restored(), 0
     sums = np.zeros((3, 2))
     taken: set[str] = set()
     names: list[str] = []
-    made: dict[str, str] = {}
+    outputs: dict[str, str] = {}
     levels = None
     if not _is_one(source):
         levels, note = survey.levels("auto", open_source(source))
         result.notes += [note] if note else []
     for entry in _entries(source):
-        found += 1
+        count += 1
         names.append(entry.name)
         try:
             target = _target(out, entry.name, taken)
             before = _read(entry, levels)
-            mark = {**made_by, "file": entry.name}
+            mark = {**origin, "file": entry.name}
             after = _one(system, before, target, mark, result)
-            made[entry.name] = target.relative_to(out).as_posix()
+            outputs[entry.name] = target.relative_to(out).as_posix()
             if clean is not None:
                 sums += _compare(before, after, clean, entry.name, levels)
                 result.compared += 1
         except Skip as skip:
             result.skipped.append((entry.name, str(skip)))
         if progress:
-            progress(found)
-    if not found:
+            progress(count)
+    if not count:
         raise DataError(f"{source} holds no files. Name a picture, or a folder or a zip of them.")
     if source.is_dir():
         with writing(out):
-            labels.carry(source, out, names, made)
+            labels.carry(source, out, names, outputs)
     if result.compared:
         means = (sums / result.compared).tolist()
         result.scores = {
@@ -134,7 +136,7 @@ def restore(
 
 
 def _one(system: System, before: Pixels, target: Path, mark: dict[str, Any], result: Restored) -> Pixels:
-    """Restore and write one picture, unless that was done before; the result as 8-bit pixels."""
+    """Restore and write one picture, unless an earlier call did: the restored pixels (H, W, C) uint8. Raises Skip."""
     if target.exists():
         try:
             same = marks.read(target) == {"restored": True, **mark}
@@ -146,7 +148,7 @@ def _one(system: System, before: Pixels, target: Path, mark: dict[str, Any], res
         result.kept += 1
         return done
     after = restored(system, before)
-    result.resized += not system.reach and before.shape[:2] != (system.spec.height, system.spec.width)
+    result.resized += not system.receptive_radius and before.shape[:2] != (system.spec.height, system.spec.width)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     write_png(target, after, mark, "restored")
@@ -174,25 +176,23 @@ def _whole(system: System, pixels: Pixels) -> Pixels:
     """(N, H, W, C) uint8 in the system's channels, any size -> the same shape."""
     pixels = np.require(pixels, requirements=["C", "W"])
     device = next(system.parameters()).device
-    if system.reach:
+    if system.receptive_radius:
         images = to_float(torch.from_numpy(pixels).to(device), system.spec)
         return to_uint8(tiled(system, images), system.spec).cpu().numpy()
     height, width = pixels.shape[1:3]
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     small = resize(batch, system.spec.height, system.spec.width).permute(0, 2, 3, 1)
     with torch.no_grad():
-        made: Tensor = system.restore(to_float(small.to(device), system.spec))
-    back = to_uint8(made, system.spec).cpu().permute(0, 3, 1, 2).contiguous()
+        output: Tensor = system.restore(to_float(small.to(device), system.spec))
+    back = to_uint8(output, system.spec).cpu().permute(0, 3, 1, 2).contiguous()
     return resize(back, height, width).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 @torch.no_grad()
 def tiled(system: System, images: Tensor, tile: int = TILE) -> Tensor:
-    """`system.restore` of (N, C, H, W) in tiles whose margins are its `reach`: up to rounding the same as in one piece.
-
-    `tile` is a multiple of 16, so that every tile begins where a stride of the network does.
-    """
-    margin = math.ceil(system.reach / _ALIGN) * _ALIGN
+    """`system.restore` of (N, C, H, W) in tiles with margins of the receptive field radius: equal to that of the
+    whole up to rounding. `tile`, in pixels, is a multiple of all strides of the network."""
+    margin = math.ceil(system.receptive_radius / _ALIGN) * _ALIGN
     height, width = images.shape[2:]
     out = torch.empty_like(images)
     for top in range(0, height, tile):
@@ -205,7 +205,7 @@ def tiled(system: System, images: Tensor, tile: int = TILE) -> Tensor:
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    """Of one file, or of any source that can be prepared."""
+    """The entries of one file, or of any source that `prepare` takes."""
     if _is_one(path):
         return iter([Entry(path.name, lambda: read_file(path))])
     return open_source(path).entries()
@@ -216,7 +216,7 @@ def _is_one(path: Path) -> bool:
 
 
 def _read(entry: Entry, levels: Levels | None) -> Pixels:
-    """(H, W, C) uint8, upright, in the channels that the file has. Raises Skip."""
+    """(H, W, C) uint8, upright, with the channels of the file. Raises Skip."""
     if why := refusal(entry.name):
         raise Skip(why)
     data = entry.read()
@@ -233,12 +233,13 @@ def _stem(name: str) -> str:
 
 
 def _target(out: Path, name: str, taken: set[str]) -> Path:
-    """Where a file's picture goes: its own name as PNG; the second of that name keeps its suffix too. Raises Skip."""
-    wanted = f"{_stem(name)}.png"
-    if wanted.lower() in taken:
-        wanted = f"{name}.png"
-    taken.add(wanted.lower())
-    target = out / wanted
+    """The path of the restored picture: the same name as PNG; a second file of that name keeps its suffix. Raises
+    Skip."""
+    file = f"{_stem(name)}.png"
+    if file.lower() in taken:
+        file = f"{name}.png"
+    taken.add(file.lower())
+    target = out / file
     if "\0" in name or not target.resolve().is_relative_to(out.resolve()):
         raise Skip("its name leads out of the folder")
     if len(target.name.encode("utf-8", "surrogateescape")) > 250:
@@ -247,7 +248,7 @@ def _target(out: Path, name: str, taken: set[str]) -> Path:
 
 
 def _compare(before: Pixels, after: Pixels, clean: dict[str, Entry], name: str, levels: Levels | None) -> Any:
-    """[[PSNR, SSIM] of before, restored and the median filter], (3, 2) float64. Raises Skip where it cannot be."""
+    """PSNR and SSIM of the picture before, restored, and median-filtered: (3, 2) float64. Raises Skip."""
     from scipy.ndimage import median_filter
 
     entry = clean.get(_stem(name))

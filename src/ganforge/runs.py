@@ -1,9 +1,9 @@
 """A run: one folder with its settings, checkpoints, statistics and samples.
 
 run.toml                  all settings; also the input of the next run
-checkpoints/000128000/    tensors.safetensors, state.json, the run.toml of then, manifest.json with their SHA-256; written whole or
-                          not at all
-stats.jsonl               what was reported
+checkpoints/000128000/    tensors.safetensors, state.json, run.toml as it was then, and manifest.json with their
+                          SHA-256; written completely or not at all
+stats.jsonl               one line a report
 samples/000128000.png     the same seeds at every report
 .lock                     held by the process that trains
 """
@@ -40,23 +40,31 @@ KEEP = 2
 LOCK = ".lock"
 WRITTEN = ("run.toml", "stats.jsonl", "checkpoints", "samples", "tensorboard")  # by training, beside hidden files
 FREE = {  # settings that may change from checkpoint to checkpoint
-    ("run", "store"), ("run", "precision"), ("train", "precision"), ("train", "images"), ("train", "minutes"), ("train", "report"),
-}  # fmt: skip
+    ("run", "store"),
+    ("run", "precision"),
+    ("train", "precision"),
+    ("train", "images"),
+    ("train", "minutes"),
+    ("train", "report"),
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Run:
-    """A run folder. Its files are read when they are asked for."""
+    """A run folder. Its files are read when they are needed."""
 
     path: Path
+
+    def __init__(self, path: str | Path) -> None:
+        object.__setattr__(self, "path", Path(path))
 
     @property
     def settings(self) -> dict[str, Any]:
         """The sections of run.toml. RunError where there is none."""
         file = self.path / "run.toml"
         if not file.is_file():
-            what = "has no run.toml in it" if self.path.is_dir() else "does not exist"
-            raise RunError(f"{self.path} is no run: it {what}. Make one with: ganforge train SYSTEM STORE")
+            reason = "has no run.toml in it" if self.path.is_dir() else "does not exist"
+            raise RunError(f"{self.path} is no run: it {reason}. Make one with: ganforge train SYSTEM STORE")
         try:
             return config.read_toml(file)
         except InputError as error:
@@ -64,18 +72,19 @@ class Run:
 
     @property
     def system_name(self) -> str:
-        return self._said("system")
+        return self._text("system")
 
     @property
     def store(self) -> str:
         """The folder or address of the store when the run began."""
-        return self._said("store")
+        return self._text("store")
 
     def own_store(self) -> str:
-        """The folder or address of the store. RunError where the folder is not there any more."""
+        """The folder or address of the store. RunError where that folder does not exist any more."""
         if not is_address(self.store) and not Path(self.store).exists():
             raise RunError(
-                f"{self.path} learned from {self.store}, which is not there. Name the store where it is now with --store STORE."
+                f"{self.path} learned from {self.store}, which is not there. "
+                "Name the store where it is now with --store STORE."
             )
         return self.store
 
@@ -87,31 +96,31 @@ class Run:
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{self.path / 'run.toml'}: the section [spec] is damaged: {error}.") from error
 
-    def _said(self, name: str) -> str:
-        """A text of the section [run]."""
-        said = self.section("run").get(name)
-        if not isinstance(said, str):
+    def _text(self, name: str) -> str:
+        """A text in the section [run]. RunError where there is none of that name."""
+        text = self.section("run").get(name)
+        if not isinstance(text, str):
             raise RunError(
                 f"{self.path / 'run.toml'} does not say the {name} in its section [run]. Write it there again."
             )
-        return said
+        return text
 
     def section(self, name: str) -> dict[str, Any]:
-        """The values of one section of run.toml. RunError where it is not there."""
+        """The values of one section of run.toml. RunError where the section is missing."""
         settings = self.settings
         if not isinstance(settings.get(name), dict):
             raise RunError(f"{self.path / 'run.toml'} lacks the section [{name}].")
         return settings[name]  # type: ignore[no-any-return]
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints, the oldest first. They were complete when they got their names; `load` finds out whether
-        they still are."""
+        """The folders of the checkpoints, the oldest first. Each was complete when it got its name; `load` checks
+        whether it still is."""
         return sorted(p for p in (self.path / "checkpoints").glob("*") if p.name.isdecimal())
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the run for this process, which is about to write into it. RunError where another one does, or where a
-        link stands in it: what it leads to would be overwritten."""
+        """Lock the run for this process, which is going to write into it. RunError where another process holds the
+        lock, or where the run contains a link, whose target would be overwritten."""
         stack = contextlib.ExitStack()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -125,7 +134,8 @@ class Run:
             stack.enter_context(lock.held(self.path / LOCK))
         except BlockingIOError as error:
             raise RunError(
-                f"{self.path} is being trained by another process. Wait for its end, stop it, or choose another place with --out."
+                f"{self.path} is being trained by another process. Wait for its end, stop it, or choose another place "
+                "with --out."
             ) from error
         except OSError as error:
             raise cannot_write(self.path, error, kind=RunError) from error
@@ -133,12 +143,13 @@ class Run:
             yield
 
     def file(self, name: str | Path) -> Path:
-        """Where a file of the run is to be written. RunError where a link stands there: what it leads to would be
+        """The path of a file of the run that is going to be written. RunError for a link, whose target would be
         overwritten."""
         path = self.path / name
         if path.is_symlink():
             raise RunError(
-                f"{path} is a link to {path.readlink()}, which would be overwritten. Remove the link; to keep a run elsewhere, link its whole folder."
+                f"{path} is a link to {path.readlink()}, which would be overwritten. Remove the link; to keep a run "
+                "elsewhere, link its whole folder."
             )
         return path
 
@@ -156,11 +167,11 @@ class Run:
         state: Mapping[str, Any],
         settings: Mapping[str, Mapping[str, Any]],
     ) -> Path:
-        """Write a checkpoint, with the settings that led to it: into a folder of its own, each file synced, renamed
-        when all is there; then drop old ones."""
+        """Write a checkpoint with its settings, and remove all but the newest KEEP. The files are written into a hidden
+        folder and synced; the folder is renamed when it is complete. RunError where that cannot be written."""
         final = self.path / "checkpoints" / f"{seen:09d}"
-        for left in (self.path / "checkpoints").glob(".*.partial-*"):
-            shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+        for leftover in (self.path / "checkpoints").glob(".*.partial-*"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed
         with writing(final, "The checkpoints before it are intact.", RunError, (OSError, SafetensorError)):
             with atomic_folder(final, overwrite=True) as partial:
                 weights = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
@@ -178,19 +189,19 @@ class Run:
         return final
 
     def load(self, fall_back: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and state of the newest checkpoint; with `fall_back`, of the newest that is whole, and what is wrong
-        with newer ones is logged.
+        """(tensors by name, state) of the newest checkpoint; with `fall_back`, of the newest that is undamaged, and a
+        warning is logged about newer ones that are damaged.
 
-        RunError where there is none, where it was changed, or where run.toml was since.
-        """
-        found = self.checkpoints()
-        if not found:
-            _ = self.settings  # says so if this is no run at all
+        RunError where there is no checkpoint, or where it or run.toml was changed since it was written."""
+        folders = self.checkpoints()
+        if not folders:
+            _ = self.settings  # raises where this is no run at all
             raise RunError(
-                f"{self.path} holds no checkpoint yet. Train it with: ganforge train {self.system_name} {self.store} --out {self.path}"
+                f"{self.path} holds no checkpoint yet. "
+                f"Train it with: ganforge train {self.system_name} {self.store} --out {self.path}"
             )
         damaged: list[str] = []
-        for folder in reversed(found):
+        for folder in reversed(folders):
             try:
                 tensors, state = self._read(folder)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -201,44 +212,47 @@ class Run:
             if damaged:
                 log.warning(f"{'; '.join(damaged)}. Going on from the one before, of {int(folder.name):,} images.")
             return tensors, state
-        if len(damaged) == len(found):
+        if len(damaged) == len(folders):
             raise RunError(f"{'; '.join(damaged)}. No checkpoint is left: train again, into another folder with --out.")
         raise RunError(
-            f"{damaged[0]}. To make it again from the one before: ganforge train {self.path}; to use that one as it is, remove {found[-1]}."
+            f"{damaged[0]}. To make it again from the one before: ganforge train {self.path}; "
+            f"to use that one as it is, remove {folders[-1]}."
         )
 
     def _read(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and state of one checkpoint, whose files are compared with their SHA-256, and its settings with
-        run.toml."""
+        """(tensors by name, state) of one checkpoint, whose files are compared with their SHA-256, and its settings
+        with run.toml. Names of tensors from earlier versions are translated to today's (`System.renamed`)."""
         hashes: dict[str, str] = json.loads((folder / "manifest.json").read_text("utf-8"))["sha256"]
         for name in {"tensors.safetensors", "state.json", *hashes}:
             if file_sha256(folder / name) != hashes[name]:
                 raise ValueError(f"the SHA-256 of its {name} is not the manifest's")
         with safe_open(folder / "tensors.safetensors", framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        for old, new in models.load(self.system_name).system.renamed.items():
+            tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
         if "run.toml" in hashes:  # an earlier version kept none
             self._compare(config.read_toml(folder / "run.toml"))
         return tensors, json.loads((folder / "state.json").read_text("utf-8"))
 
     def _compare(self, then: Mapping[str, Mapping[str, Any]]) -> None:
-        """RunError naming the first setting that run.toml says otherwise than it did `then`. One that came since has
-        its default."""
+        """RunError for the first setting that differs between run.toml and `then`, the settings of a checkpoint. A
+        setting of a later version has its default in an older file."""
         loaded = models.load(self.system_name)
-        usual = {"model": {field.name: field.default for field in fields(loaded.config)}}
+        defaults = {"model": {field.name: field.default for field in fields(loaded.config)}}
         for section in then:
-            was, now, default = then[section], self.section(section), usual.get(section, {})
+            was, now, default = then[section], self.section(section), defaults.get(section, {})
             for name in {**was, **now}:
                 old = was.get(name, default.get(name, now.get(name)))
                 new = now.get(name, default.get(name))
                 same = list(old) == list(new) if isinstance(old, (list, tuple)) and new is not None else old == new
                 if (section, name) not in FREE and not same:
                     raise RunError(
-                        f"{self.path / 'run.toml'} says {section}.{name} = {new!r}, but its checkpoint was made with {old!r}. "
-                        "Write that there again, or train a new run with --config and --out."
+                        f"{self.path / 'run.toml'} says {section}.{name} = {new!r}, but its checkpoint was made with "
+                        f"{old!r}. Write that there again, or train a new run with --config and --out."
                     )
 
     def new_system(self) -> System:
-        """The system as its settings describe it, with fresh weights."""
+        """The system of the run's settings, with new weights. RunError where it cannot be built on this machine."""
         loaded = models.load(self.system_name)
         settings: Any = config.build(loaded.config, self.section("model"), "model")
         try:
@@ -250,9 +264,8 @@ class Run:
             ) from error
 
     def build(self, device_name: str = "cpu") -> System:
-        """The trained system, its averaged weights in place, ready to sample from, on the device named or, by `auto`,
-        on a GPU where there is one. RunError where the run holds no checkpoint that fits, InputError where the device
-        cannot be used."""
+        """The trained system with its averaged weights, in evaluation mode, on the given device; `auto` is a GPU where
+        there is one. RunError where the run has no checkpoint that fits, InputError where the device cannot be used."""
         chosen = device.repeatable(device_name)
         tensors, _ = self.load()
         system = self.new_system()
@@ -273,7 +286,7 @@ def spec_section(spec: Spec) -> dict[str, Any]:
 
 
 def weights_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Sixteen hexadecimal digits that name exactly these tensors."""
+    """Sixteen hexadecimal digits, a hash of the names and bytes of these tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Seeds in, pictures out: the same seed gives the same picture in any company."""
+"""Samples: seeds -> pictures. A seed gives the same picture whatever other seeds are in the batch."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from ganforge.runs import Run, weights_hash
 from ganforge.system import StyleSystem, System
 
 Labels = str | int | Sequence[str | int] | None
-CHUNK = 32  # always this many at a time: another batch size may round differently
+CHUNK = 32  # always this many at a time, since another batch size may round differently
 
 
 @torch.no_grad()
 def pictures(
     system: System, seeds: Sequence[int], labels: Sequence[int] | None = None, truncation: float = 1.0
 ) -> Iterator[Pixels]:
-    """(n, H, W, C) uint8 for the seeds in order, in portions of at most CHUNK. The system is put into evaluation mode.
+    """Samples of the seeds in order: portions (n, H, W, C) uint8 with n at most CHUNK. Puts the system into evaluation
+    mode.
 
-    `labels` are as many as seeds, for a system that makes pictures by class; without them each seed draws its own.
-    `truncation` pulls styles towards their mean: 1 leaves them, 0 is the mean's own picture. InputError where there are
-    no styles."""
+    `labels`, for a system that generates by class, has one number for each seed; without it each seed draws a label.
+    `truncation` is psi of Karras et al. 2019, appendix B: 1 as trained, 0 the picture of the mean style. InputError
+    where the system has no styles, or does not generate."""
     check_generates(system)
     check_truncation(system, truncation)
     generate: Callable[..., Tensor] = system.generate
@@ -45,35 +46,37 @@ def pictures(
     for start in range(0, len(seeds), CHUNK):
         part = list(seeds[start : start + CHUNK])
         rest = [0] * (CHUNK - len(part))
-        asked = torch.tensor([*labels[start : start + CHUNK], *rest], device=device) if labels is not None else None
-        images = generate(system.latents(part + rest).to(device), asked)
+        classes = torch.tensor([*labels[start : start + CHUNK], *rest], device=device) if labels is not None else None
+        images = generate(system.latents(part + rest).to(device), classes)
         yield to_uint8(images[: len(part)], system.spec).cpu().numpy()
 
 
 def drawn(seeds: Sequence[int], weights: npt.NDArray[Any]) -> list[int]:
-    """A label for each seed, a function of the seed alone, with chances in proportion to `weights` (classes,)."""
-    chance = uniform(0, "label", np.asarray(seeds, np.int64))
+    """A label for each seed, a function of the seed alone, with probabilities in proportion to `weights` (classes,)."""
+    uniforms = uniform(0, "label", np.asarray(seeds, np.int64))
     bounds = np.cumsum(weights) / np.sum(weights)
-    return np.minimum(np.searchsorted(bounds, chance, side="right"), len(bounds) - 1).tolist()  # type: ignore[no-any-return]
+    labels: list[int] = np.minimum(np.searchsorted(bounds, uniforms, side="right"), len(bounds) - 1).tolist()
+    return labels
 
 
 def crossed(seeds: Sequence[int], labels: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Every seed with every label, label by label: a sheet of len(seeds) columns has one row a class."""
+    """(seeds, labels) of every seed with every label, label by label: a sheet of len(seeds) columns has a row a
+    class."""
     return list(seeds) * len(labels), [label for label in labels for _ in seeds]
 
 
 def check_generates(system: System) -> None:
-    """InputError for a system that makes no pictures of its own."""
+    """InputError for a system that does not generate."""
     if not system.generates:
         raise InputError(
-            f"{type(system).__name__} cleans pictures and makes none of its own. Use: ganforge restore RUN FOLDER -o OUT"
+            f"{type(system).__name__} cleans pictures and makes none of its own. "
+            "Use: ganforge restore RUN FOLDER -o OUT"
         )
 
 
 @torch.no_grad()
 def examples(system: System, originals: Pixels) -> Pixels:
-    """What a system that makes no pictures of its own does with some: (N, H, W, C) uint8 -> (N*K, H, W, C), see
-    `System.examples`."""
+    """`System.examples` of pictures (N, H, W, C) uint8 -> (N*K, H, W, C) uint8, K pictures of each in a row."""
     system.eval()
     device = next(system.parameters()).device
     shown = system.examples(to_float(torch.from_numpy(originals).to(device), system.spec))
@@ -83,8 +86,8 @@ def examples(system: System, originals: Pixels) -> Pixels:
 def sample(
     run: Run, seeds: Sequence[int], labels: Labels = None, truncation: float = 1.0, device_name: str = "auto"
 ) -> Pixels:
-    """One picture for each seed: (N, H, W, C) uint8. RunError where the run has no checkpoint. For labels see
-    `paired`."""
+    """One picture for each seed: (N, H, W, C) uint8. For labels see `paired`. RunError where the run has no
+    checkpoint."""
     system = run.build(device_name)
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
@@ -92,20 +95,22 @@ def sample(
 
 
 def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tuple[Sequence[int], list[int] | None]:
-    """(seeds, labels) of equal length.
+    """(seeds, labels) of equal length, labels as numbers.
 
-    One label, a number or a class's name, is for all seeds; several belong to one seed each, or all to one seed; "all"
-    is every class with every seed, class by class. None leaves it to the seeds. InputError where they do not fit or a
-    class does not exist."""
+    One label, a number or the name of a class, is for all seeds; several labels belong to one seed each, or all to one
+    seed; "all" is every class with every seed, class by class; None lets each seed draw its label. InputError where
+    the numbers of labels and seeds do not fit, or for an unknown class."""
     if labels is None:
         return seeds, None
     if not system.classes:
-        why = "its store has no labels" if not system.spec.classes else "it learned without labels (model.conditional)"
-        raise InputError(f"{run.path} makes no pictures by class: {why}. Leave the labels out.")
+        reason = (
+            "its store has no labels" if not system.spec.classes else "it learned without labels (model.conditional)"
+        )
+        raise InputError(f"{run.path} makes no pictures by class: {reason}. Leave the labels out.")
     if every_class(labels, system.spec):
         return crossed(seeds, range(system.classes))
-    asked = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
-    numbers = [_number(label, system.spec.classes) for label in asked]
+    several = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
+    numbers = [_number(label, system.spec.classes) for label in several]
     if len(numbers) == 1:
         return seeds, numbers * len(seeds)
     if len(seeds) == 1:
@@ -118,12 +123,12 @@ def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tu
 
 
 def every_class(labels: Labels, spec: Spec) -> bool:
-    """Whether they are the word "all"; a class of that name comes first."""
+    """Whether `labels` is the word "all" and no class has that name."""
     return isinstance(labels, str) and labels == "all" and "all" not in spec.classes
 
 
 def _number(label: str | int, classes: tuple[str, ...]) -> int:
-    """The number of a class, by its name first."""
+    """The number of a class, given by its name or its number; a name comes before a number."""
     if isinstance(label, str):
         if label in classes:
             return classes.index(label)
@@ -137,7 +142,7 @@ def _number(label: str | int, classes: tuple[str, ...]) -> int:
 
 
 def marked(spec: Spec, labels: Sequence[int] | None) -> dict[str, Any]:
-    """What a picture's mark says of its labels: their names."""
+    """The names of the labels, for the mark of a picture."""
     return {} if labels is None else {"labels": [spec.classes[label] for label in labels]}
 
 
@@ -153,7 +158,8 @@ def check_truncation(system: System, truncation: float) -> None:
     """InputError where the system has no styles, or the number is out of range."""
     if truncation != 1 and not isinstance(system, StyleSystem):
         raise InputError(
-            "This system has no styles, so nothing can be truncated. Train stylegan2 or stylegan, or leave out --truncation."
+            "This system has no styles, so nothing can be truncated. Train stylegan2 or stylegan, or leave out "
+            "--truncation."
         )
     if not 0 <= truncation <= 2:
         raise InputError(
@@ -162,7 +168,7 @@ def check_truncation(system: System, truncation: float) -> None:
 
 
 def made_by(run: Run, system: System) -> dict[str, Any]:
-    """What a generated picture says of its origin: run, system, and a hash of the weights."""
+    """The origin of a generated picture, for its mark: run, system, and a hash of the weights."""
     return {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
 
 
@@ -175,12 +181,12 @@ def write(
     truncation: float = 1.0,
     device_name: str = "auto",
 ) -> list[Path]:
-    """Samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each says what
-    made it.
+    """Write samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each file
+    carries the mark of its origin. Returns the paths.
 
     Sounds and clips have their own files: seed-N.wav and seed-N.webp, and all samples of a sheet in one beside it.
-    With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has one row a class, with its
-    name."""
+    With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the name of each
+    class."""
     system = run.build(device_name)
     check_generates(system)
     spec, medium = system.spec, system.spec.medium
@@ -194,7 +200,7 @@ def write(
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     if numbers is None and system.classes:
         numbers = drawn(seeds, np.ones(system.classes))
-    said = made_by(run, system) | ({} if truncation == 1 else {"truncation": truncation})
+    mark = made_by(run, system) | ({} if truncation == 1 else {"truncation": truncation})
     with writing(out):
         (out.parent if as_grid else out).mkdir(parents=True, exist_ok=True)
     if as_grid:
@@ -202,16 +208,16 @@ def write(
         sheet = grid(medium.as_pictures(rows), columns)
         if columns:
             sheet = name_rows(sheet, system.spec.classes)
-        said |= {"seeds": list(seeds), **marked(spec, numbers)}
-        write_png(out, sheet, said)
+        mark |= {"seeds": list(seeds), **marked(spec, numbers)}
+        write_png(out, sheet, mark)
         if together is None:
             return [out]
-        medium.write(together, rows, said)
+        medium.write(together, rows, mark)
         return [out, together]
     written = []
-    made = (picture for portion in pictures(system, seeds, numbers, truncation) for picture in portion)
-    for n, picture in enumerate(made):
+    each = (picture for portion in pictures(system, seeds, numbers, truncation) for picture in portion)
+    for n, picture in enumerate(each):
         label = None if numbers is None else numbers[n : n + 1]
         written.append(out / (f"seed-{seeds[n]:06d}" + (f"-class-{label[0]}" if label else "") + medium.suffix))
-        medium.write(written[-1], picture[None], {**said, "seeds": [seeds[n]], **marked(system.spec, label)})
+        medium.write(written[-1], picture[None], {**mark, "seeds": [seeds[n]], **marked(system.spec, label)})
     return written

@@ -1,9 +1,9 @@
-"""The contract of a system: what the training loop, sampling and measuring know of it, and no more."""
+"""The contract of a system: all that the training loop, sampling and measuring know of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,21 +14,21 @@ from torch.nn import functional as F
 from ganforge.base.seeds import key
 from ganforge.media.medium import Medium
 from ganforge.media.spec import MEDIA, Spec
-from ganforge.nn.style import Mapping, grain
+from ganforge.nn.style import MappingNetwork, noise_seed
 
 
 @dataclass
 class Batch:
-    """What a phase's loss sees of one training step."""
+    """What one training step gives to the loss of each phase."""
 
     images: Tensor
     """(N, C, H, W) float32 in [-1, 1], channels_last."""
     labels: Tensor | None
     """(N,) int64, or None for an unlabelled set."""
     seen: int
-    """Images shown before this step; schedules and growth depend on it alone."""
+    """Images shown before this step; schedules and progressive growing depend on this number alone."""
     shared: dict[str, Tensor] = field(default_factory=dict)
-    """What one phase hands to the next within the same step, such as the fakes that it has made already."""
+    """Tensors that one phase leaves to the next one of the same step, such as the generated images ("fakes")."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +47,40 @@ class Phase:
 
     name: str
     learns: tuple[str, ...]
-    """Names of the submodules; the others' weights stand still, and only gradients that these need are computed."""
+    """Names of the submodules that learn; the weights of all others are frozen during this phase."""
     loss: Callable[[Batch], dict[str, Tensor]]
-    """Scalars by name: `loss` is minimised, the rest is reported."""
+    """Batch -> scalar tensors by name: `loss` is minimised, all of them are reported."""
     every: int = 1
     """Runs in every n-th step only."""
 
 
 class System(nn.Module):
-    """Base of all systems; a subclass names `averaged` and says its phases.
+    """Base class of all systems. A subclass names the submodules in `averaged` and implements at least `phases`,
+    `adam` and `generate` (or `restore` and `examples`).
 
-    Its file also holds `Config` (a frozen dataclass with at least `latent: int`), `PRESETS` (settings of `small`,
-    `medium` and `large` that differ from Config's defaults), `TRAIN` (the loop's settings that suit it, where they
-    differ from the loop's defaults), and `SYSTEM`, the subclass."""
+    The file of a system also holds `Config` (a frozen dataclass with at least `latent: int`), `PRESETS` (the settings
+    of `small`, `medium` and `large` that differ from the defaults of Config), `TRAIN` (the settings of the training
+    loop that differ from the defaults of the loop), and `SYSTEM`, the subclass."""
 
     averaged: ClassVar[tuple[str, ...]]
-    """Submodules whose moving average makes the samples."""
+    """Names of the submodules whose exponential moving average is used for samples."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Parts of the names of tensors in checkpoints of earlier versions -> the same parts today."""
     classes: int
-    """How many classes pictures can be asked of; 0: none, and `generate` goes without labels."""
+    """Number of classes of a system that generates by class; 0 for one whose `generate` takes no labels."""
     generates: ClassVar[bool] = True
-    """False for a system that has `restore` and `examples` only, neither `latents` nor `generate`."""
+    """False for a system that has only `restore` and `examples`, neither `latents` nor `generate`."""
     restores: bool = False
-    """Whether it has `restore`."""
+    """Whether the system has `restore`."""
     media: ClassVar[tuple[type[Medium], ...]] = MEDIA
-    """What it can learn from."""
-    reach: ClassVar[int] = 0
-    """0 where `restore` takes pictures of the spec's size alone; otherwise any size will do, and no pixel of the answer
-    depends on one that is more than so many away."""
+    """The media that it can be trained on."""
+    receptive_radius: ClassVar[int] = 0
+    """Radius in pixels of the receptive field of `restore`, which then takes pictures of any size; 0 where `restore`
+    takes pictures of the size in the spec only."""
 
     @classmethod
     def check(cls, config: Any, spec: Spec) -> None:
-        """InputError where these settings cannot make such pictures; asked before a run begins."""
+        """InputError where these settings cannot produce pictures of `spec`. Called before a run begins."""
 
     def __init__(self, config: Any, spec: Spec) -> None:
         super().__init__()
@@ -86,13 +89,13 @@ class System(nn.Module):
 
     @classmethod
     def needs_labels(cls, config: Any) -> bool:
-        """Whether it makes pictures by class and so takes a labelled store only: with its setting `conditional`, if
-        there is one."""
+        """Whether the system generates by class and therefore needs a labelled store; by default the setting
+        `conditional`, where there is one."""
         return bool(getattr(config, "conditional", False))
 
     @classmethod
     def least_batch(cls, config: Any, spec: Spec) -> int:
-        """How few images a step may have: 2 where single numbers, not pictures, are normalised over the batch."""
+        """The smallest batch: 2 where a layer normalises vectors over the batch, since one vector has no variance."""
         return 1
 
     def phases(self) -> list[Phase]:
@@ -108,7 +111,9 @@ class System(nn.Module):
         raise NotImplementedError
 
     def latents(self, seeds: Iterable[int]) -> Tensor:
-        """One seed, one latent, whatever else is in the batch: (N, Z) float32 on the CPU, normal with variance 1."""
+        """Seeds, 0 to 2^32-1, -> latents z: (N, Z) float32 on the CPU, from N(0, I).
+
+        Row n is a function of seed n alone, whatever else is in the batch."""
         rows = []
         for seed in seeds:
             generator = torch.Generator().manual_seed(key(seed, "latent"))
@@ -116,70 +121,79 @@ class System(nn.Module):
         return torch.stack(rows)
 
     def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same shape and range: cleaned, or as a code remembers it."""
+        """(N, C, H, W) in [-1, 1] -> the same shape and range: denoised, or reconstructed from a code."""
         raise NotImplementedError
 
     def examples(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, K, C, H, W): what the sheets of a system that makes no pictures of its own show of
-        each."""
+        """(N, C, H, W) -> (N, K, C, H, W): K pictures that show what `restore` does with each image. For the sheets
+        of a system that does not generate."""
         raise NotImplementedError
 
     def noise(self, batch: Batch) -> Tensor:
-        """Latents for a training step: (N, Z) float32 on the batch's device, from torch's generator."""
+        """Latents z of a training step: (N, Z) float32 on the device of the batch, from torch's global generator."""
         return torch.randn(len(batch.images), self.config.latent, device=batch.images.device)
 
 
 def with_label(x: Tensor, labels: Tensor | None, classes: int) -> Tensor:
-    """Labels as further numbers, 1 at the class and 0 elsewhere: (N, D) and (N,) int64 -> (N, D + classes). With 0
-    classes, x."""
+    """x and the one-hot labels, concatenated: (N, D) and (N,) int64 -> (N, D + classes). x itself for 0 classes."""
     if labels is None or not classes:
         return x
     return torch.cat([x, F.one_hot(labels, classes).to(x.dtype)], 1)
 
 
 class StyleSystem(System):
-    """A system that paints with a vector a layer, its style: these can be truncated, mixed and searched.
+    """A style-based system (Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial
+    Networks"): a mapping network takes the latent z to the intermediate latent w, and a synthesis network takes one w
+    for each layer, the styles, which can be truncated, mixed and inverted.
 
-    Its generator holds `mapping`, and `layers`, the number of styles that a picture takes.
-    """
+    Its generator has `mapping`, a MappingNetwork, and `layers`, the number of styles of a picture."""
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "generator.paint.": "generator.synthesis.",
+        "generator.colours.": "generator.to_rgb.",
+        "generator.mapping.centre": "generator.mapping.w_avg",
+        "discriminator.colours.": "discriminator.from_rgb.",
+    }
     generator: nn.Module
 
     @property
     def layers(self) -> int:
-        """How many styles a picture takes, the coarsest first."""
+        """Number of styles of a picture, L; the first is of the coarsest layer."""
         return int(self.generator.layers)  # type: ignore[arg-type]
 
-    def centre(self) -> Tensor:
-        """(W,), the mean of the styles."""
-        return self._mapping().centre
+    def w_avg(self) -> Tensor:
+        """(W,) float32, the running mean of w."""
+        return self._mapping().w_avg
 
     def styles(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """(N, Z) -> (N, L, W), one style for all layers; each is pulled towards the centre, to which 0 brings all of
-        them."""
+        """Latents (N, Z) -> styles (N, L, W), the same w for all layers.
+
+        `truncation` is psi of Karras et al. 2019, appendix B: w_avg + psi (w - w_avg); 1 changes nothing, 0 gives
+        w_avg for every latent."""
         styles: Tensor = self._mapping()(latents, labels)
         if truncation != 1:
-            styles = self.centre().lerp(styles, truncation)
+            styles = self.w_avg().lerp(styles, truncation)
         return styles[:, None].expand(-1, self.layers, -1)
 
-    def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
-        """(N, L, W), and (N, K) from `nn.style.grain`, which chooses the noise -> (N, C, H, W) in [-1, 1]."""
+    def synthesis(self, styles: Tensor, noise_seed: Tensor) -> Tensor:
+        """Styles (N, L, W), and (N, K) from `ganforge.nn.style.noise_seed` -> (N, C, H, W) in [-1, 1]."""
         raise NotImplementedError
 
     def generate(self, latents: Tensor, labels: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        return self.paint(self.styles(latents, labels, truncation), grain(latents, truncation))
+        return self.synthesis(self.styles(latents, labels, truncation), noise_seed(latents, truncation))
 
-    def _mapping(self) -> Mapping:
+    def _mapping(self) -> MappingNetwork:
         mapping = self.generator.mapping
-        assert isinstance(mapping, Mapping)
+        assert isinstance(mapping, MappingNetwork)
         return mapping
 
 
 def base_grid(spec: Spec, smallest: int = 7) -> tuple[int, int, int]:
     """(height, width, doublings): the grid that a convolutional generator starts from.
 
-    As few doublings as bring the shorter side to `smallest` or less; where the grid does not divide, it is rounded up
-    and the generator cuts the rest off. 28x28 -> 7, 7, 2; 32x32 -> 4, 4, 3; 48x64 -> 6, 8, 3; 30x30 -> 8, 8, 2."""
+    The fewest doublings for which the shorter side of the grid is at most `smallest`. A side that does not divide is
+    rounded up, and the generator crops its output. 28x28 -> 7, 7, 2; 32x32 -> 4, 4, 3; 48x64 -> 6, 8, 3; 30x30 -> 8,
+    8, 2."""
     short = min(spec.height, spec.width)
     doublings = 0
     while short / 2**doublings > smallest + 0.5:
@@ -188,13 +202,13 @@ def base_grid(spec: Spec, smallest: int = 7) -> tuple[int, int, int]:
 
 
 def crop(images: Tensor, spec: Spec) -> Tensor:
-    """(N, C, H', W') -> (N, C, H, W), the centre."""
+    """(N, C, H', W') -> (N, C, H, W), the centre crop."""
     top, left = (images.shape[2] - spec.height) // 2, (images.shape[3] - spec.width) // 2
     return images[:, :, top : top + spec.height, left : left + spec.width]
 
 
 def pad(images: Tensor, spec: Spec) -> Tensor:
-    """(N, C, H, W) -> (N, C, H', W'), the grid that `crop` undoes; what is added repeats the edge."""
+    """(N, C, H, W) -> (N, C, H', W'), padded by replication to a multiple of the base grid; `crop` undoes it."""
     height, width, doublings = base_grid(spec)
     down, right = height * 2**doublings - spec.height, width * 2**doublings - spec.width
     if not down and not right:

@@ -1,4 +1,4 @@
-"""The contract that every system keeps, as one check; for the systems here and for files kept elsewhere."""
+"""The contract of a system as one check, for the systems of this package and for those in other files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ganforge.training.train import Trainer, train
 
 
 def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
-    """A small store of blurred noise whose brightness follows its class: real enough to learn from in a few steps."""
+    """A store of `count` pictures of coarse noise whose brightness depends on the class, every fifth one held out."""
     rng = np.random.default_rng(seed)
     pictures, metas = [], []
     for n in range(count):
@@ -36,7 +36,7 @@ def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: i
 
 
 def store_of(path: Path, spec: Spec, pictures: Pixels, metas: Sequence[Meta], shards: int = 1, folds: int = 0) -> Store:
-    """A store of these pictures, (N, H, W, C) uint8, in so many shards."""
+    """A store of pictures (N, H, W, C) uint8 with one `Meta` each, in `shards` shards."""
     work = path.with_name(f".{path.name}.parts")
     parts = [work / f"{n}" for n in range(shards)]
     for part, numbers in zip(parts, np.array_split(np.arange(len(pictures)), shards), strict=True):
@@ -52,21 +52,22 @@ def store_of(path: Path, spec: Spec, pictures: Pixels, metas: Sequence[Meta], sh
 
 
 def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | None = None, steps: int = 4) -> None:
-    """Train `name` on pictures of `spec` in `folder`, and raise AssertionError where it does not keep the contract:
+    """Train the system `name` for `steps` steps on pictures of `spec` in `folder`. AssertionError where it breaks the
+    contract:
 
-    losses are finite, all that should learn does, a run that is stopped and resumed is bit-equal to one that was not,
-    and samples are the same for the same seeds in any company. Buffers are changed in place. What it restores keeps its
-    shape and range; a system that only restores shows its examples."""
+    All weights are finite, and all learning submodules have gradients. A run that is stopped and resumed is bit-equal
+    to one that is not. A seed gives the same sample in any batch. Buffers are changed in place. Restored pictures have
+    the shape and range of their input; a system that does not generate has examples."""
     store = make_store(folder / "store", spec)
     batch = 16
 
     def run_to(out: str, lengths: tuple[int, ...]) -> Run:
-        """Each length goes on from the checkpoint of the one before."""
+        """Train to each of these numbers of steps in turn, each time resuming from the checkpoint of the one before."""
         for length in lengths:
             loop = {"images": length * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
             overrides = {"model": {**models.load(name).presets["small"], **(model or {})}, "train": loop}
-            made = train(name, store, folder / out, device_name="cpu", overrides=overrides)
-        return made
+            run = train(name, store, folder / out, device_name="cpu", overrides=overrides)
+        return run
 
     whole = run_to("whole", (steps,))
     first = whole.new_system()
@@ -78,8 +79,8 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
     for learns in first.adam():
         slots = [k for k in tensors if k.startswith(f"optimizer.{learns}.") and k.endswith("exp_avg")]
         assert slots, f"{learns} has no optimizer state"
-        still = [k for k in slots if tensors[k].ndim > 1 and not tensors[k].any()]  # a bias may balance exactly
-        assert not still, f"no gradient reaches {still}"
+        unmoved = [k for k in slots if tensors[k].ndim > 1 and not tensors[k].any()]  # a bias may balance exactly
+        assert not unmoved, f"no gradient reaches {unmoved}"
 
     resumed, _ = run_to("resumed", (steps // 2, steps)).load()
     assert resumed.keys() == tensors.keys()
@@ -113,14 +114,14 @@ def _check_samples(run: Run, system: System) -> None:
     pictures = sample(run, range(9))
     assert pictures.shape == (9, spec.height, spec.width, spec.channels)
     assert pictures.dtype == np.uint8
-    assert np.array_equal(pictures[[7, 2]], sample(run, [7, 2])), "a seed's picture depends on its company"
+    assert np.array_equal(pictures[[7, 2]], sample(run, [7, 2])), "a seed's picture depends on the others of the batch"
     assert np.array_equal(pictures[4:5], sample(run, [4])), "a seed's picture depends on the batch size"
     images = system.generate(system.latents(range(9)), torch.zeros(9, dtype=torch.int64)).flatten(1)
     assert len(images.unique(dim=0)) == 9, "different seeds give the same picture"
     if system.classes:
-        asked = sample(run, [4, 4, 7], labels=[1, 0, 1])
-        assert np.array_equal(asked[:1], sample(run, [4], labels=1)), (
-            "a seed's picture of a class depends on its company"
+        by_class = sample(run, [4, 4, 7], labels=[1, 0, 1])
+        assert np.array_equal(by_class[:1], sample(run, [4], labels=1)), (
+            "a seed's picture of a class depends on the others of the batch"
         )
         latents = system.latents([4]).expand(system.classes, -1)
         images = system.generate(latents, torch.arange(system.classes)).flatten(1)

@@ -4,9 +4,9 @@
     reshape 128 7 7
     transposed_convolution 64 name=stem
 
-A line is a layer's name, then its settings in their order or as name=value. Any layer can have a name, which a later
-`add` or `concatenate` refers to. Sizes are whole numbers, or words, or one by another such as height/4 and channels*16;
-the words are in `words`. No torch in here."""
+A line is the name of a layer, then its settings in their order or as name=value. Any layer can be given a name, which a
+later `add` or `concatenate` refers to. Sizes are whole numbers, or words, or a product or quotient of two such as
+channels*16 and height/4; `words` maps the words to numbers. This file does not import torch."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganforge.base.errors import InputError, did_you_mean
-from ganforge.compose.catalogue import ALSO, LAYERS, Context, Layer, Misfit, Setting, Shape, plain, show
+from ganforge.compose.catalogue import ALSO, LAYERS, Layer, Setting, plain
+from ganforge.compose.shapes import Context, Misfit, Shape, show
 
 MAX_LAYERS = 1000
-MAX_NUMBERS = 1 << 26  # in one output of one picture: more is a slip of the pen
+MAX_NUMBERS = 1 << 26  # in the output of one layer for one picture; more is taken for a typing error
 MAX_PARAMETERS = 1_000_000_000
 _KINDS = {1: "a vector of", 2: "a sequence of", 3: "a picture of"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
-    """One line that was understood and fits."""
+    """One checked line."""
 
     number: int
     layer: str
     name: str
-    """What `name=` says, or nothing."""
+    """The name that `name=` gives it, or an empty string."""
     values: Mapping[str, Any]
-    came: Shape
+    shape_in: Shape
     other: int
-    """The number of the layer that it refers to, 0 for the input; -1: it refers to none."""
-    gives: Shape
+    """The number of the layer that `from` refers to, 0 for the input; -1 for layers without `from`."""
+    shape_out: Shape
     parameters: int
 
 
@@ -49,10 +50,10 @@ class _Line:
 
 
 def check(part: str, lines: Sequence[str], start: Shape, words: Mapping[str, int]) -> list[Step]:
-    """The steps of the network `part` for inputs of shape `start`.
+    """The checked lines of the network called `part`, for inputs of shape `start` (without the batch).
 
-    `words` are what sizes may be called, and `classes` is one of them. InputError naming the layer, the shape that
-    came, the shape that was needed, and what to change."""
+    `words` are the numbers that sizes may refer to by name, `classes` among them. InputError with the layer, its input
+    shape, the shape that it needs, and what to change."""
     if not lines:
         raise InputError(f"{part} has no layers. See what there is with: ganforge layers")
     if len(lines) > MAX_LAYERS:
@@ -60,54 +61,68 @@ def check(part: str, lines: Sequence[str], start: Shape, words: Mapping[str, int
     parsed = [_parse(part, n, line, words) for n, line in enumerate(lines, 1)]
     names = {line.name: n for n, line in enumerate(parsed, 1) if line.name}
     if len(names) < sum(bool(line.name) for line in parsed):
-        twice = next(line for n, line in enumerate(parsed, 1) if line.name and names[line.name] != n)
-        raise InputError(f"{twice.where}: another layer is called {twice.name} too. Call one of them something else.")
+        double = next(line for n, line in enumerate(parsed, 1) if line.name and names[line.name] != n)
+        raise InputError(f"{double.where}: another layer is called {double.name} too. Call one of them something else.")
     shapes, steps, total = [start], list[Step](), 0
     for number, line in enumerate(parsed, 1):
         other = _reference(line, number, names, len(parsed)) if "from" in line.values else -1
         context = Context(words.get("classes", 0), shapes[other] if other >= 0 else ())
-        came = shapes[-1]
+        shape_in = shapes[-1]
         try:
-            gives, parameters = line.row.plan(came, line.values, context)
+            shape_out, parameters = line.row.plan(shape_in, line.values, context)
         except Misfit as misfit:
             raise InputError(
-                f"{line.where}: {describe(came)} came; it needs {misfit.needed}. {misfit.advice}"
+                f"{line.where}: {describe(shape_in)} came; it needs {misfit.needed}. {misfit.advice}"
             ) from None
         total += parameters
-        if _product(gives) > MAX_NUMBERS or total > MAX_PARAMETERS:
-            what = (
-                f"{total:,} parameters so far" if total > MAX_PARAMETERS else f"{_product(gives):,} numbers a picture"
-            )
+        if _product(shape_out) > MAX_NUMBERS or total > MAX_PARAMETERS:
+            if total > MAX_PARAMETERS:
+                size = f"{total:,} parameters so far"
+            else:
+                size = f"{_product(shape_out):,} numbers a picture"
             raise InputError(
-                f"{line.where}: {describe(came)} came, {describe(gives)} goes, which makes {what}: too many. Make it smaller."
+                f"{line.where}: {describe(shape_in)} came, {describe(shape_out)} goes, which makes {size}: too many. "
+                "Make it smaller."
             )
-        steps.append(Step(number, line.row.name, line.name, line.values, came, other, gives, parameters))
-        shapes.append(gives)
+        steps.append(
+            Step(
+                number=number,
+                layer=line.row.name,
+                name=line.name,
+                values=line.values,
+                shape_in=shape_in,
+                other=other,
+                shape_out=shape_out,
+                parameters=parameters,
+            )
+        )
+        shapes.append(shape_out)
     return steps
 
 
 def check_end(part: str, steps: Sequence[Step], end: Shape, why: str) -> None:
-    """InputError unless the last layer gives `end`."""
+    """InputError unless the output of the last layer has the shape `end`; `why` says what needs that shape."""
     last = steps[-1]
-    if last.gives == end:
+    if last.shape_out == end:
         return
-    if _product(last.gives) == _product(end):
+    if _product(last.shape_out) == _product(end):
         advice = f"Add `reshape {' '.join(map(str, end))}`."
-    elif len(last.gives) == len(end) == 3 and last.gives[1:] == end[1:]:
+    elif len(last.shape_out) == len(end) == 3 and last.shape_out[1:] == end[1:]:
         advice = f"Add `convolution {end[0]}`, or give that layer {end[0]} channels."
-    elif len(last.gives) == len(end) == 3:
+    elif len(last.shape_out) == len(end) == 3:
         advice = f"Change what makes it larger or smaller, or add `resize {end[1]} {end[2]}`."
     elif len(end) == 1:
-        advice = f"Add {'`flatten` and ' if len(last.gives) > 1 else ''}`dense {end[0]}`."
+        advice = f"Add {'`flatten` and ' if len(last.shape_out) > 1 else ''}`dense {end[0]}`."
     else:
         advice = f"Add `dense {_product(end)}` and `reshape {' '.join(map(str, end))}`."
     raise InputError(
-        f"{part}, layer {last.number} ({last.layer}), the last: it gives {describe(last.gives)}; {why} {describe(end)}. {advice}"
+        f"{part}, layer {last.number} ({last.layer}), the last: it gives {describe(last.shape_out)}; "
+        f"{why} {describe(end)}. {advice}"
     )
 
 
 def table(part: str, steps: Sequence[Step]) -> list[str]:
-    """Layers, shapes and parameters as lines."""
+    """The network as lines of text: layers, shapes, parameters and settings."""
     lines = [f"{part}: {sum(step.parameters for step in steps):,} parameters"]
     for step in steps:
         settings = " ".join(
@@ -115,7 +130,8 @@ def table(part: str, steps: Sequence[Step]) -> list[str]:
         )
         word = step.layer + (f" ({step.name})" if step.name else "")
         lines.append(
-            f"  {step.number:>3}  {word:<28} {show(step.came):>12} -> {show(step.gives):<12} {step.parameters:>12,}  {settings}"
+            f"  {step.number:>3}  {word:<28} {show(step.shape_in):>12} -> {show(step.shape_out):<12} "
+            f"{step.parameters:>12,}  {settings}"
         )
     return lines
 
@@ -133,7 +149,7 @@ def _product(shape: Shape) -> int:
 
 
 def _parse(part: str, number: int, text: str, words: Mapping[str, int]) -> _Line:
-    """A line's words as settings of its layer."""
+    """One line, parsed: its layer and the values of its settings."""
     word, *rest = text.split() or [""]
     row = LAYERS.get(word.lower())
     if row is None:
@@ -178,7 +194,7 @@ def _parse(part: str, number: int, text: str, words: Mapping[str, int]) -> _Line
 
 
 def _value(where: str, setting: Setting, text: str, words: Mapping[str, int]) -> Any:
-    """The text of one setting as its value; for `sizes` a list."""
+    """The value of one setting from its text; for `sizes` a list."""
     if setting.kind == "sizes":
         return [
             _size(where, setting, one, words)
@@ -222,7 +238,7 @@ def _size(where: str, setting: Setting, text: str, words: Mapping[str, int]) -> 
 
 
 def _reference(line: _Line, number: int, names: Mapping[str, int], count: int) -> int:
-    """The number of the layer that `from` names; only what came before can be had."""
+    """The number of the layer that `from` names. InputError unless it is an earlier one."""
     word = str(line.values["from"])
     if word == "input":
         return 0
@@ -232,8 +248,9 @@ def _reference(line: _Line, number: int, names: Mapping[str, int], count: int) -
     if not 1 <= other <= count:
         raise InputError(f"{line.where}: there is no layer {other}; before it there are 1 to {number - 1}, and input.")
     if other >= number:
-        what = "itself" if other == number else f"layer {other}, which comes later"
+        target = "itself" if other == number else f"layer {other}, which comes later"
         raise InputError(
-            f"{line.where}: it refers to {what}, which would be a loop. Refer to one of the layers before {number}, or to input."
+            f"{line.where}: it refers to {target}, which would be a loop. Refer to one of the layers before "
+            f"{number}, or to input."
         )
     return other

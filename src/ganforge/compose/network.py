@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
 from ganforge.compose.blueprint import Step
-from ganforge.compose.catalogue import Shape, features
+from ganforge.compose.shapes import Shape, features
 from ganforge.nn.layers import SpectralNorm
 
 
 class Network(nn.Module):
-    """Layer after layer: (N, *came of the first) and (N,) int64 labels -> (N, *gives of the last)."""
+    """The layers in sequence: x (N, *shape_in of the first) and labels (N,) int64 -> (N, *shape_out of the last)."""
 
     def __init__(self, steps: Sequence[Step], classes: int = 0) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class Apply(nn.Module):
         return self.function(*inputs)
 
 
-class AtPlaces(nn.Module):
-    """A layer that takes features last, for pictures as well: (N, C, H, W) is turned there and back."""
+class FeaturesLast(nn.Module):
+    """A layer that takes features last, for pictures too: (N, C, H, W) is permuted there and back."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class AtPlaces(nn.Module):
 
 
 class FeaturesFirst(nn.Module):
-    """A layer that takes features first, for sequences as well: (N, T, D) is turned there and back."""
+    """A layer that takes features first, for sequences too: (N, T, D) is transposed there and back."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -75,23 +75,23 @@ class FeaturesFirst(nn.Module):
 class Recurrent(nn.Module):
     """(N, T, D) -> (N, T, units) or, with `last`, (N, units); in float32, where all devices can."""
 
-    def __init__(self, cell: str, size: int, units: int, last: bool, both: bool) -> None:
+    def __init__(self, cell: str, size: int, units: int, last: bool, bidirectional: bool) -> None:
         super().__init__()
         kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell]
-        self.cell: nn.Module = kind(size, units, batch_first=True, bidirectional=both)
-        self.units, self.last, self.both = units, last, both
+        self.cell: nn.Module = kind(size, units, batch_first=True, bidirectional=bidirectional)
+        self.units, self.last, self.bidirectional = units, last, bidirectional
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             y: Tensor = self.cell(x.float())[0]
         if not self.last:
             return y
-        return torch.cat([y[:, -1, : self.units], y[:, 0, self.units :]], 1) if self.both else y[:, -1]
+        return torch.cat([y[:, -1, : self.units], y[:, 0, self.units :]], 1) if self.bidirectional else y[:, -1]
 
 
-class SelfAttention(nn.Module):
-    """Vaswani et al. 2017, normalised before; over the places of a picture as in Zhang et al. 2019, "SAGAN".
-    Differentiable twice."""
+class MultiHeadAttention(nn.Module):
+    """Multi-head self-attention (Vaswani et al. 2017) with pre-normalisation, added to its input: (N, T, D) or, over
+    the pixels of a picture, (N, C, H, W) -> the same shape. Twice differentiable."""
 
     def __init__(self, width: int, heads: int, causal: bool = False) -> None:
         super().__init__()
@@ -110,15 +110,13 @@ class SelfAttention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """(N, T, D) -> the same shape."""
+    """A transformer block, attention and a dense layer, each with a shortcut: (N, T, D) -> the same shape."""
 
     def __init__(self, width: int, heads: int, expand: int, causal: bool) -> None:
         super().__init__()
-        self.attention = SelfAttention(width, heads, causal)
+        self.attention = MultiHeadAttention(width, heads, causal)
         inner = expand * width
-        self.dense = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width)
-        )  # fmt: skip
+        self.dense = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.attention(x)
@@ -138,8 +136,8 @@ class Positions(nn.Module):
 
 
 class Residual(nn.Module):
-    """He et al. 2016, "Identity Mappings in Deep Residual Networks": norm, ReLU, layer, twice, beside a straight
-    way."""
+    """Norm, ReLU and a layer, twice, with a shortcut (He et al. 2016, "Identity Mappings in Deep Residual Networks"):
+    (N, C, H, W) or (N, D) -> the same with `after` features."""
 
     def __init__(self, shape: Shape, after: int, kernel: int, norm: str) -> None:
         super().__init__()
@@ -172,7 +170,7 @@ class Residual(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Puts a learned vector of the class beside the features of every place."""
+    """Concatenates the features, of each pixel or step, with a learned vector of the class (N,) int64."""
 
     def __init__(self, classes: int, size: int) -> None:
         super().__init__()
@@ -188,25 +186,24 @@ class Embedding(nn.Module):
 
 
 class Film(nn.Module):
-    """Scale and shift by the class (Perez et al. 2018, "FiLM"); nothing changes at the beginning."""
+    """Scale and shift of the features by the class (Perez et al. 2018, "FiLM", eq. 2); the identity at the start."""
 
     def __init__(self, classes: int, count: int) -> None:
         super().__init__()
-        self.both = nn.Embedding(classes, 2 * count)
-        nn.init.zeros_(self.both.weight)
+        self.scale_and_shift = nn.Embedding(classes, 2 * count)
+        nn.init.zeros_(self.scale_and_shift.weight)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        both: Tensor = self.both(labels)
+        scale, shift = self.scale_and_shift(labels).chunk(2, 1)
         if x.ndim == 4:
-            both = both[:, :, None, None]
-            scale, shift = both.chunk(2, 1)
-        else:
-            scale, shift = (both[:, None] if x.ndim == 3 else both).chunk(2, -1)
+            scale, shift = scale[:, :, None, None], shift[:, :, None, None]
+        elif x.ndim == 3:
+            scale, shift = scale[:, None], shift[:, None]
         return x * (1 + scale) + shift
 
 
-class Noise(nn.Module):
-    """Normal noise in training mode."""
+class GaussianNoise(nn.Module):
+    """Adds normal noise in training mode."""
 
     def __init__(self, deviation: float) -> None:
         super().__init__()
@@ -217,8 +214,8 @@ class Noise(nn.Module):
 
 
 def sparse(x: Tensor, keep: int) -> Tensor:
-    """The `keep` largest features at each place stay, the others become 0 (Makhzani and Frey 2014, "k-Sparse
-    Autoencoders")."""
+    """Keeps the `keep` largest features of each vector, pixel or step and sets the others to 0 (Makhzani and Frey 2014,
+    "k-Sparse Autoencoders")."""
     dim = 1 if x.ndim == 4 else -1
     kept = x.topk(keep, dim).indices
     return x * torch.zeros_like(x).scatter(dim, kept, 1.0)
@@ -241,58 +238,74 @@ def module(step: Step, classes: int = 0) -> nn.Module:
     if make is not None:
         return make()
     for group in (_shaped, _learned):
-        made = group(step.layer, step.came, step.gives, step.values, classes)
-        if made is not None:
-            return made
+        built = group(step.layer, step.shape_in, step.shape_out, step.values, classes)
+        if built is not None:
+            return built
     raise AssertionError(step.layer)  # a test builds every layer of the catalogue
 
 
 _PLAIN: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU, "elu": nn.ELU, "selu": nn.SELU, "gelu": nn.GELU, "silu": nn.SiLU, "mish": nn.Mish, "softplus": nn.Softplus,
-    "softsign": nn.Softsign, "tanh": nn.Tanh, "hard_tanh": nn.Hardtanh, "sigmoid": nn.Sigmoid, "flatten": nn.Flatten,
-    "softmax": lambda: AtPlaces(nn.Softmax(-1)), "glu": lambda: AtPlaces(nn.GLU(-1)),
-    "pixel_norm": lambda: AtPlaces(Apply(lambda x: x * (x.float().square().mean(-1, keepdim=True) + 1e-8).rsqrt().to(x.dtype))),
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
+    "tanh": nn.Tanh,
+    "hard_tanh": nn.Hardtanh,
+    "sigmoid": nn.Sigmoid,
+    "flatten": nn.Flatten,
+    "softmax": lambda: FeaturesLast(nn.Softmax(-1)),
+    "glu": lambda: FeaturesLast(nn.GLU(-1)),
+    "pixel_norm": lambda: FeaturesLast(Apply(_pixel_norm)),
     "transpose": lambda: Apply(lambda x: x.transpose(1, 2)),
     "add": lambda: Apply(lambda x, other: x + other),
-}  # fmt: skip
+}
 
 
-def _shaped(name: str, came: Shape, gives: Shape, v: Mapping[str, Any], classes: int) -> nn.Module | None:
-    """Layers that learn nothing."""
+def _pixel_norm(x: Tensor) -> Tensor:
+    """(..., D) -> the same shape with mean square 1 over D."""
+    return x * (x.float().square().mean(-1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
+
+
+def _shaped(name: str, shape_in: Shape, shape_out: Shape, v: Mapping[str, Any], classes: int) -> nn.Module | None:
+    """Layers without parameters."""
     match name:
         case "max_pooling":
             return nn.MaxPool2d(v["kernel"], v["stride"], v["padding"])
         case "average_pooling":
             return nn.AvgPool2d(v["kernel"], v["stride"], v["padding"])
         case "global_average_pooling":
-            return Apply(lambda x: x.mean((2, 3) if len(came) == 3 else 1))
+            return Apply(lambda x: x.mean((2, 3) if len(shape_in) == 3 else 1))
         case "up_sampling":
             return nn.Upsample(scale_factor=v["factor"], mode=v["mode"])
         case "resize":
-            return Apply(lambda x: F.interpolate(x.float(), gives[1:], mode="bilinear", antialias=True))
+            return Apply(lambda x: F.interpolate(x.float(), shape_out[1:], mode="bilinear", antialias=True))
         case "crop":
-            top, left = (came[1] - gives[1]) // 2, (came[2] - gives[2]) // 2
-            return Apply(lambda x: x[:, :, top : top + gives[1], left : left + gives[2]])
+            top, left = (shape_in[1] - shape_out[1]) // 2, (shape_in[2] - shape_out[2]) // 2
+            return Apply(lambda x: x[:, :, top : top + shape_out[1], left : left + shape_out[2]])
         case "pixel_shuffle":
             return nn.PixelShuffle(v["factor"])
         case "pixel_unshuffle":
             return nn.PixelUnshuffle(v["factor"])
         case "reshape":
-            return Apply(lambda x: x.reshape(len(x), *gives))
+            return Apply(lambda x: x.reshape(len(x), *shape_out))
         case "repeat":
-            return Apply(lambda x: x[:, None].expand(-1, gives[0], -1))
+            return Apply(lambda x: x[:, None].expand(-1, shape_out[0], -1))
         case "patches":
             return Apply(lambda x: patches(x, v["size"]))
         case "unpatches":
             return Apply(lambda x: unpatches(x, v["size"], v["rows"]))
         case "concatenate":
-            return Apply(lambda x, other: torch.cat([x, other.to(x.dtype)], 1 if len(came) == 3 else -1))
+            return Apply(lambda x, other: torch.cat([x, other.to(x.dtype)], 1 if len(shape_in) == 3 else -1))
         case "dropout":
             return nn.Dropout(v["rate"])
         case "channel_dropout":
             return nn.Dropout2d(v["rate"])
         case "noise":
-            return Noise(v["deviation"])
+            return GaussianNoise(v["deviation"])
         case "sparse":
             return Apply(lambda x: sparse(x, v["keep"]))
         case "leaky_relu":
@@ -300,9 +313,9 @@ def _shaped(name: str, came: Shape, gives: Shape, v: Mapping[str, Any], classes:
     return None
 
 
-def _learned(name: str, came: Shape, gives: Shape, v: Mapping[str, Any], classes: int) -> nn.Module | None:
+def _learned(name: str, shape_in: Shape, shape_out: Shape, v: Mapping[str, Any], classes: int) -> nn.Module | None:
     """Layers with parameters."""
-    count = features(came)
+    count = features(shape_in)
     match name:
         case "dense":
             return _spectral(nn.Linear(count, v["units"], v["bias"]), v["spectral"])
@@ -313,11 +326,11 @@ def _learned(name: str, came: Shape, gives: Shape, v: Mapping[str, Any], classes
             window = (v["kernel"], v["stride"], v["padding"], v["extra"])
             return _spectral(nn.ConvTranspose2d(count, v["channels"], *window, bias=v["bias"]), v["spectral"])
         case "batch_norm":
-            return nn.BatchNorm2d(count) if len(came) == 3 else FeaturesFirst(nn.BatchNorm1d(count))
+            return nn.BatchNorm2d(count) if len(shape_in) == 3 else FeaturesFirst(nn.BatchNorm1d(count))
         case "instance_norm":
             return nn.InstanceNorm2d(count, affine=True)
         case "layer_norm":
-            return nn.GroupNorm(1, count) if len(came) == 3 else nn.LayerNorm(count)
+            return nn.GroupNorm(1, count) if len(shape_in) == 3 else nn.LayerNorm(count)
         case "group_norm":
             return nn.GroupNorm(v["groups"], count)
         case "rms_norm":
@@ -327,13 +340,13 @@ def _learned(name: str, came: Shape, gives: Shape, v: Mapping[str, Any], classes
         case "bidirectional":
             return Recurrent(v["cell"], count, v["units"], v["last"], True)
         case "self_attention":
-            return SelfAttention(count, v["heads"])
+            return MultiHeadAttention(count, v["heads"])
         case "transformer":
             return Transformer(count, v["heads"], v["expand"], v["causal"])
         case "positions":
-            return Positions(*came)
+            return Positions(*shape_in)
         case "residual":
-            return Residual(came, v["channels"], v["kernel"], v["norm"])
+            return Residual(shape_in, v["channels"], v["kernel"], v["norm"])
         case "embedding":
             return Embedding(classes, v["size"])
         case "film":

@@ -1,4 +1,4 @@
-"""Ways between pictures: walks through the latent space as strips and videos, and sheets of mixed styles."""
+"""Latent walks as videos and strips, and sheets of style mixing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ganforge.base.errors import InputError, did_you_mean
 from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_png
 from ganforge.media.spec import to_uint8
-from ganforge.nn.style import grain
+from ganforge.nn.style import noise_seed
 from ganforge.runs import Run
 from ganforge.sampling import (
     CHUNK,
@@ -36,7 +36,7 @@ MAX_FRAMES = 10_000
 STRIP = 9  # pictures of a strip between two seeds, both ends among them
 SECOND = 24  # frames
 
-# ------------------------------------------------------------------------------------------------------------------ walks
+# walks
 
 
 def walk(
@@ -46,12 +46,13 @@ def walk(
     truncation: float = 1.0,
     labels: Sequence[int] | None = None,
 ) -> Iterator[Pixels]:
-    """(n, H, W, C) uint8 in portions: from each seed to the next and from the last to the first, `frames` pictures a
-    leg.
+    """A walk from each seed to the next and from the last to the first, `frames` pictures each: portions (n, H, W, C)
+    uint8.
 
-    Spherical in the latents, linear in the styles where there are any. Picture k * frames is the plain sample of seed
-    k, of the label that was given or that the seed draws; without styles a picture is of the class of the nearer seed.
-    InputError for fewer than two seeds, more than MAX_FRAMES pictures, or truncation where there is none."""
+    The interpolation is spherical in the latents (Shoemake 1985) and, in style-based systems, linear in the styles.
+    Picture k * frames is the sample of seed k, with its label in `labels` or the one that it draws; without styles a
+    picture has the class of the nearer seed. InputError for fewer than two seeds, more than MAX_FRAMES pictures, or
+    truncation in a system without styles."""
     check_generates(system)
     check_seeds(seeds)
     check_truncation(system, truncation)
@@ -62,13 +63,13 @@ def walk(
     starts = system.latents(seeds)
     classes = _classes(system, seeds, labels)
 
-    def paint(numbers: Tensor) -> Tensor:
+    def render(numbers: Tensor) -> Tensor:
         leg, share = numbers // frames, (numbers % frames / frames)[:, None]
         following = (leg + 1) % len(seeds)
         ends = None if classes is None else (classes[leg], classes[following])
         return between(system, starts[leg], starts[following], share, truncation, ends)
 
-    return _portions(system, frames * len(seeds), paint)
+    return _portions(system, frames * len(seeds), render)
 
 
 def between(
@@ -79,7 +80,8 @@ def between(
     truncation: float = 1.0,
     labels: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Pictures a share (N, 1) of the way from latents (N, Z), and labels (N,), to others: (N, C, H, W) in [-1, 1]."""
+    """Pictures between the latents `here` and `there` (N, Z), with their labels (N,) each, at a `share` (N, 1) from
+    0 to 1 of the way: (N, C, H, W) in [-1, 1]."""
     device = next(system.parameters()).device
     here, there, share = here.to(device), there.to(device), share.to(device)
     latents = spherical(here, there, share)
@@ -90,18 +92,18 @@ def between(
         return system.generate(latents, torch.where(share[:, 0] < 0.5, first, second))
     ends = (None, None) if labels is None else tuple(label.to(device) for label in labels)
     first, second = (system.styles(z, label, truncation) for z, label in zip((here, there), ends, strict=True))
-    return system.paint(first.lerp(second, share[:, :, None]), grain(latents, truncation))
+    return system.synthesis(first.lerp(second, share[:, :, None]), noise_seed(latents, truncation))
 
 
 def _classes(system: System, seeds: Sequence[int], labels: Sequence[int] | None = None) -> Tensor | None:
-    """(N,) int64, the labels given or those that the seeds draw; None for a system without."""
+    """Labels (N,) int64, those given or those that the seeds draw; None for a system without classes."""
     if not system.classes:
         return None
     return torch.tensor(labels if labels is not None else drawn(seeds, np.ones(system.classes)))
 
 
 def spherical(here: Tensor, there: Tensor, share: Tensor) -> Tensor:
-    """(N, Z), (N, Z), (N, 1) in 0..1 -> (N, Z), along the arc between the two (Shoemake 1985); exact at both ends."""
+    """(N, Z), (N, Z), (N, 1) in 0..1 -> (N, Z), spherical interpolation (Shoemake 1985); exact at both ends."""
     cosine = torch.nn.functional.cosine_similarity(here, there, dim=1)[:, None]
     angle = cosine.clamp(-1, 1).acos()
     flat = angle.sin() < 1e-4
@@ -110,13 +112,13 @@ def spherical(here: Tensor, there: Tensor, share: Tensor) -> Tensor:
     return torch.where(flat, here.lerp(there, share), arc)
 
 
-def _portions(system: System, count: int, paint: Callable[[Tensor], Tensor]) -> Iterator[Pixels]:
-    """Always CHUNK pictures at a time, as plain samples are made."""
+def _portions(system: System, count: int, render: Callable[[Tensor], Tensor]) -> Iterator[Pixels]:
+    """Pictures 0 to count - 1 of `render`, always CHUNK at a time, as in `ganforge.sampling`: (n, H, W, C) uint8."""
     system.eval()
     for start in range(0, count, CHUNK):
         numbers = (torch.arange(start, start + CHUNK)).clamp(max=count - 1)
         with torch.no_grad():
-            images = paint(numbers)[: min(CHUNK, count - start)]
+            images = render(numbers)[: min(CHUNK, count - start)]
         yield to_uint8(images, system.spec).cpu().numpy()
 
 
@@ -129,15 +131,15 @@ def write_walk(
     labels: Labels = None,
     device_name: str = "auto",
 ) -> list[Path]:
-    """A video at `out` (.webp, .gif or .mp4) and a strip beside it, NAME-strip.png, one row for each leg. Returns both
-    paths."""
+    """Write a walk as a video at `out` (.webp, .gif or .mp4) and as a strip beside it, NAME-strip.png, with one row
+    from each seed to the next. Returns both paths."""
     if out.suffix.lower() not in VIDEOS:
         raise InputError(f"{out} is no video that can be written.{did_you_mean(out.suffix, VIDEOS)}")
     run.spec.need_pictures("A walk", run.path)
     system = run.build(device_name)
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     pictures = np.concatenate(list(walk(system, seeds, frames, truncation, numbers)))
-    said = {
+    mark = {
         **made_by(run, system),
         "seeds": list(seeds),
         "walk": list(seeds),
@@ -145,33 +147,32 @@ def write_walk(
         **marked(system.spec, numbers),
     }
     _make_folder(out)
-    write_video(out, pictures, said)
+    write_video(out, pictures, mark)
     strip = out.with_name(f"{out.stem}-strip.png")
     columns = np.linspace(0, frames, STRIP).round().astype(int)
     chosen = (np.arange(len(seeds))[:, None] * frames + columns).ravel() % len(pictures)
-    write_png(strip, grid(enlarge(pictures[chosen], 56), STRIP), said)
+    write_png(strip, grid(enlarge(pictures[chosen], 56), STRIP), mark)
     return [out, strip]
 
 
-# ----------------------------------------------------------------------------------------------------------------- videos
+# videos
 
 
-def write_video(path: Path, pictures: Pixels, said: dict[str, Any]) -> None:
-    """(N, H, W, C) uint8 as a looping WebP or GIF, or as MP4, at 24 frames a second, enlarged to be seen; written
-    beside and renamed.
+def write_video(path: Path, pictures: Pixels, mark: dict[str, Any]) -> None:
+    """Write (N, H, W, C) uint8 as a looping WebP or GIF, or as MP4, at 24 frames a second, small pictures enlarged,
+    with `mark` in it. The file is renamed when it is complete.
 
-    MP4 needs imageio-ffmpeg or OpenCV: InputError where neither is there.
-    """
+    InputError for MP4 where neither imageio-ffmpeg nor OpenCV is installed; DataError where it cannot be written."""
     pictures = enlarge(pictures, 224)
     with writing(path), atomic_file(path) as partial:
         if path.suffix.lower() == ".mp4":
             _write_mp4(partial, pictures)
-            marks.add_to_mp4(partial, said)
+            marks.add_to_mp4(partial, mark)
         else:
             first, *rest = (as_image(picture) for picture in pictures)
-            place = "xmp" if path.suffix.lower() == ".webp" else "comment"  # all that Pillow can add to a GIF
+            field = "xmp" if path.suffix.lower() == ".webp" else "comment"  # the only text that Pillow adds to a GIF
             extra: dict[str, Any] = {"save_all": True, "append_images": rest, "loop": 0, "duration": 1000 // SECOND}
-            first.save(partial, **extra | {place: marks.packet(said).encode()})
+            first.save(partial, **extra | {field: marks.packet(mark).encode()})
 
 
 def _write_mp4(path: Path, pictures: Pixels) -> None:
@@ -209,27 +210,26 @@ def _on_white(picture: Pixels) -> Image.Image:
     return image.convert("RGB")
 
 
-# ----------------------------------------------------------------------------------------------------------------- mixing
+# style mixing
 
 
 @torch.no_grad()
 def mix(
     system: System, rows: Sequence[int], columns: Sequence[int], layers: range, truncation: float = 1.0
 ) -> Iterator[Pixels]:
-    """The rows' pictures with the columns' styles in `layers`, row by row: (n, H, W, C) uint8 in portions (Karras et
-    al. 2019, fig. 3).
+    """Style mixing (Karras et al. 2019, figure 3): the pictures of the seeds `rows` with the styles of the seeds
+    `columns` in `layers`, row by row: portions (n, H, W, C) uint8.
 
-    InputError where the system has no styles, or fewer than `layers` asks for.
-    """
+    InputError where the system has no styles, or no such layers."""
     check_seeds([*rows, *columns])
     if not isinstance(system, StyleSystem):
         raise InputError(
             "This system has no styles to mix. Train stylegan2 or stylegan, or walk between seeds with --walk."
         )
     if not layers or layers.start < 0 or layers.stop > system.layers:
-        asked = f"{layers.start}-{layers.stop - 1}"
+        named = f"{layers.start}-{layers.stop - 1}"
         raise InputError(
-            f"The layers {asked} are not all there; this system has {system.layers} styles, 0-{system.layers - 1}."
+            f"The layers {named} are not all there; this system has {system.layers} styles, 0-{system.layers - 1}."
         )
     device = next(system.parameters()).device
     own, other = (
@@ -238,15 +238,15 @@ def mix(
         )
         for seeds, labels in ((s, _classes(system, s)) for s in (rows, columns))
     )
-    codes = grain(system.latents(rows).to(device), truncation)
+    noise_seeds = noise_seed(system.latents(rows).to(device), truncation)
     chosen = torch.zeros(system.layers, 1, dtype=torch.bool, device=device)
     chosen[layers.start : layers.stop] = True
 
-    def paint(numbers: Tensor) -> Tensor:
+    def render(numbers: Tensor) -> Tensor:
         row, column = numbers // len(columns), numbers % len(columns)
-        return system.paint(torch.where(chosen, other[column], own[row]), codes[row])
+        return system.synthesis(torch.where(chosen, other[column], own[row]), noise_seeds[row])
 
-    return _portions(system, len(rows) * len(columns), paint)
+    return _portions(system, len(rows) * len(columns), render)
 
 
 def write_mix(
@@ -258,8 +258,8 @@ def write_mix(
     truncation: float = 1.0,
     device_name: str = "auto",
 ) -> Path:
-    """A sheet: above the columns' own pictures, at the left the rows', between them the mixtures. The default layers
-    are the coarser half."""
+    """Write a sheet of style mixing: at the top the samples of `columns`, at the left those of `rows`, between them the
+    mixtures. The default `layers` are the coarser half. Returns `out`."""
     from ganforge.sampling import pictures
 
     system = run.build(device_name)
@@ -272,14 +272,14 @@ def write_mix(
     sheet = [white, plain[: len(columns)]]
     for n in range(len(rows)):
         sheet += [plain[len(columns) + n :][:1], inner[n * len(columns) : (n + 1) * len(columns)]]
-    said = {
+    mark = {
         "seeds": [*rows, *columns],
         "rows": list(rows),
         "columns": list(columns),
         "layers": [layers.start, layers.stop - 1],
     }
     _make_folder(out)
-    write_png(out, system.spec.sheet(np.concatenate(sheet), len(columns) + 1), {**made_by(run, system), **said})
+    write_png(out, system.spec.sheet(np.concatenate(sheet), len(columns) + 1), {**made_by(run, system), **mark})
     return out
 
 

@@ -1,4 +1,4 @@
-"""The systems, one file each. This folder is the registry: names are read from it without importing anything heavy."""
+"""The systems, one file each. This folder is the registry: names are read from it without importing torch."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def names() -> list[str]:
 
 
 def describe(name: str) -> str:
-    """The first line of a system's docstring, read without importing it. InputError where the file is no Python."""
+    """The first line of a system's docstring, read without importing it. InputError where the file cannot be parsed."""
     try:
         tree = ast.parse((_HERE / f"{name}.py").read_text("utf-8"))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(_broken(name, error)) from error
-    return (ast.get_docstring(tree) or f"{name}: its file says nothing about it").splitlines()[0]
+    return (ast.get_docstring(tree) or f"{name}: its file has no docstring").splitlines()[0]
 
 
 def _broken(name: str, error: BaseException) -> str:
@@ -37,7 +37,7 @@ def _broken(name: str, error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a system's file holds."""
+    """The contents of a system's file: `SYSTEM`, `Config`, `PRESETS` and `TRAIN`."""
 
     system: type[System]
     config: type
@@ -46,21 +46,21 @@ class Loaded:
 
 
 def load(name: str) -> Loaded:
-    """Import a system's file. InputError for a name that there is not, and for a file that cannot be imported or lacks
-    a part."""
+    """Import a system's file. InputError for an unknown name, and for a file that cannot be imported or lacks a
+    part."""
     if name not in names():
         raise InputError(f"There is no system {name!r}.{did_you_mean(name, names())}")
     try:
         module = importlib.import_module(f"ganforge.models.{name}")
         return Loaded(module.SYSTEM, module.Config, module.PRESETS, module.TRAIN)
-    except Exception as error:  # whatever a new file does when it is read
+    except Exception as error:  # a new file may raise anything
         raise InputError(_broken(name, error)) from error
 
 
 def without_labels() -> list[str]:
-    """The systems that an unlabelled store will do for."""
+    """The names of the systems that can be trained without labels."""
     loaded = {}
     for name in names():
-        with contextlib.suppress(InputError):  # a broken one helps nobody
+        with contextlib.suppress(InputError):  # a file with a mistake
             loaded[name] = load(name)
-    return [name for name, found in loaded.items() if not found.system.needs_labels(found.config())]
+    return [name for name, entry in loaded.items() if not entry.system.needs_labels(entry.config())]

@@ -1,9 +1,9 @@
 """autoencoder: pictures to short codes and back, with a normal distribution fitted to the codes.
 
-Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks", with convolutions. Nothing
-shapes the codes here; new pictures are decoded from a normal distribution with their mean and covariance (the simplest
-of the samplers in Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4), which is honest and
-coarser than a VAE's."""
+Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks", with convolutions. The codes
+are not regularised; new pictures are decoded from a normal distribution with the mean and covariance of the codes (the
+simplest sampler of Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4), which gives coarser
+samples than a VAE."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TRAIN: dict[str, Any] = {"cooldown": 0.3}
 
 
 class Autoencoder(nn.Module):
-    """Encoder, decoder, and what is known of the codes."""
+    """Encoder, decoder, and the distribution of the codes."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class AutoencoderSystem(System):
         return [Phase("autoencoder", ("autoencoder",), self.loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean squared error of the reconstruction; the codes' distribution is learned beside it."""
+        """The mean squared error of the reconstruction; updates the distribution of the codes as well."""
         codes = self.autoencoder.encode(batch.images)
         self.autoencoder.codes.fit(codes)
         return {"loss": (self.autoencoder.decode(codes).float() - batch.images).square().mean()}
@@ -105,7 +105,7 @@ class AutoencoderSystem(System):
         return self.autoencoder.encode(images)
 
     def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them."""
+        """(N, C, H, W) in [-1, 1] -> the same, reconstructed from their codes."""
         return self.autoencoder.decode(self.encode(images))
 
 

@@ -1,8 +1,8 @@
-"""cgan: a convolutional GAN that makes pictures of the class that is asked.
+"""cgan: a convolutional GAN that generates pictures of a given class.
 
 Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", for labels in both networks; Miyato and Koyama 2018,
-"cGANs with Projection Discriminator", for how the discriminator takes them by default. A class is an embedding that
-joins the latent."""
+"cGANs with Projection Discriminator", for the default discriminator. The class is embedded and concatenated with the
+latent."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Config:
     """Settings of the conditional GAN."""
 
     latent: int = setting(32, "numbers in a latent", low=1, high=4096)
-    embedding: int = setting(32, "numbers that stand for a class beside the latent", low=1, high=4096)
+    embedding: int = setting(32, "numbers in the embedding of a class", low=1, high=4096)
     width: int = setting(
         64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
     )
     condition: str = setting(
         "projection",
-        "how the discriminator takes the class: projection onto its features, or concatenation of a plane with the picture",
+        "how the discriminator uses the class: projection of its features, or concatenation with the picture",
         choices=("projection", "concatenation"),
     )
     bound: float = setting(1.5, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
@@ -79,10 +79,10 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) and (N,) int64 -> (N,), a score. No layer mixes pictures.
+    """(N, C, H, W) and (N,) int64 -> scores (N,) float32. No layer mixes the pictures of a batch.
 
-    By projection it is w.h + e(class).h of the features h; by concatenation, w.h of the features of the picture and a
-    learned plane."""
+    With projection (Miyato and Koyama 2018, eq. 3) the score is w.h + e(class).h of the features h; with concatenation
+    it is w.h, and a learned plane of the class is a further channel of the picture."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -105,16 +105,16 @@ class Discriminator(nn.Module):
                 spectral(layer, config.bound)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        said = self.embedding(labels)
+        embedded = self.embedding(labels)
         if not self.projects:
-            images = torch.cat([images, said.unflatten(1, self.plane).to(images.dtype)], 1)
+            images = torch.cat([images, embedded.unflatten(1, self.plane).to(images.dtype)], 1)
         features = self.features(images).permute(0, 2, 3, 1).flatten(1)
         scores: Tensor = self.score(features)[:, 0].float()
-        return scores + (said * features).sum(1) if self.projects else scores
+        return scores + (embedded * features).sum(1) if self.projects else scores
 
 
 class CGAN(System):
-    """Convolutional generator and discriminator that both know the class."""
+    """Convolutional generator and discriminator, both conditioned on the class."""
 
     averaged = ("generator",)
     config: Config
@@ -127,23 +127,23 @@ class CGAN(System):
 
     @classmethod
     def needs_labels(cls, config: Config) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def adam(self) -> dict[str, Adam]:
-        both = Adam(self.config.lr, 0.0, 0.99)
-        return {"generator": both, "discriminator": both}
+        adam = Adam(self.config.lr, 0.0, 0.99)
+        return {"generator": adam, "discriminator": adam}
 
     def phases(self) -> list[Phase]:
         return [Phase("both", ("generator", "discriminator"), self.loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One pass for both players; fakes are of the classes that the reals are of."""
+        """One-stage training: one pass for both networks. The generated images have the classes of the real ones."""
         assert batch.labels is not None
         fakes = self.generator(self.noise(batch), batch.labels)
-        both = torch.cat([batch.images.to(fakes.dtype), fakes])
-        real, fake = self.discriminator(self.augment(both), batch.labels.repeat(2)).chunk(2)
-        return losses.hinge_for_both(real, fake, fakes) | self.augment.update(real, batch)
+        images = torch.cat([batch.images.to(fakes.dtype), fakes])
+        real, fake = self.discriminator(self.augment(images), batch.labels.repeat(2)).chunk(2)
+        return losses.one_stage_hinge(real, fake, fakes) | self.augment.update(real, batch)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(latents, labels)

@@ -1,10 +1,10 @@
-"""dae: a denoising autoencoder, which learns to undo noise that it adds to clean pictures itself.
+"""dae: a denoising autoencoder, which learns to remove the noise that it adds to clean pictures.
 
 Vincent et al. 2010, "Stacked Denoising Autoencoders", for the idea and the masking noise. The network predicts the
 noise, not the picture (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III), from blocks of 2x2 pixels (Zhang
 et al. 2018, "FFDNet", section III-A), in two scales with a connection between equal ones (Ronneberger et al. 2015,
-"U-Net"). Convolutions only: it cleans pictures of any size. It makes no pictures of its own; its sheets show noisy,
-restored and clean, from left to right."""
+"U-Net"). It has only convolutions, so it restores pictures of any size. It does not generate pictures; its sheets show
+noisy, restored and clean pictures, from left to right."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ganforge.nn.losses import decibels
 from ganforge.system import Adam, Batch, Phase, System
 
 KINDS = ("gaussian", "salt_pepper", "speckle", "masking")
-BLOCKS = 3  # residual blocks at the coarse scale; `DAE.reach` follows from them
+BLOCKS = 3  # residual blocks at the coarse scale; `DAE.receptive_radius` depends on them
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Config:
         0.2, "largest strength of the noise; each picture draws its own, from 0 up to it", low=0.0, high=1.0
     )
     width: int = setting(48, "channels at the finer scale; the coarser one has twice as many", low=4, high=512)
-    patch: int = setting(64, "side of the window that is learned from in larger pictures, in pixels", low=8, high=1024)
+    patch: int = setting(64, "side in pixels of the random crops that larger pictures are trained on", low=8, high=1024)
     lr: float = setting(2e-3, "learning rate", low=0.0, high=1.0)
 
 
@@ -45,12 +45,12 @@ TRAIN: dict[str, Any] = {"batch": 32, "cooldown": 0.5}
 
 
 def corrupt(images: Tensor, kind: str, strength: Tensor) -> Tensor:
-    """(N, C, H, W) in [-1, 1] -> the same with noise, clipped as a file would be; `strength` (N,) from 0 to 1. Alpha
-    stays clean.
+    """(N, C, H, W) in [-1, 1] -> the same with noise, clipped to [-1, 1]; `strength` (N,) from 0 to 1. The alpha
+    channel stays as it is.
 
-    gaussian: adds normal numbers whose deviation is `strength` of the range from black to white. speckle: the same
-    times the brightness from 0 to 1. salt_pepper: that share of the pixels is black or white, half and half. masking:
-    that share is black."""
+    gaussian: adds normal numbers with a standard deviation of `strength` times the range from black to white. speckle:
+    the same times the brightness, from 0 to 1. salt_pepper: this share of the pixels becomes black or white, one half
+    each. masking: this share becomes black."""
     colour, alpha = images[:, :3], images[:, 3:]
     s = strength[:, None, None, None]
     if kind == "gaussian":
@@ -66,7 +66,7 @@ def corrupt(images: Tensor, kind: str, strength: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Two convolutions beside a straight way. (N, C, H, W) -> the same shape."""
+    """Residual block of two convolutions: (N, C, H, W) -> the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """(N, C, H, W), noisy, of any size -> the same shape, clean."""
+    """Noisy images (N, C, H, W) of any size -> denoised images of the same shape."""
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Denoiser(nn.Module):
         coarse = [Block(2 * width) for _ in range(BLOCKS)]
         self.coarse = nn.Sequential(Down(width, 2 * width), *coarse, nn.ReLU(), Up(2 * width, width))
         out = nn.Conv2d(width, 4 * channels, 3, 1, 1, bias=False)
-        nn.init.zeros_(out.weight)  # it begins as a network that changes nothing
+        nn.init.zeros_(out.weight)  # it starts as the identity
         self.last = nn.Sequential(Block(width), nn.ReLU(), out)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -100,15 +100,14 @@ class Denoiser(nn.Module):
 
 
 class DAE(System):
-    """Noisy pictures to clean ones."""
+    """Noisy pictures -> clean ones."""
 
     averaged = ("denoiser",)
     generates = False
     restores = True
     media = (Picture,)
-    reach = (
-        2 * (1 + 2 + 2 + 4 * BLOCKS + 2 + 2 + 1) + 4
-    )  # convolutions on blocks of 2 pixels, and what fills the last block
+    # convolutions on blocks of 2 pixels, and the padding of the last block
+    receptive_radius = 2 * (1 + 2 + 2 + 4 * BLOCKS + 2 + 2 + 1) + 4
     config: Config
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -123,7 +122,7 @@ class DAE(System):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The mean squared error; beside it the PSNR in dB before (`noisy`) and after (`restored`)."""
-        clean = windows(batch.images, self.config.patch)
+        clean = random_crops(batch.images, self.config.patch)
         strength = self.config.strength * torch.rand(len(clean), device=clean.device)
         noisy = corrupt(clean, self.config.noise, strength)
         error = (self.denoiser(noisy) - clean).square().mean()
@@ -137,7 +136,8 @@ class DAE(System):
         return cleaned.clamp(-1, 1)
 
     def examples(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, 3, C, H, W): with noise of full strength, always the same; restored; clean."""
+        """(N, C, H, W) -> (N, 3, C, H, W): noisy (always with the same noise, of the largest strength), restored,
+        clean."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(0, "examples"))
             noisy = corrupt(images.cpu(), self.config.noise, torch.full((len(images),), self.config.strength))
@@ -145,8 +145,8 @@ class DAE(System):
         return torch.stack([noisy, self.restore(noisy), images], 1)
 
 
-def windows(images: Tensor, side: int) -> Tensor:
-    """A random window of each picture, of at most `side` pixels each way: (N, C, H, W) -> (N, C, h, w)."""
+def random_crops(images: Tensor, side: int) -> Tensor:
+    """A random crop of each picture, of at most `side` pixels each way: (N, C, H, W) -> (N, C, h, w)."""
     count, _, height, width = images.shape
     if max(height, width) <= side:
         return images

@@ -1,8 +1,9 @@
 """dcgan: a convolutional GAN with a spectrally normalised discriminator and the hinge loss.
 
 Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional GANs", for the generator and the
-classic discriminator; Miyato et al. 2018, "Spectral Normalization for GANs", for the default one. By class: the label
-joins the latent, and the discriminator projects (Miyato and Koyama 2018, "cGANs with Projection Discriminator")."""
+classic discriminator; Miyato et al. 2018, "Spectral Normalization for GANs", for the default one. By class: the one-hot
+label is concatenated with the latent, and the discriminator is a projection discriminator (Miyato and Koyama 2018,
+"cGANs with Projection Discriminator")."""
 
 from __future__ import annotations
 
@@ -37,9 +38,9 @@ class Config:
     lr: float = setting(
         2e-3, "learning rate of both networks; the classic discriminator takes a tenth", low=0.0, high=1.0
     )
-    beta1: float = setting(0.0, "Adam's decay of the mean gradient; 0.5 for classic", low=0.0, high=0.999)
+    beta1: float = setting(0.0, "beta1 of Adam, the decay of the mean gradient; 0.5 for classic", low=0.0, high=0.999)
     augment: str = setting("", augment.HELP)
-    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
+    conditional: bool = setting(False, "generate by class; needs a store with labels")
 
     def __post_init__(self) -> None:
         augment.parse(self.augment)
@@ -78,8 +79,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) -> (N,), a score: strided convolutions down to a grid of about 4, then a dense layer, and a
-    projection."""
+    """(N, C, H, W), and labels (N,) int64 where there are classes -> scores (N,) float32.
+
+    Strided convolutions down to a grid of about 4, a dense layer and, with classes, a projection."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -119,10 +121,10 @@ class DCGAN(System):
         self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
-        both = Adam(self.config.lr, self.config.beta1, 0.99)
+        adam = Adam(self.config.lr, self.config.beta1, 0.99)
         if self.config.discriminator == "classic":
-            both = Adam(self.config.lr / 10, 0.5, 0.999)  # Radford et al. 2016, section 4
-        return {"generator": both, "discriminator": both}
+            adam = Adam(self.config.lr / 10, 0.5, 0.999)  # Radford et al. 2016, section 4
+        return {"generator": adam, "discriminator": adam}
 
     def phases(self) -> list[Phase]:
         if self.config.discriminator == "spectral":
@@ -133,25 +135,25 @@ class DCGAN(System):
         ]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One pass for both players; fakes are of the classes that the reals are of."""
+        """One-stage training: one pass for both networks. The generated images have the classes of the real ones."""
         fakes = self.generate(self.noise(batch), batch.labels)
-        both = torch.cat([batch.images.to(fakes.dtype), fakes])
+        images = torch.cat([batch.images.to(fakes.dtype), fakes])
         labels = batch.labels.repeat(2) if batch.labels is not None else None
-        real, fake = self.discriminator(self.augment(both), labels).chunk(2)
-        return losses.hinge_for_both(real, fake, fakes) | self.augment.update(real, batch)
+        real, fake = self.discriminator(self.augment(images), labels).chunk(2)
+        return losses.one_stage_hinge(real, fake, fakes) | self.augment.update(real, batch)
 
     def classic_generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Batch normalisation mixes pictures, so here each player has a pass of its own."""
+        """Batch normalisation mixes the pictures of a batch, so each network has a pass of its own here."""
         fakes = self.generate(self.noise(batch), batch.labels)
         batch.shared["fakes"] = fakes.detach()
         return {"loss": losses.non_saturating(self.discriminator(self.augment(fakes), batch.labels))}
 
     def classic_discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Reals and fakes apart, each normalised by its own batch (Radford et al. 2016, section 3)."""
+        """Real and generated images in separate batches, each normalised by itself (Radford et al. 2016, section 3)."""
         real = self.discriminator(self.augment(batch.images), batch.labels)
         fake = self.discriminator(self.augment(batch.shared["fakes"]), batch.labels)
-        said = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
-        return said | self.augment.update(real, batch)
+        report = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        return report | self.augment.update(real, batch)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(with_label(latents, labels, self.classes))

@@ -1,10 +1,10 @@
-"""fastgan: a light GAN for sets of a hundred to some thousand pictures, whose discriminator also learns to redraw them.
+"""fastgan: a light GAN for sets of a hundred to some thousand pictures, with a self-supervised discriminator.
 
-Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis". Small grids of
-the generator open and close the channels of large ones (skip-layer excitation, section 3.1); the discriminator's
-features must suffice for two small decoders to redraw the real picture and a part of it (section 3.2), which keeps it
-from learning the few pictures by heart. The paper compares redrawn pictures by a pretrained network; here it is the
-absolute difference at three scales. More departures, for speed: a grid doubles or halves by one convolution, and the
+Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis". In the
+generator, grids of low resolution gate the channels of those of high resolution (skip-layer excitation, section 3.1).
+In the discriminator, two small decoders reconstruct the real picture and a part of it from its features (section 3.2),
+which prevents that it memorises the few pictures. The paper compares reconstructions by a pretrained network, this
+system by the absolute difference at three scales. For speed, a grid is doubled or halved by one convolution, and the
 skips of small pictures are shorter."""
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ class Config:
         32, "channels at the largest inner grid; each halving doubles them, up to 16 times", low=4, high=512
     )
     bound: float = setting(4.0, "largest singular value of the discriminator's last layer", low=0.1, high=1000.0)
-    redraw: float = setting(1.0, "weight of redrawing real pictures, in the discriminator's loss", low=0.0, high=100.0)
+    redraw: float = setting(
+        1.0, "weight of the reconstruction of real pictures in the discriminator's loss", low=0.0, high=100.0
+    )
     lr: float = setting(2e-4, "learning rate of both networks", low=0.0, high=1.0)
-    beta1: float = setting(0.5, "Adam's decay of the mean gradient", low=0.0, high=0.999)
+    beta1: float = setting(0.5, "beta1 of Adam, the decay of the mean gradient", low=0.0, high=0.999)
     augment: str = setting("color, translation", augment.HELP)
 
     def __post_init__(self) -> None:
@@ -60,9 +62,8 @@ class Gate(nn.Module):
         return kept * gate.sigmoid()
 
 
-class Noise(nn.Module):
-    """x + weight * normal noise, one number a place, while it trains; a sample is made without, so that its seed says
-    all."""
+class NoiseInjection(nn.Module):
+    """x + weight * normal noise (N, 1, H, W), in training only; samples have no noise, so that the seed decides all."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,12 +76,11 @@ class Noise(nn.Module):
 
 
 class Grow(nn.Sequential):
-    """(N, C, H, W) -> (N, out, 2H, 2W): nearest, then a convolution to twice the channels, of which half gate the
-    others."""
+    """(N, C, H, W) -> (N, out, 2H, 2W): nearest neighbour, a convolution to 2 out channels, and a gated linear unit."""
 
     def __init__(self, channels: int, out: int, noisy: bool) -> None:
         layer = nn.Conv2d(channels, 2 * out, 3, padding=1, bias=False)
-        noise = [Noise()] if noisy else []
+        noise = [NoiseInjection()] if noisy else []
         super().__init__(nn.Upsample(scale_factor=2), layer, *noise, nn.BatchNorm2d(2 * out), Gate())
 
 
@@ -118,9 +118,9 @@ class Generator(nn.Module):
             nn.ConvTranspose2d(config.latent, top, (height, width), bias=False), nn.BatchNorm2d(top), Gate()
         )
         self.ups = nn.ModuleList(Grow(a, b, True) for a, b in pairwise(widths))
-        self.reach = max(1, min(4, (doublings + 1) // 2))  # from a grid to the one that it excites
+        self.skip = max(1, min(4, (doublings + 1) // 2))  # doublings between a grid and the one that it excites
         self.excite = nn.ModuleList(
-            Excitation(widths[n - self.reach], widths[n]) for n in range(self.reach, doublings + 1)
+            Excitation(widths[n - self.skip], widths[n]) for n in range(self.skip, doublings + 1)
         )
         self.last = nn.Conv2d(widths[-1], spec.channels, 3, padding=1)
 
@@ -128,8 +128,8 @@ class Generator(nn.Module):
         grids = [self.first(latents[:, :, None, None].contiguous(memory_format=torch.channels_last))]
         for up in self.ups:
             x = up(grids[-1])
-            if len(grids) >= self.reach:
-                x = self.excite[len(grids) - self.reach](grids[len(grids) - self.reach], x)
+            if len(grids) >= self.skip:
+                x = self.excite[len(grids) - self.skip](grids[len(grids) - self.skip], x)
             grids.append(x)
         return torch.tanh(crop(self.last(grids[-1]), self.spec))
 
@@ -156,8 +156,8 @@ def _decoder(channels: int, config: Config, spec: Spec, doublings: int) -> nn.Se
 
 
 class Discriminator(nn.Module):
-    """Features of a picture on two grids, the second half the first and about 8 on its shorter side; scores of places
-    on it."""
+    """Features of images on two grids, 2h x 2w and h x w with a shorter side of about 8; scores on the smaller one; and
+    two decoders that reconstruct images from them."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -174,9 +174,9 @@ class Discriminator(nn.Module):
         self.scores = nn.Sequential(
             nn.Conv2d(widths[-1], widths[-1], 1, bias=False), nn.BatchNorm2d(widths[-1]), nn.LeakyReLU(0.2), last
         )
-        drawn = min(4, max(0, self.halvings - 1))  # 8 -> 32 of 64 pixels, 8 -> 128 of 256 and more
-        self.whole = _decoder(widths[-1], config, spec, drawn)
-        self.part = _decoder(widths[-2], config, spec, drawn)
+        doublings = min(4, max(0, self.halvings - 1))  # 8 -> 32 of 64 pixels, 8 -> 128 of 256 and more
+        self.whole = _decoder(widths[-1], config, spec, doublings)
+        self.part = _decoder(widths[-2], config, spec, doublings)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, C, H, W) -> scores (N, K), features on the grid 2h x 2w, features on h x w."""
@@ -187,23 +187,23 @@ class Discriminator(nn.Module):
         return self.scores(small).flatten(1).float(), x, small
 
     def framed(self, images: Tensor) -> Tensor:
-        """With the edge repeated, so that the sides can be halved."""
+        """Padded by replication to sides that can be halved: (N, C, H, W) -> (N, C, H', W')."""
         if any(self.frame):
             images = F.pad(images, self.frame, "replicate")
         return images.contiguous(memory_format=torch.channels_last)
 
     def redraw(self, images: Tensor, large: Tensor, small: Tensor) -> Tensor:
-        """How far redrawn pictures are from what they should be: the whole by the small features, a quarter by the
-        large ones."""
+        """The reconstruction error: of the whole images from the small features, of random windows of a quarter of
+        them from the large features. Scalar."""
         height, width = self.grid
         images = self.framed(images).float()
         whole = self.whole(small)
         step = images.shape[2] // large.shape[2]
         top, left = (torch.randint(0, side + 1, (len(images),), device=images.device) for side in self.grid)
         part = self.part(windows(large, top, left, height, width))
-        of = windows(images, top * step, left * step, height * step, width * step)
-        return apart(whole, F.adaptive_avg_pool2d(images, whole.shape[2:])) + apart(
-            part, F.adaptive_avg_pool2d(of, part.shape[2:])
+        target = windows(images, top * step, left * step, height * step, width * step)
+        return multiscale_l1(whole, F.adaptive_avg_pool2d(images, whole.shape[2:])) + multiscale_l1(
+            part, F.adaptive_avg_pool2d(target, part.shape[2:])
         )
 
 
@@ -215,17 +215,17 @@ def windows(x: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Te
     return x.permute(0, 2, 3, 1)[n, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def apart(drawn: Tensor, wanted: Tensor) -> Tensor:
+def multiscale_l1(image: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference, averaged over the full, the half and the quarter scale. Scalar."""
-    difference = drawn.float() - wanted
+    difference = image.float() - target
     scales = [
-        F.adaptive_avg_pool2d(difference, (-(-wanted.shape[2] // 2**n), -(-wanted.shape[3] // 2**n))) for n in range(3)
+        F.adaptive_avg_pool2d(difference, (-(-target.shape[2] // 2**n), -(-target.shape[3] // 2**n))) for n in range(3)
     ]
     return torch.stack([scale.abs().mean() for scale in scales]).mean()
 
 
 class FastGAN(System):
-    """Skip-layer excitation against a discriminator that can redraw."""
+    """A generator with skip-layer excitation and a self-supervised discriminator."""
 
     averaged = ("generator",)
     config: Config
@@ -237,8 +237,8 @@ class FastGAN(System):
         self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
-        both = Adam(self.config.lr, self.config.beta1, 0.999)
-        return {"generator": both, "discriminator": both}
+        adam = Adam(self.config.lr, self.config.beta1, 0.999)
+        return {"generator": adam, "discriminator": adam}
 
     def phases(self) -> list[Phase]:
         return [
@@ -253,14 +253,14 @@ class FastGAN(System):
         return {"loss": -self.discriminator(self.augment(fakes))[0].mean()}
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The hinge over places, and redrawing the reals as they were seen (section 3.2)."""
-        seen = self.augment(batch.images)
-        real, large, small = self.discriminator(seen)
-        redrawn = self.discriminator.redraw(seen, large, small)
+        """The hinge loss over all scores, and the reconstruction of the augmented real images (section 3.2)."""
+        images = self.augment(batch.images)
+        real, large, small = self.discriminator(images)
+        redrawn = self.discriminator.redraw(images, large, small)
         fake = self.discriminator(self.augment(batch.shared["fakes"]))[0]
         loss = losses.hinge(real, fake) + self.config.redraw * redrawn
-        said = {"loss": loss, "real": real.mean(), "fake": fake.mean(), "redrawn": redrawn}
-        return said | self.augment.update(real, batch)
+        report = {"loss": loss, "real": real.mean(), "fake": fake.mean(), "redrawn": redrawn}
+        return report | self.augment.update(real, batch)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(latents)

@@ -1,8 +1,9 @@
 """gan: the first GAN, two stacks of dense layers.
 
-Goodfellow et al. 2014, "Generative Adversarial Nets", with the habits that textbooks add to it: LeakyReLU, batch
-normalisation in the generator, and one-sided label smoothing (Salimans et al. 2016, section 3.4). By class: the label
-joins what enters both networks (Mirza and Osindero 2014, "Conditional Generative Adversarial Nets")."""
+Goodfellow et al. 2014, "Generative Adversarial Nets", with the usual additions of textbooks: leaky ReLU, batch
+normalisation in the generator, and one-sided label smoothing (Salimans et al. 2016, section 3.4). By class: the one-hot
+label is concatenated with the input of both networks (Mirza and Osindero 2014, "Conditional Generative Adversarial
+Nets")."""
 
 from __future__ import annotations
 
@@ -26,9 +27,11 @@ class Config:
     latent: int = setting(100, "numbers in a latent", low=1, high=4096)
     width: int = setting(256, "units of the narrowest layer; the others have 2 and 4 times as many", low=8, high=4096)
     lr: float = setting(2e-4, "learning rate of both networks", low=0.0, high=1.0)
-    beta1: float = setting(0.5, "Adam's decay of the mean gradient", low=0.0, high=0.999)
-    smooth: float = setting(0.9, "what the discriminator should say of reals", low=0.5, high=1.0)
-    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
+    beta1: float = setting(0.5, "beta1 of Adam, the decay of the mean gradient", low=0.0, high=0.999)
+    smooth: float = setting(
+        0.9, "target of the discriminator for real pictures (one-sided label smoothing)", low=0.5, high=1.0
+    )
+    conditional: bool = setting(False, "generate by class; needs a store with labels")
 
 
 PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 128}, "medium": {}, "large": {"width": 512}}
@@ -47,7 +50,7 @@ class Generator(nn.Sequential):
 
 
 class Discriminator(nn.Sequential):
-    """(N, pixels + classes) -> (N, 1), a logit."""
+    """(N, pixels + classes) -> logits (N, 1)."""
 
     def __init__(self, config: Config, pixels: int, classes: int) -> None:
         widths = [pixels + classes, 4 * config.width, 2 * config.width, config.width]
@@ -58,7 +61,7 @@ class Discriminator(nn.Sequential):
 
 
 class GAN(System):
-    """Two dense networks against each other."""
+    """Dense generator and discriminator."""
 
     averaged = ("generator",)
     config: Config
@@ -73,19 +76,19 @@ class GAN(System):
         return 2
 
     def adam(self) -> dict[str, Adam]:
-        both = Adam(self.config.lr, self.config.beta1, 0.999)
-        return {"generator": both, "discriminator": both}
+        adam = Adam(self.config.lr, self.config.beta1, 0.999)
+        return {"generator": adam, "discriminator": adam}
 
     def phases(self) -> list[Phase]:
         return [Phase("both", ("generator", "discriminator"), self.loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One pass for both players; fakes are of the classes that the reals are of."""
+        """One-stage training: one pass for both networks. The generated images have the classes of the real ones."""
         fakes = self.generator(with_label(self.noise(batch), batch.labels, self.classes))
         reals = batch.images.permute(0, 2, 3, 1).flatten(1).to(fakes.dtype)
-        seen = [with_label(images, batch.labels, self.classes) for images in (reals, fakes)]
-        real, fake = self.discriminator(torch.cat(seen))[:, 0].float().chunk(2)
-        return losses.logistic_for_both(real, fake, fakes, self.config.smooth)
+        inputs = [with_label(images, batch.labels, self.classes) for images in (reals, fakes)]
+        real, fake = self.discriminator(torch.cat(inputs))[:, 0].float().chunk(2)
+        return losses.one_stage_logistic(real, fake, fakes, self.config.smooth)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         flat: Tensor = self.generator(with_label(latents, labels, self.classes))

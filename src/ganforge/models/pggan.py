@@ -1,9 +1,9 @@
-"""pggan: a GAN that grows from the base grid to the full resolution while it is trained.
+"""pggan: a GAN whose networks grow from the base grid to the full resolution during training.
 
 Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation": equalised learning
-rates, pixel normalisation, minibatch deviation, and either the Wasserstein loss with a gradient penalty (Gulrajani et
-al. 2017) or the logistic loss with R1 (Mescheder et al. 2018), the latter in every 16th step (Karras et al. 2020,
-appendix B)."""
+rates, pixel normalisation, minibatch standard deviation, and either the Wasserstein loss with a gradient penalty
+(Gulrajani et al. 2017) or the logistic loss with R1 (Mescheder et al. 2018) in every 16th step (lazy regularisation,
+Karras et al. 2020, appendix B)."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
 
 class Generator(nn.Module):
-    """(N, Z) -> (N, C, H', W') of a stage. `shown` is how many images training had seen, which says what to sample
-    with."""
+    """Latents (N, Z) -> (N, C, H', W') of a stage. `shown` is the number of images seen by training, which decides the
+    stage that samples are generated with."""
 
     shown: Tensor
 
@@ -70,7 +70,7 @@ class Generator(nn.Module):
             nn.ModuleList([EqualConv(before, after, step="up"), EqualConv(after, after)])
             for before, after in pairwise(widths)
         )
-        self.colours = nn.ModuleList(EqualConv(width, spec.channels, 1, gain=1.0) for width in widths)
+        self.to_rgb = nn.ModuleList(EqualConv(width, spec.channels, 1, gain=1.0) for width in widths)
         self.register_buffer("shown", torch.zeros((), dtype=torch.int64))
 
     def forward(self, latents: Tensor, stage: int, alpha: float = 1.0) -> Tensor:
@@ -81,16 +81,17 @@ class Generator(nn.Module):
             before = x
             for layer in block.children():
                 x = pixel_norm(activate(layer(x)))
-        image = torch.tanh(self.colours[stage](x))
+        image = torch.tanh(self.to_rgb[stage](x))
         if alpha < 1:
-            image = grow.fade(repeat(torch.tanh(self.colours[stage - 1](before))), image, alpha)
+            image = grow.fade(repeat(torch.tanh(self.to_rgb[stage - 1](before))), image, alpha)
         return image
 
 
 class PGGAN(System):
-    """A generator and a discriminator that grow together; how far is a function of the images seen."""
+    """A generator and a discriminator that grow together, by a schedule over the images seen."""
 
     averaged = ("generator",)
+    renamed = {"generator.colours.": "generator.to_rgb.", "discriminator.colours.": "discriminator.from_rgb."}
     config: Config
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -102,7 +103,7 @@ class PGGAN(System):
         self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
-        c = R1_EVERY / (R1_EVERY + 1) if self.config.loss == "logistic" else 1.0  # leaves room for R1's own steps
+        c = R1_EVERY / (R1_EVERY + 1) if self.config.loss == "logistic" else 1.0  # compensates for the steps of R1
         rate = self.config.lr
         return {"generator": Adam(rate, 0.0, 0.99), "discriminator": Adam(rate * c, 0.0, 0.99**c)}
 
@@ -117,11 +118,11 @@ class PGGAN(System):
         ]
 
     def stage(self, seen: int) -> tuple[int, float]:
-        """Which resolution is trained after `seen` images, and how far it has faded in."""
+        """(stage, alpha) after `seen` images, see `ganforge.nn.grow.stage_at`."""
         return grow.stage_at(seen, self.config.grow_images, self.doublings)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """What the discriminator thinks of new fakes."""
+        """The loss of the discriminator's scores of new generated images."""
         self.generator.shown.fill_(batch.seen)
         fakes = self.generator(self.noise(batch), *self.stage(batch.seen))
         batch.shared["fakes"] = fakes.detach()
@@ -129,8 +130,8 @@ class PGGAN(System):
         return {"loss": -score.mean() if self.config.loss == "wgan-gp" else losses.non_saturating(score)}
 
     def wasserstein_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Scores apart, slope 1 between reals and fakes, and reals' scores near 0. The penalty is computed in
-        float32."""
+        """The Wasserstein loss, the gradient penalty (Gulrajani et al. 2017, eq. 3) in float32, and the drift
+        penalty of appendix A.1."""
         reals, fakes = self._reals(batch), batch.shared["fakes"].float()
         real, fake = self._score(reals, batch), self._score(fakes, batch)
         with torch.autocast(reals.device.type, enabled=False):
@@ -138,17 +139,17 @@ class PGGAN(System):
             slope = squared_gradient(self._score(between, batch), between).clamp(min=1e-12).sqrt()
         penalty = (slope - 1).square().mean()
         loss = fake.mean() - real.mean() + GRADIENT * penalty + DRIFT * real.square().mean()
-        said = {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gradient": slope.mean()}
-        return said | self.augment.update(real, batch)
+        report = {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gradient": slope.mean()}
+        return report | self.augment.update(real, batch)
 
     def logistic_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The generator's fakes of this step serve again."""
+        """The logistic loss, on the images that the generator's phase of this step has generated."""
         real, fake = self._score(self._reals(batch), batch), self._score(batch.shared["fakes"], batch)
-        said = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
-        return said | self.augment.update(real, batch)
+        report = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        return report | self.augment.update(real, batch)
 
     def r1_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """R1 on the reals, in float32."""
+        """R1 of the real images, in float32."""
         with torch.autocast(batch.images.device.type, enabled=False):
             reals = self._reals(batch).detach().requires_grad_(True)
             penalty = squared_gradient(self._score(reals, batch), reals).mean()

@@ -1,8 +1,8 @@
-"""r3gan: a GAN without tricks: a relativistic loss, two gradient penalties, and plain modern residual blocks.
+"""r3gan: a relativistic loss, two gradient penalties, and plain modern residual blocks.
 
 Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline". No layer normalises; generator and
-discriminator are mirror images of each other. With `conditional`, a class is an embedding that joins the latent, and
-the discriminator projects (Miyato and Koyama 2018)."""
+discriminator mirror each other. With `conditional`, the class is embedded and concatenated with the latent, and the
+discriminator is a projection discriminator (Miyato and Koyama 2018)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 class Config:
     """Settings of R3GAN."""
 
-    latent: int = setting(64, "numbers in a latent, and in what stands for a class", low=1, high=4096)
+    latent: int = setting(64, "numbers in a latent, and in the embedding of a class", low=1, high=4096)
     width: int = setting(
         64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=8, high=1024
     )
@@ -36,15 +36,17 @@ class Config:
         False, "4x4 convolutions with stride 2 at both ends instead of 1x1: the largest grid is half the picture's"
     )
     gamma: float = setting(
-        3.0, "weight of both gradient penalties at first; the paper's go from 0.05 at 32 px to 150 at 256 px",
-        low=0.0, high=10000.0,
-    )  # fmt: skip
+        3.0,
+        "weight of both gradient penalties at first; the paper's go from 0.05 at 32 px to 150 at 256 px",
+        low=0.0,
+        high=10000.0,
+    )
     gamma_end: float = setting(0.1, "that weight in the end, as a share of the first", low=0.0, high=1.0)
     span: int = setting(1_000_000, "images over which the weight falls along a cosine", low=1)
     lr: float = setting(2e-4, "learning rate of both networks", low=0.0, high=1.0)
-    beta2: float = setting(0.99, "Adam's decay of the mean squared gradient", low=0.0, high=0.9999)
+    beta2: float = setting(0.99, "beta2 of Adam, the decay of the mean squared gradient", low=0.0, high=0.9999)
     augment: str = setting("", augment.HELP)
-    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
+    conditional: bool = setting(False, "generate by class; needs a store with labels")
 
     def __post_init__(self) -> None:
         augment.parse(self.augment)
@@ -59,7 +61,7 @@ TRAIN: dict[str, Any] = {"batch": 32}
 
 
 class Point(Same):
-    """Convolution 1x1: what changes channels and nothing else."""
+    """Convolution 1x1, which changes the channels only."""
 
     def __init__(self, channels: int, out: int, bias: bool = True) -> None:
         super().__init__(channels, out, 1, bias=bias)
@@ -68,21 +70,21 @@ class Point(Same):
 class Block(nn.Module):
     """x + 1x1(3x3 in groups(1x1(x))), twice as wide inside: (N, C, H, W) -> the same shape.
 
-    The start is that of fix-up (Zhang et al. 2019, "Fixup Initialization", section 3): the last layer is zero, and the
-    `others` blocks of the network share its gain, L^(-1/4) for three layers a block."""
+    Initialised by Fixup (Zhang et al. 2019, "Fixup Initialization", section 3): the last layer is zero, the others are
+    scaled by L^(-1/4), for three layers a block and L = `blocks` in the whole network."""
 
-    def __init__(self, channels: int, group: int, others: int) -> None:
+    def __init__(self, channels: int, group: int, blocks: int) -> None:
         super().__init__()
         inner = 2 * channels
         self.widen = Point(channels, inner)
         self.mix = Same(inner, inner, groups=math.gcd(inner, max(1, inner // group)))
         self.narrow = Point(inner, channels, bias=False)
         for layer in (self.widen, self.mix):
-            _start(layer, others**-0.25)
+            _initialise(layer, blocks**-0.25)
         nn.init.zeros_(self.narrow.weight)
 
     def forward(self, x: Tensor, one: Tensor | None = None) -> Tensor:
-        """`one` (N, 1, 1, 1) is what biases are multiplied with."""
+        """`one` (N, 1, 1, 1), if given, is multiplied with the biases."""
         y = leaky(_biased(self.widen, x, one))
         y = leaky(_biased(self.mix, y, one))
         return x + self.narrow(y)  # type: ignore[no-any-return]
@@ -95,8 +97,8 @@ def _biased(layer: Same, x: Tensor, one: Tensor | None) -> Tensor:
     return y + (one * layer.bias[:, None, None]).to(y.dtype)  # type: ignore[index]
 
 
-def _start(layer: nn.Module, gain: float = 1.0) -> None:
-    """Normal weights that keep the size of what passes a leaky ReLU, times `gain`; biases zero."""
+def _initialise(layer: nn.Module, gain: float = 1.0) -> None:
+    """He initialisation (He et al. 2015) for leaky ReLU, times `gain`; biases zero."""
     nn.init.kaiming_normal_(layer.weight, 0.2)  # type: ignore[arg-type]
     with torch.no_grad():
         layer.weight.mul_(gain)  # type: ignore[operator]
@@ -105,15 +107,15 @@ def _start(layer: nn.Module, gain: float = 1.0) -> None:
 
 
 def _plan(config: Config, spec: Spec) -> tuple[int, int, list[int]]:
-    """Height and width of the smallest grid, and the channels of each, the smallest first."""
+    """(height, width, widths): the sides of the smallest grid, and the channels of each grid, the smallest first."""
     ends = 2 if config.halved else 1
     height, width, doublings = base_grid(Spec(-(-spec.height // ends), -(-spec.width // ends), spec.channels))
     return height, width, [config.width * 2 ** min(n, 3) for n in range(doublings + 1)][::-1]
 
 
 class Generator(nn.Module):
-    """(N, Z), and (N,) int64 where there are classes -> (N, C, H, W): a learned grid, weighed by the latent, then grid
-    by grid up."""
+    """(N, Z), and (N,) int64 where there are classes -> (N, C, H, W): a learned grid whose channels are scaled by the
+    latent, then stages of residual blocks, each after a bilinear upsampling."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -130,8 +132,8 @@ class Generator(nn.Module):
         self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths))
         self.last = (Up if config.halved else Point)(widths[-1], spec.channels, bias=False)
         for layer in (*self.changes, self.last):
-            reached = 4 if isinstance(layer, Up) else 1  # places of the smaller grid that make a pixel
-            nn.init.normal_(layer.weight, 0, (reached * layer.in_channels) ** -0.5)
+            window = 4 if isinstance(layer, Up) else 1  # pixels of the smaller grid in the window of an output
+            nn.init.normal_(layer.weight, 0, (window * layer.in_channels) ** -0.5)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -144,7 +146,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W), and (N,) int64 where there are classes -> (N,), a score: the generator backwards."""
+    """(N, C, H, W), and (N,) int64 where there are classes -> scores (N,) float32: the generator mirrored."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -164,19 +166,19 @@ class Discriminator(nn.Module):
             nn.init.normal_(layer.weight, 0, layer.weight[0].numel() ** -0.5)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, one: Tensor | None = None) -> Tensor:
-        """`one` (N, 1, 1, 1) is what biases are multiplied with. For all t > 0, the score of (t images, t one) is t
-        times as large."""
+        """`one` (N, 1, 1, 1), if given, is multiplied with the biases: the score is then homogeneous in (images,
+        one), it is t times as large for (t images, t one), t > 0."""
         x = self.first(F.pad(images, self.frame).contiguous(memory_format=torch.channels_last))
         for change, stage in zip((None, *self.changes), self.stages, strict=True):
             if change is not None:
-                # half size; torch's pooling would send zeros back through all layers in the second derivative
+                # not average pooling: in a second derivative torch would send zeros back through all layers
                 x = change(F.interpolate(x, scale_factor=0.5, mode="bilinear"))
             for block in stage.children():
                 x = block(x, one)
-        found: Tensor = self.score((x * self.gather).sum((2, 3)))
+        scores: Tensor = self.score((x * self.gather).sum((2, 3)))
         if self.embedding is None:
-            return found[:, 0].float()
-        return (found * self.embedding(labels)).sum(1).float() * found.shape[1] ** -0.5  # type: ignore[no-any-return]
+            return scores[:, 0].float()
+        return (scores * self.embedding(labels)).sum(1).float() * scores.shape[1] ** -0.5  # type: ignore[no-any-return]
 
 
 class R3GAN(System):
@@ -193,46 +195,46 @@ class R3GAN(System):
         self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
-        both = Adam(self.config.lr, 0.0, self.config.beta2)
-        return {"generator": both, "discriminator": both}
+        adam = Adam(self.config.lr, 0.0, self.config.beta2)
+        return {"generator": adam, "discriminator": adam}
 
     def phases(self) -> list[Phase]:
         return [Phase("both", ("generator", "discriminator"), self.loss)]
 
     def gamma(self, seen: int) -> float:
-        """The weight of the penalties after `seen` images."""
+        """The weight of both penalties after `seen` images, by a cosine schedule."""
         done = min(1.0, seen / self.config.span)
         end = self.config.gamma_end
         return self.config.gamma * (end + (1 - end) * (1 + math.cos(math.pi * done)) / 2)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One pass for both players and both penalties, with the gradient by the pictures, g, for all three.
+        """Both losses and both penalties from one gradient g of the scores with respect to the images.
 
         The discriminator minimises softplus(fake - real) over pairs + gamma / 2 (R1 + R2) (section 2), the generator
-        softplus(real - fake), whose derivative by a fake's pixels is -sigmoid(real - fake) g. The discriminator is
-        homogeneous in (picture, one): by Euler a score is <picture, g> + one d score / d one, and so is its derivative
-        by the weights. What the discriminator learns from the scores and from the penalties thus comes out of one pass
-        back through g. In the run's own precision, as the paper's: the scores and the gradients by the pixels come out
-        of the network in float32. Scores have no zero of their own here, so augmentation adapts to the sign of real -
-        fake."""
+        softplus(real - fake), whose derivative with respect to a generated image is -sigmoid(real - fake) g. The
+        discriminator is homogeneous in (image, one), so by Euler's theorem a score equals <image, g> + one d score /
+        d one, and so do their derivatives with respect to the weights: one backward pass through g gives the
+        discriminator's gradient of scores and penalties. In the precision of the run, as in the paper's code; scores
+        and g leave the network in float32. The scores of a relativistic loss have no zero, so the augmentation
+        adapts to the sign of real - fake."""
         labels = batch.labels if self.classes else None
         fakes = self.generator(self.noise(batch), labels).float()
         count = len(fakes)
-        both = torch.cat([batch.images, fakes.detach()]).requires_grad_()
-        seen, one = self.augment(both), both.new_ones(2 * count, 1, 1, 1, requires_grad=True)
-        scores = self.discriminator(seen, None if labels is None else labels.repeat(2), one)
-        gradient, by_seen, by_one = penalties.gradients(scores, both, seen, one)
+        images = torch.cat([batch.images, fakes.detach()]).requires_grad_()
+        augmented, one = self.augment(images), images.new_ones(2 * count, 1, 1, 1, requires_grad=True)
+        scores = self.discriminator(augmented, None if labels is None else labels.repeat(2), one)
+        gradient, by_augmented, by_one = penalties.gradients(scores, images, augmented, one)
         scores = scores.detach()
         margin = scores[:count] - scores[count:]
         r1, r2 = gradient.square().flatten(1).sum(1).view(2, count).mean(1)
         push = torch.sigmoid(-margin) / count
-        again = (seen.detach() * by_seen).flatten(1).sum(1) + by_one.flatten()
-        learned = (torch.cat([-push, push]) * again).sum()
+        euler = (augmented.detach() * by_augmented).flatten(1).sum(1) + by_one.flatten()  # equal to the scores
+        learned = (torch.cat([-push, push]) * euler).sum()
         loss = learned - learned.detach() + F.softplus(-margin).mean() + self.gamma(batch.seen) / 2 * (r1 + r2)
         pull = -torch.sigmoid(margin)[:, None, None, None] * gradient[count:] / count
         carried = (fakes * pull.detach()).sum()
-        said = {"loss": loss + carried - carried.detach(), "generator": F.softplus(margin).mean()}
-        return said | {"margin": margin.mean(), "r1": r1, "r2": r2} | self.augment.update(margin, batch)
+        report = {"loss": loss + carried - carried.detach(), "generator": F.softplus(margin).mean()}
+        return report | {"margin": margin.mean(), "r1": r1, "r2": r2} | self.augment.update(margin, batch)
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(latents, labels if self.classes else None)

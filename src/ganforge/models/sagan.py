@@ -1,9 +1,9 @@
 """sagan: residual networks with self-attention, both spectrally normalised.
 
-Zhang et al. 2019, "Self-Attention Generative Adversarial Networks"; with labels, the generator's batch normalisation is
-the class's own and the discriminator projects (Miyato and Koyama 2018, "cGANs with Projection Discriminator"). An
-unlabelled store counts as one class. The blocks resample by strided 4x4 convolutions, which are fast on a CPU, where
-the paper has 3x3 ones beside a plain resize."""
+Zhang et al. 2019, "Self-Attention Generative Adversarial Networks"; with labels, the generator has conditional batch
+normalisation and the discriminator is a projection discriminator (Miyato and Koyama 2018, "cGANs with Projection
+Discriminator"). An unlabelled store counts as one class. The blocks resample by strided 4x4 convolutions, which are
+fast on a CPU, where the paper has 3x3 ones and a plain resize."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ class Config:
     width: int = setting(
         32, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
     )
-    labels: str = setting("auto", "auto: by class where the store has labels; none: never", choices=("auto", "none"))
+    labels: str = setting(
+        "auto", "auto: by class where the store has labels; none: without classes", choices=("auto", "none")
+    )
     bound: float = setting(1.0, "largest singular value of each weight", low=0.1, high=100.0)
     lr: float = setting(1e-4, "learning rate of the generator", low=0.0, high=1.0)
-    faster: float = setting(4.0, "the discriminator's learning rate is so many times that", low=0.01, high=100.0)
+    faster: float = setting(4.0, "factor of the discriminator's learning rate", low=0.01, high=100.0)
     augment: str = setting("", augment.HELP)
 
     def __post_init__(self) -> None:
@@ -56,12 +58,12 @@ class UpBlock(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList([ConditionalBatchNorm(channels, classes), ConditionalBatchNorm(out, classes)])
         self.up, self.conv = Up(channels, out, bias=False), nn.Conv2d(out, out, 3, 1, 1)
-        self.straight = nn.Conv2d(channels, out, 1)
+        self.shortcut = nn.Conv2d(channels, out, 1)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         normed = F.relu_(self.norms[0](x, labels))
         y: Tensor = self.conv(F.relu_(self.norms[1](self.up(normed), labels)))
-        return y + F.interpolate(self.straight(x), scale_factor=2.0, mode="nearest")
+        return y + F.interpolate(self.shortcut(x), scale_factor=2.0, mode="nearest")
 
 
 class DownBlock(nn.Module):
@@ -70,17 +72,17 @@ class DownBlock(nn.Module):
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
         self.conv, self.down = nn.Conv2d(channels, channels, 3, 1, 1), Down(channels, out)
-        self.straight = nn.Conv2d(channels, out, 1)
+        self.shortcut = nn.Conv2d(channels, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.down(F.relu(self.conv(F.relu(x))))
-        straight: Tensor = self.straight(F.avg_pool2d(x, 2, ceil_mode=True))
-        return y + straight
+        shortcut: Tensor = self.shortcut(F.avg_pool2d(x, 2, ceil_mode=True))
+        return y + shortcut
 
 
 class Generator(nn.Module):
-    """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then blocks, attention
-    midway."""
+    """(N, Z) and (N,) int64 -> (N, C, H, W) in [-1, 1]: a dense layer to the base grid, then residual blocks with
+    self-attention midway."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -88,7 +90,7 @@ class Generator(nn.Module):
         height, width, doublings = base_grid(spec)
         widths = [config.width * 2 ** min(n, 3) for n in range(doublings + 1)][::-1]
         self.grid = (height, width, widths[0])
-        # no bias: it would drown what the bounded weight makes of the latent
+        # no bias: it would dominate the output of the bounded weight
         self.dense = nn.Linear(config.latent, height * width * widths[0], bias=False)
         self.blocks = nn.ModuleList(UpBlock(a, b, classes) for a, b in pairwise(widths))
         self.midway = (doublings - 1) // 2
@@ -109,8 +111,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) and (N,) int64 -> (N,), a score: blocks with attention midway, a sum over places, and a
-    projection."""
+    """(N, C, H, W) and (N,) int64 -> scores (N,) float32: residual blocks with self-attention midway, a sum over the
+    pixels, and a projection."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -138,7 +140,7 @@ class Discriminator(nn.Module):
 
 
 def _normalise(network: nn.Module, bound: float) -> None:
-    """Spectral norm on every weight but those of the batch normalisation."""
+    """Spectral normalisation of every weight but those of batch normalisation."""
     inside = [m for norm in network.modules() if isinstance(norm, ConditionalBatchNorm) for m in norm.modules()]
     for layer in list(network.modules()):
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding)) and layer not in inside:
@@ -150,6 +152,7 @@ class SAGAN(System):
     """Residual generator and discriminator with attention."""
 
     averaged = ("generator",)
+    renamed = {".straight.": ".shortcut."}
     config: Config
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -167,12 +170,12 @@ class SAGAN(System):
         return [Phase("both", ("generator", "discriminator"), self.loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One pass for both players; fakes are of the classes that the reals are of."""
+        """One-stage training: one pass for both networks. The generated images have the classes of the real ones."""
         labels = self._labels(batch.images, batch.labels)
         fakes = self.generator(self.noise(batch), labels)
-        both = torch.cat([batch.images.to(fakes.dtype), fakes])
-        real, fake = self.discriminator(self.augment(both), labels.repeat(2)).chunk(2)
-        return losses.hinge_for_both(real, fake, fakes) | self.augment.update(real, batch)
+        images = torch.cat([batch.images.to(fakes.dtype), fakes])
+        real, fake = self.discriminator(self.augment(images), labels.repeat(2)).chunk(2)
+        return losses.one_stage_hinge(real, fake, fakes) | self.augment.update(real, batch)
 
     def _labels(self, like: Tensor, labels: Tensor | None) -> Tensor:
         """Class 0 for all where there are none."""

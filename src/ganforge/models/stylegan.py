@@ -1,9 +1,9 @@
-"""stylegan: a generator that takes a style for every layer, growing from the base grid.
+"""stylegan: a style-based generator, grown progressively from the base grid.
 
 Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks": mapping network,
-adaptive instance normalisation, noise for every pixel, a learned constant as input, pictures of two styles; the
-discriminator and the growing are those of Karras et al. 2018. The loss is the logistic one with R1, the latter in every
-16th step (Karras et al. 2020, appendix B)."""
+adaptive instance normalisation, per-pixel noise, a learned constant as input, style mixing; discriminator and
+progressive growing are those of Karras et al. 2018. The loss is the logistic one with R1 in every 16th step (lazy
+regularisation, Karras et al. 2020, appendix B)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ganforge.nn import augment, grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
-from ganforge.nn.style import Mapping, Noise, mixed
+from ganforge.nn.style import MappingNetwork, NoiseFields, mix_styles
 from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, pad
 
 R1_EVERY = 16
@@ -41,7 +41,7 @@ class Config:
     )
     gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6)
     lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
-    mixing: float = setting(0.9, "share of training pictures painted with two styles", low=0.0, high=1.0)
+    mixing: float = setting(0.9, "probability of style mixing in training", low=0.0, high=1.0)
     augment: str = setting("", augment.HELP)
 
     def __post_init__(self) -> None:
@@ -57,8 +57,8 @@ TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
 
 class Layer(nn.Module):
-    """Convolution (none in the first layer), noise, bias, leaky ReLU, and the style by adaptive instance
-    normalisation."""
+    """Convolution (none in the first layer), noise, bias, leaky ReLU, and adaptive instance normalisation by the style:
+    (N, I, H, W), styles (N, W) -> (N, O, H', W')."""
 
     def __init__(self, style: int, inputs: int, outputs: int, step: str | None = "") -> None:
         super().__init__()
@@ -67,24 +67,24 @@ class Layer(nn.Module):
         self.strength = nn.Parameter(torch.zeros(outputs))
         self.affine = EqualLinear(style, 2 * outputs, gain=1.0)
 
-    def forward(self, x: Tensor, style: Tensor, noise: Noise, code: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, noise: NoiseFields, noise_seed: Tensor | None) -> Tensor:
         if self.conv is not None:
             x = self.conv(x)
-        x = activate(x + self.strength.to(x.dtype)[:, None, None] * noise(x, code, self.turn))
+        x = activate(x + self.strength.to(x.dtype)[:, None, None] * noise(x, noise_seed, self.turn))
         return adain(x, self.affine(style))
 
 
 def adain(x: Tensor, style: Tensor) -> Tensor:
-    """Equation 1: every channel of every picture (N, C, H, W) gets the deviation 1 + the first half of (N, 2C), and the
-    second as mean."""
+    """Adaptive instance normalisation (equation 1): each channel of each picture of (N, C, H, W) gets a standard
+    deviation of 1 + the first half of `style` (N, 2C), and the second half as its mean."""
     scale, mean = style.to(x.dtype)[:, :, None, None].chunk(2, 1)
     x = x - x.mean((2, 3), keepdim=True)
     return x * ((1 + scale) * (x.square().mean((2, 3), keepdim=True) + 1e-8).rsqrt()) + mean
 
 
 class Generator(nn.Module):
-    """Latents -> styles -> (N, C, H', W') of a stage. `shown` is how many images training had seen; samples are made
-    accordingly."""
+    """Mapping and synthesis network. `shown` is the number of images seen by training, which decides the stage that
+    samples are generated with."""
 
     shown: Tensor
 
@@ -92,31 +92,32 @@ class Generator(nn.Module):
         super().__init__()
         height, width, doublings = base_grid(spec)
         self.layers = 2 * len(widths)
-        self.mapping = Mapping(config.latent, config.style, config.mapping)
+        self.mapping = MappingNetwork(config.latent, config.style, config.mapping)
         self.constant = nn.Parameter(torch.ones(1, widths[0], height, width))
-        self.noise = Noise(height * 2**doublings, width * 2**doublings)
+        self.noise = NoiseFields(height * 2**doublings, width * 2**doublings)
         top = widths[0]
-        self.paint = nn.ModuleList([Layer(config.style, top, top, None), Layer(config.style, top, top)])
+        self.synthesis = nn.ModuleList([Layer(config.style, top, top, None), Layer(config.style, top, top)])
         for before, after in pairwise(widths):
-            self.paint += [Layer(config.style, before, after, "up"), Layer(config.style, after, after)]
-        self.colours = nn.ModuleList(EqualConv(width, spec.channels, 1, gain=1.0) for width in widths)
+            self.synthesis += [Layer(config.style, before, after, "up"), Layer(config.style, after, after)]
+        self.to_rgb = nn.ModuleList(EqualConv(width, spec.channels, 1, gain=1.0) for width in widths)
         self.register_buffer("shown", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, styles: Tensor, code: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:
-        """(N, L, W), of which a stage takes the first 2 (stage + 1), and the noise's code or None for new noise."""
+    def forward(self, styles: Tensor, noise_seed: Tensor | None, stage: int, alpha: float = 1.0) -> Tensor:
+        """Styles (N, L, W), of which a stage takes the first 2 (stage + 1), and a noise seed (N, K) or None for new
+        noise -> (N, C, H', W') in [-1, 1]."""
         x = self.constant.expand(styles.shape[0], -1, -1, -1)
         before = x
         for n in range(2 * (stage + 1)):
             before = x if n == 2 * stage else before
-            x = self.paint[n](x, styles[:, n], self.noise, code)
-        image = torch.tanh(self.colours[stage](x))
+            x = self.synthesis[n](x, styles[:, n], self.noise, noise_seed)
+        image = torch.tanh(self.to_rgb[stage](x))
         if alpha < 1:
-            image = grow.fade(repeat(torch.tanh(self.colours[stage - 1](before))), image, alpha)
+            image = grow.fade(repeat(torch.tanh(self.to_rgb[stage - 1](before))), image, alpha)
         return image
 
 
 class StyleGAN(StyleSystem):
-    """A style-based generator that grows together with its discriminator; how far is a function of the images seen."""
+    """A style-based generator that grows together with its discriminator, by a schedule over the images seen."""
 
     averaged = ("generator",)
     config: Config
@@ -131,7 +132,7 @@ class StyleGAN(StyleSystem):
         self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
-        c = R1_EVERY / (R1_EVERY + 1)  # leaves room for R1's own steps
+        c = R1_EVERY / (R1_EVERY + 1)  # compensates for the steps of R1
         rate = self.config.lr
         return {"generator": Adam(rate, 0.0, 0.99), "discriminator": Adam(rate * c, 0.0, 0.99**c)}
 
@@ -143,35 +144,35 @@ class StyleGAN(StyleSystem):
         ]
 
     def stage(self, seen: int) -> tuple[int, float]:
-        """Which resolution is trained after `seen` images, and how far it has faded in."""
+        """(stage, alpha) after `seen` images, see `ganforge.nn.grow.stage_at`."""
         return grow.stage_at(seen, self.config.grow_images, self.doublings)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The logistic loss that does not saturate, on fakes of which most have two styles."""
+        """The non-saturating logistic loss, with style mixing (Karras et al. 2019, section 3.1)."""
         self.generator.shown.fill_(batch.seen)
         stage, alpha = self.stage(batch.seen)
         first, second = (self.generator.mapping(self.noise(batch)) for _ in range(2))
         self.generator.mapping.track(first)
-        fakes = self.generator(mixed(first, second, 2 * (stage + 1), self.config.mixing), None, stage, alpha)
+        fakes = self.generator(mix_styles(first, second, 2 * (stage + 1), self.config.mixing), None, stage, alpha)
         batch.shared["fakes"] = fakes.detach()
         return {"loss": losses.non_saturating(self._score(fakes, batch))}
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The generator's fakes of this step serve again."""
+        """The logistic loss, on the images that the generator's phase of this step has generated."""
         real, fake = self._score(self._reals(batch), batch), self._score(batch.shared["fakes"], batch)
-        said = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
-        return said | self.augment.update(real, batch)
+        report = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        return report | self.augment.update(real, batch)
 
     def r1_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """R1 on the reals, in float32."""
+        """R1 of the real images, in float32."""
         with torch.autocast(batch.images.device.type, enabled=False):
             reals = self._reals(batch).detach().requires_grad_(True)
             penalty = squared_gradient(self._score(reals, batch), reals).mean()
         return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
 
-    def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
+    def synthesis(self, styles: Tensor, noise_seed: Tensor) -> Tensor:
         stage, alpha = self.stage(int(self.generator.shown))
-        images = self.generator(styles, grain, stage, alpha)
+        images = self.generator(styles, noise_seed, stage, alpha)
         return crop(grow.enlarge_to(images, self.doublings - stage), self.spec)
 
     def _reals(self, batch: Batch) -> Tensor:

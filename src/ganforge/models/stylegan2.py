@@ -1,9 +1,9 @@
-"""stylegan2: a generator with styles, and a residual discriminator.
+"""stylegan2: a style-based generator with skip connections, and a residual discriminator.
 
 Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN": modulated convolutions, a generator of
-skips, regularisation now and then (appendix B), path length regularisation (section 3.2). Two simplifications for small
-pictures are Karras et al. 2020's, "Training Generative Adversarial Networks with Limited Data", appendix C: a short
-mapping network and R1 by resolution and batch."""
+skips, lazy regularisation (appendix B), path length regularisation (section 3.2). Two simplifications for small
+pictures are those of Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix C: a
+short mapping network, and a weight of R1 that depends on resolution and batch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
-from ganforge.nn.equal import EqualConv, EqualLinear, activate, deviation_map
+from ganforge.nn.equal import EqualConv, EqualLinear, activate, minibatch_stddev
 from ganforge.nn.penalties import gamma_for, gradients, squared_gradient
 from ganforge.nn.resample import double, halve
-from ganforge.nn.style import Mapping, ModulatedConv, Noise, mixed
+from ganforge.nn.style import MappingNetwork, ModulatedConv, NoiseFields, mix_styles
 from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, pad
 
 R1_EVERY, PATH_EVERY = 16, 4
@@ -40,10 +40,10 @@ class Config:
     lr: float = setting(2.5e-3, "learning rate of both networks", low=0.0, high=1.0)
     gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch", low=0.0, high=1e6)
     path: float = setting(
-        1.0, "weight of the path length, in multiples of the paper's; 0 leaves it out", low=0.0, high=1e6
+        1.0, "weight of path length regularisation, in multiples of the paper's; 0: none", low=0.0, high=1e6
     )
-    mixing: float = setting(0.9, "share of training pictures painted with two styles", low=0.0, high=1.0)
-    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
+    mixing: float = setting(0.9, "probability of style mixing in training", low=0.0, high=1.0)
+    conditional: bool = setting(False, "generate by class; needs a store with labels")
     augment: str = setting("", augment.HELP)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
 
 class Layer(nn.Module):
-    """Modulated convolution, noise, bias, leaky ReLU."""
+    """Modulated convolution, noise, bias, leaky ReLU: (N, I, H, W), styles (N, W) -> (N, O, H', W')."""
 
     def __init__(self, style: int, inputs: int, outputs: int, step: str = "") -> None:
         super().__init__()
@@ -67,40 +67,40 @@ class Layer(nn.Module):
         self.strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor, style: Tensor, noise: Noise, code: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, noise: NoiseFields, noise_seed: Tensor | None) -> Tensor:
         y = self.conv(x, style)
-        grain = noise(y, code, turn=self.conv.step == "")
-        return activate(y + self.bias.to(y.dtype)[:, None, None] + self.strength.to(y.dtype) * grain)
+        added = noise(y, noise_seed, turn=self.conv.step == "")
+        return activate(y + self.bias.to(y.dtype)[:, None, None] + self.strength.to(y.dtype) * added)
 
 
 class Generator(nn.Module):
-    """Latents -> styles -> (N, C, H', W') before cropping; every resolution adds its part of the colours."""
+    """Mapping and synthesis network; the outputs of to_rgb of all resolutions are added up (figure 7b)."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         height, width, doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(doublings, -1, -1)]
         self.layers = 1 + 2 * doublings
-        self.mapping = Mapping(
+        self.mapping = MappingNetwork(
             config.latent, config.style, config.mapping, len(spec.classes) if config.conditional else 0
         )
         self.constant = nn.Parameter(torch.randn(1, widths[0], height, width))
-        self.noise = Noise(height * 2**doublings, width * 2**doublings)
-        self.paint = nn.ModuleList([Layer(config.style, widths[0], widths[0])])
+        self.noise = NoiseFields(height * 2**doublings, width * 2**doublings)
+        self.synthesis = nn.ModuleList([Layer(config.style, widths[0], widths[0])])
         for before, after in pairwise(widths):
-            self.paint += [Layer(config.style, before, after, "up"), Layer(config.style, after, after)]
-        self.colours = nn.ModuleList(ModulatedConv(config.style, w, spec.channels, 1, demodulate=False) for w in widths)
+            self.synthesis += [Layer(config.style, before, after, "up"), Layer(config.style, after, after)]
+        self.to_rgb = nn.ModuleList(ModulatedConv(config.style, w, spec.channels, 1, demodulate=False) for w in widths)
         self.bias = nn.Parameter(torch.zeros(spec.channels))
 
-    def forward(self, styles: Tensor, code: Tensor | None = None) -> Tensor:
-        """(N, L, W), and the noise's code or None for new noise -> (N, C, H', W')."""
+    def forward(self, styles: Tensor, noise_seed: Tensor | None = None) -> Tensor:
+        """Styles (N, L, W), and a noise seed (N, K) or None for new noise -> (N, C, H', W') in [-1, 1]."""
         x = self.constant.expand(styles.shape[0], -1, -1, -1)
-        x = self.paint[0](x, styles[:, 0], self.noise, code)
-        image: Tensor = self.colours[0](x, styles[:, 0])
-        for n, colour in enumerate(self.colours[1:]):
-            x = self.paint[2 * n + 1](x, styles[:, 2 * n + 1], self.noise, code)
-            x = self.paint[2 * n + 2](x, styles[:, 2 * n + 2], self.noise, code)
-            image = double(image) + colour(x, styles[:, 2 * n + 2])
+        x = self.synthesis[0](x, styles[:, 0], self.noise, noise_seed)
+        image: Tensor = self.to_rgb[0](x, styles[:, 0])
+        for n, to_rgb in enumerate(self.to_rgb[1:]):
+            x = self.synthesis[2 * n + 1](x, styles[:, 2 * n + 1], self.noise, noise_seed)
+            x = self.synthesis[2 * n + 2](x, styles[:, 2 * n + 2], self.noise, noise_seed)
+            image = double(image) + to_rgb(x, styles[:, 2 * n + 2])
         return torch.tanh(image + self.bias.to(image.dtype)[:, None, None])
 
 
@@ -119,14 +119,13 @@ class Block(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H', W') -> (N,), a logit; with classes plus a projection of what it saw on the class (Miyato and Koyama
-    2018)."""
+    """(N, C, H', W') -> logits (N,) float32; with classes, a projection discriminator (Miyato and Koyama 2018)."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         height, width, doublings = base_grid(spec)
         widths = [config.width * min(2**n, 8) for n in range(doublings + 1)]
-        self.colours = EqualConv(spec.channels, widths[0], 1)
+        self.from_rgb = EqualConv(spec.channels, widths[0], 1)
         self.blocks = nn.ModuleList(Block(a, b) for a, b in pairwise(widths))
         self.last = EqualConv(widths[-1] + 1, widths[-1])
         self.dense = EqualLinear(widths[-1] * height * width, widths[-1])
@@ -134,10 +133,10 @@ class Discriminator(nn.Module):
         self.embedding = nn.Embedding(len(spec.classes), widths[-1]) if config.conditional else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        x = activate(self.colours(images))
+        x = activate(self.from_rgb(images))
         for block in self.blocks:
             x = block(x)
-        x = activate(self.last(deviation_map(x)))
+        x = activate(self.last(minibatch_stddev(x)))
         x = activate(self.dense(x.permute(0, 2, 3, 1).flatten(1)))
         scores: Tensor = self.score(x)[:, 0].float()
         if self.embedding is not None:
@@ -146,7 +145,7 @@ class Discriminator(nn.Module):
 
 
 class StyleGAN2(StyleSystem):
-    """Skip generator and residual discriminator, with both penalties now and then."""
+    """Skip generator and residual discriminator, with lazy path length regularisation and R1."""
 
     averaged = ("generator",)
     config: Config
@@ -161,7 +160,7 @@ class StyleGAN2(StyleSystem):
         self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
-        """Settings that leave the step as it was although a penalty has a step of its own now and then (appendix B)."""
+        """Settings of Adam that compensate for the additional steps of the lazy penalties (appendix B)."""
         shares = {
             "generator": PATH_EVERY / (PATH_EVERY + bool(self.config.path)),
             "discriminator": R1_EVERY / (R1_EVERY + 1),
@@ -178,17 +177,16 @@ class StyleGAN2(StyleSystem):
         ]
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The logistic loss that does not saturate, on fakes of which most have two styles."""
+        """The non-saturating logistic loss, with style mixing (Karras et al. 2019, section 3.1)."""
         labels = self._labels(batch)
         first, second = (self.generator.mapping(self.noise(batch), labels) for _ in range(2))
         self.generator.mapping.track(first)
-        fakes = self.generator(mixed(first, second, self.layers, self.config.mixing))
+        fakes = self.generator(mix_styles(first, second, self.layers, self.config.mixing))
         batch.shared["fakes"] = fakes.detach()
         return {"loss": losses.non_saturating(self.discriminator(self.augment(fakes), labels))}
 
     def path_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Equation 4: how far a step in style space moves the picture should be the same everywhere. On half a
-        batch."""
+        """Path length regularisation (equation 4), on half a batch."""
         labels = self._labels(batch)
         count = max(1, len(batch.images) // 2)
         with torch.autocast(batch.images.device.type, enabled=False):
@@ -203,29 +201,29 @@ class StyleGAN2(StyleSystem):
         return {"loss": PATH_EVERY * weight * penalty, "length": mean}
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The logistic loss; the generator's fakes of this step serve again."""
+        """The logistic loss, on the images that the generator's phase of this step has generated."""
         labels = self._labels(batch)
         real = self.discriminator(self.augment(pad(batch.images, self.spec)), labels)
         fake = self.discriminator(self.augment(batch.shared["fakes"]), labels)
-        said = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
-        return said | self.augment.update(real, batch)
+        report = {"loss": losses.logistic(real, fake), "real": real.mean(), "fake": fake.mean()}
+        return report | self.augment.update(real, batch)
 
     def r1_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """R1 on the reals as they are, so its gradient passes through the augmentation."""
+        """R1 of the unaugmented real images; its gradient passes through the augmentation."""
         with torch.autocast(batch.images.device.type, enabled=False):
             reals = pad(batch.images, self.spec).detach().requires_grad_(True)
             penalty = squared_gradient(self.discriminator(self.augment(reals), self._labels(batch)), reals).mean()
         return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
 
-    def paint(self, styles: Tensor, grain: Tensor) -> Tensor:
-        return crop(self.generator(styles, grain), self.spec)
+    def synthesis(self, styles: Tensor, noise_seed: Tensor) -> Tensor:
+        return crop(self.generator(styles, noise_seed), self.spec)
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.labels if self.config.conditional else None
 
 
 def path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> Tensor:
-    """|J^T y| of equation 4: images (N, C, H, W) made of styles (N, W), and y of the images' shape -> (N,),
+    """|J^T y| of equation 4: images (N, C, H, W) generated from w (N, W), and directions y (N, C, H, W) -> (N,),
     differentiable."""
     (gradient,) = gradients(images * directions, styles)
     return gradient.square().sum(1).sqrt()

@@ -1,10 +1,10 @@
-"""vae: a convolutional variational autoencoder with a weight on its prior.
+"""vae: a convolutional variational autoencoder with a weight of its prior (beta-VAE).
 
 Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; the weight is beta of Higgins et al. 2017. The decoder's
-likelihood is a Gaussian whose variance is the batch's own mean squared error (Rybkin et al. 2021, "Simple and Effective
-VAE Training with Calibrated Decoders", eq. 5), so that beta = 1 is the evidence bound at any resolution. By class: the
-label joins the encoder's features and the latent (Sohn et al. 2015, "Learning Structured Output Representation using
-Deep Conditional Generative Models")."""
+likelihood is a Gaussian whose variance is the batch's own mean squared error (Rybkin et al. 2021, "Simple and
+Effective VAE Training with Calibrated Decoders", eq. 5), so that beta = 1 is the evidence lower bound at any
+resolution. By class: the one-hot label is concatenated with the encoder's features and with the latent (Sohn et al.
+2015, "Learning Structured Output Representation using Deep Conditional Generative Models")."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Config:
     )
     beta: float = setting(
         8.0,
-        "weight of the prior; 1 is the evidence bound, more gives better samples and coarser reconstructions",
+        "weight of the prior; 1 is the evidence lower bound, more gives better samples, coarser reconstructions",
         low=0.0,
         high=1000.0,
     )
     lr: float = setting(1e-3, "learning rate", low=0.0, high=1.0)
-    conditional: bool = setting(False, "make pictures by class; the store has to have labels")
+    conditional: bool = setting(False, "generate by class; needs a store with labels")
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ TRAIN: dict[str, Any] = {}
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder: one thing learns, one loss."""
+    """Encoder and decoder, trained by one loss."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Autoencoder(nn.Module):
 
 
 class VAE(System):
-    """Pictures to a normal distribution and back."""
+    """Pictures -> a normal distribution of latents -> pictures."""
 
     averaged = ("autoencoder",)
     config: Config
@@ -103,7 +103,7 @@ class VAE(System):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.autoencoder = Autoencoder(config, spec, self.classes)
-        self.restores = not self.classes  # a picture that is to be restored comes without its class
+        self.restores = not self.classes  # the class of a picture to restore is unknown
 
     def adam(self) -> dict[str, Adam]:
         return {"autoencoder": Adam(self.config.lr, 0.9, 0.999)}
@@ -112,7 +112,7 @@ class VAE(System):
         return [Phase("autoencoder", ("autoencoder",), self.loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The negative evidence bound, in nats a number of the picture."""
+        """The negative evidence lower bound (Kingma and Welling 2014, eq. 3), in nats per number of the picture."""
         mean, log_variance = self.autoencoder.encode(batch.images, batch.labels)
         latents = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         error = (self.autoencoder.decode(latents, batch.labels).float() - batch.images).square().mean()
@@ -132,7 +132,7 @@ class VAE(System):
         return self.autoencoder.encode(images, labels)[0]
 
     def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them."""
+        """(N, C, H, W) in [-1, 1] -> the same, reconstructed from their codes."""
         return self.autoencoder.decode(self.encode(images), None)
 
 

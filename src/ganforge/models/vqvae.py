@@ -1,11 +1,11 @@
 """vqvae: pictures as a small grid of discrete codes, and a transformer that learns which grids there are.
 
-van den Oord et al. 2017, "Neural Discrete Representation Learning", with the codebook as moving averages of what chose
-it (appendix A.1), and codes that nothing chooses put where a picture is (Dhariwal et al. 2020, "Jukebox", section 3.1).
-What the encoder says is normalised over the batch first, or it would run away from its codes (Łańcucki et al. 2020,
-"Robust Training of Vector Quantized Bottleneck Models", section III). The prior is a causal transformer over the codes,
-row by row (as in Esser et al. 2021, "Taming Transformers", section 3.2); it learns in each step from the codes of that
-step, which it cannot change."""
+van den Oord et al. 2017, "Neural Discrete Representation Learning", with a codebook of exponential moving averages
+(appendix A.1), in which unused codes are restarted at outputs of the encoder (Dhariwal et al. 2020, "Jukebox", section
+3.1). The output of the encoder is batch-normalised, which keeps it near the codes (Łańcucki et al. 2020, "Robust
+Training of Vector Quantized Bottleneck Models", section III). The prior is a causal transformer over the codes, row by
+row (as in Esser et al. 2021, "Taming Transformers", section 3.2); in each step it is trained on the codes of that step,
+and no gradient flows back from it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Up
 from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
-DECAY = 0.99  # of the codebook's averages, a step
-DEAD = 0.1  # a code that is chosen less often than this share of its fair part is put elsewhere
+DECAY = 0.99  # of the averages of the codebook, per step
+DEAD = 0.1  # a code used less often than this share of the mean is restarted
 Cache = list[tuple[Tensor, Tensor]]
 
 
@@ -34,10 +34,12 @@ class Config:
 
     codes: int = setting(256, "entries of the codebook", low=2, high=16384)
     latent: int = setting(32, "numbers in an entry", low=1, high=1024)
-    grid: int = setting(8, "codes along the shorter side of a picture, at most", low=1, high=64)
+    grid: int = setting(8, "largest number of codes along the shorter side of a picture", low=1, high=64)
     width: int = setting(64, "channels of the convolutions; half of it at the outermost", low=4, high=1024)
-    commitment: float = setting(0.25, "weight that keeps the encoder near the codes that it chose", low=0.0, high=100.0)
-    prior: int = setting(128, "width of the transformer, in heads of 32", low=32, high=2048)
+    commitment: float = setting(
+        0.25, "weight of the commitment loss, which keeps the encoder near its codes", low=0.0, high=100.0
+    )
+    prior: int = setting(128, "width of the transformer; each head has 32", low=32, high=2048)
     depth: int = setting(4, "blocks of the transformer", low=1, high=48)
     lr: float = setting(1e-3, "learning rate of both", low=0.0, high=1.0)
 
@@ -51,7 +53,8 @@ TRAIN: dict[str, Any] = {"batch": 64, "cooldown": 0.3}
 
 
 class Codebook(nn.Module):
-    """Vectors, each the moving average of what chose it. The averages are buffers: nothing here has a gradient."""
+    """Code vectors (K, D), each the moving average of the encoder outputs that it is nearest to; buffers, without
+    gradients."""
 
     vectors: Tensor
     counts: Tensor
@@ -60,26 +63,25 @@ class Codebook(nn.Module):
     def __init__(self, codes: int, size: int) -> None:
         super().__init__()
         self.register_buffer("vectors", torch.zeros(codes, size))
-        self.register_buffer("counts", torch.zeros(codes))  # none chosen yet: the first batch places them all
+        self.register_buffer("counts", torch.zeros(codes))  # all unused: the first batch restarts them
         self.register_buffer("sums", torch.zeros(codes, size))
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """(N, D) float32 -> (N,) int64."""
+        """The nearest codes: (N, D) float32 -> indices (N,) int64."""
         distance = self.vectors.square().sum(1) - 2 * vectors @ self.vectors.T
         return distance.argmin(1)
 
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:
-        """Put each code that is hardly ever chosen at one of `vectors`, (N, D): in every step, until it is chosen
-        there."""
+        """Move each unused code to a random row of `vectors` (N, D), in every step until it is used."""
         dead = self.counts < DEAD * len(vectors) / len(self.counts)
-        places = vectors[torch.randint(len(vectors), (len(self.counts),), device=vectors.device)]
-        self.vectors.copy_(torch.where(dead[:, None], places, self.vectors))
-        self.sums.copy_(torch.where(dead[:, None], self.counts[:, None] * places, self.sums))
+        drawn = vectors[torch.randint(len(vectors), (len(self.counts),), device=vectors.device)]
+        self.vectors.copy_(torch.where(dead[:, None], drawn, self.vectors))
+        self.sums.copy_(torch.where(dead[:, None], self.counts[:, None] * drawn, self.sums))
 
     @torch.no_grad()
     def learn(self, vectors: Tensor, tokens: Tensor) -> None:
-        """One step of the averages: (N, D) float32 and the (N,) that they chose."""
+        """One step of the averages: encoder outputs (N, D) float32 and the indices of their codes (N,) int64."""
         chosen = F.one_hot(tokens, len(self.counts)).to(vectors.dtype)
         self.counts.lerp_(chosen.sum(0), 1 - DECAY)
         self.sums.lerp_(chosen.T @ vectors, 1 - DECAY)
@@ -87,8 +89,8 @@ class Codebook(nn.Module):
         self.vectors.copy_(torch.where(used, self.sums / self.counts.clamp(min=1e-6)[:, None], self.vectors))
 
 
-class Residual(nn.Module):
-    """(N, C, H, W) -> the same shape."""
+class ResidualBlock(nn.Module):
+    """Two convolutions and a shortcut: (N, C, H, W) -> the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -118,17 +120,26 @@ class Autoencoder(nn.Module):
             decoder = [nn.ReLU(), Up(after, before), *decoder]
             before = after
         self.encoder = nn.Sequential(
-            *encoder, nn.Conv2d(before, config.width, 3, 1, 1), Residual(config.width), Residual(config.width), nn.ReLU(),
-            nn.Conv2d(config.width, config.latent, 1), nn.BatchNorm2d(config.latent, affine=False),
-        )  # fmt: skip
+            *encoder,
+            nn.Conv2d(before, config.width, 3, 1, 1),
+            ResidualBlock(config.width),
+            ResidualBlock(config.width),
+            nn.ReLU(),
+            nn.Conv2d(config.width, config.latent, 1),
+            nn.BatchNorm2d(config.latent, affine=False),
+        )
         self.decoder = nn.Sequential(
-            nn.Conv2d(config.latent, config.width, 3, 1, 1), Residual(config.width), Residual(config.width), nn.ReLU(),
-            nn.Conv2d(config.width, before, 3, 1, 1), *decoder,
-        )  # fmt: skip
+            nn.Conv2d(config.latent, config.width, 3, 1, 1),
+            ResidualBlock(config.width),
+            ResidualBlock(config.width),
+            nn.ReLU(),
+            nn.Conv2d(config.width, before, 3, 1, 1),
+            *decoder,
+        )
         self.codebook = Codebook(config.codes, config.latent)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, h, w, D) float32, before they choose a code."""
+        """(N, C, H, W) -> (N, h, w, D) float32, before quantisation."""
         right, bottom = self.pad
         x = F.pad(images, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2), mode="replicate")
         codes: Tensor = self.encoder(x)
@@ -140,9 +151,9 @@ class Autoencoder(nn.Module):
         return crop(x, self.spec).tanh()
 
 
-class Attention(nn.Module):
-    """A block of a causal transformer (Vaswani et al. 2017, normalised before, Xiong et al. 2020). (N, T, D) -> the
-    same shape."""
+class TransformerBlock(nn.Module):
+    """A block of a causal transformer (Vaswani et al. 2017) with pre-normalisation (Xiong et al. 2020): (N, T, D) ->
+    the same shape."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -152,31 +163,31 @@ class Attention(nn.Module):
         self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Also the keys and values; with those of the `past`, x is the one place that follows it."""
+        """(output, (keys, values)). With keys and values of the `past`, x holds the one position that follows them."""
         q, k, v = self.mixed(self.norm(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
-        x = x + self.out(seen.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
         return x + self.dense(self.norm2(x)), (k, v)
 
 
 class Prior(nn.Module):
-    """What the next code may be, given those before it."""
+    """The distribution of the next code, given those before it."""
 
-    def __init__(self, config: Config, places: int) -> None:
+    def __init__(self, config: Config, positions: int) -> None:
         super().__init__()
         width = 32 * (config.prior // 32)
-        self.start = config.codes  # one word more, which comes before the first code
-        self.words, self.places = nn.Embedding(config.codes + 1, width), nn.Embedding(places, width)
+        self.start = config.codes  # the start token, which precedes the first code
+        self.words, self.places = nn.Embedding(config.codes + 1, width), nn.Embedding(positions, width)
         for table in (self.words, self.places):
             nn.init.normal_(table.weight, 0, 0.02)
-        self.blocks = nn.ModuleList(Attention(width) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width) for _ in range(config.depth))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.codes))
 
     def forward(self, words: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """(N, T) int64 -> logits (N, T, K) of what follows each, and the cache that lets the next call take one place
-        alone."""
+        """Codes (N, T) int64 -> logits (N, T, K) of the next code after each, and the cache of keys and values, with
+        which the next call takes one position only."""
         first = cache[0][0].shape[2] if cache else 0
         x = self.words(words) + self.places.weight[first : first + words.shape[1]]
         kept: Cache = []
@@ -185,22 +196,22 @@ class Prior(nn.Module):
             kept.append(pair)
         return self.out(x), kept
 
-    def draw(self, chances: Tensor) -> Tensor:
-        """Codes, each from its distribution given those before: (N, T) numbers from 0 to 1, where it is cut -> (N, T)
-        int64."""
-        word = torch.full((len(chances), 1), self.start, device=chances.device)
+    def draw(self, quantiles: Tensor) -> Tensor:
+        """Codes by inverse transform sampling, each from its distribution given those before: quantiles (N, T) from
+        0 to 1 -> (N, T) int64."""
+        word = torch.full((len(quantiles), 1), self.start, device=quantiles.device)
         drawn: list[Tensor] = []
         cache: Cache | None = None
-        for chance in chances.unbind(1):
+        for quantile in quantiles.unbind(1):
             logits, cache = self(word, cache)
             bounds = logits[:, 0].double().softmax(1).cumsum(1)
-            word = (bounds < chance[:, None]).sum(1, keepdim=True).clamp(max=self.start - 1)
+            word = (bounds < quantile[:, None]).sum(1, keepdim=True).clamp(max=self.start - 1)
             drawn.append(word)
         return torch.cat(drawn, 1)
 
 
 class VQVAE(System):
-    """Pictures to codes and back, and new codes."""
+    """Autoencoder with a codebook, and a prior of its codes."""
 
     averaged = ("autoencoder", "prior")
     restores = True
@@ -218,10 +229,9 @@ class VQVAE(System):
         return [Phase("autoencoder", ("autoencoder",), self.loss), Phase("prior", ("prior",), self.prior_loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The error of the reconstruction and the encoder's distance to its codes (van den Oord et al. 2017, eq. 3).
-
-        `perplexity`: how many codes are in use, were all of them used alike; from 1 to `codes`.
-        """
+        """Mean squared error of the reconstruction and commitment loss (van den Oord et al. 2017, eq. 3), by the
+        straight-through estimator. `perplexity`, exp of the entropy of the codes, is the effective number of codes in
+        use, 1 to `codes`."""
         codes = self.autoencoder.encode(batch.images)
         flat, book = codes.flatten(0, 2), self.autoencoder.codebook
         with torch.autocast(flat.device.type, enabled=False):
@@ -242,17 +252,18 @@ class VQVAE(System):
         }
 
     def prior_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the codes, in nats a code."""
+        """Cross-entropy of the codes, in nats per code."""
         tokens = batch.shared["tokens"]
         words = F.pad(tokens, (1, 0), value=self.prior.start)[:, :-1]
         logits, _ = self.prior(words)
         return {"loss": F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten())}
 
     def latents(self, seeds: Iterable[int]) -> Tensor:
-        """A normal number for each place of the grid: (N, h*w) float32 on the CPU. Codes are drawn by them."""
+        """One normal number for each code of the grid: (N, h*w) float32 on the CPU. `generate` turns them into
+        quantiles."""
         count = self.autoencoder.grid[0] * self.autoencoder.grid[1]
-        makers = (torch.Generator().manual_seed(key(seed, "latent")) for seed in seeds)
-        return torch.stack([torch.randn(count, generator=maker) for maker in makers])
+        generators = (torch.Generator().manual_seed(key(seed, "latent")) for seed in seeds)
+        return torch.stack([torch.randn(count, generator=generator) for generator in generators])
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         tokens = self.prior.draw(torch.special.ndtr(latents.double()))
@@ -268,7 +279,7 @@ class VQVAE(System):
         return self.autoencoder.decode(self.autoencoder.codebook.vectors[tokens])
 
     def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same, as their codes remember them."""
+        """(N, C, H, W) in [-1, 1] -> the same, reconstructed from their codes."""
         return self.decode_tokens(self.encode_tokens(images))
 
 

@@ -1,8 +1,8 @@
-"""wgan_gp: a convolutional GAN whose critic estimates a distance, held smooth by a gradient penalty.
+"""wgan_gp: a convolutional GAN whose critic estimates the Wasserstein distance, with a gradient penalty.
 
 Gulrajani et al. 2017, "Improved Training of Wasserstein GANs": a critic without batch normalisation, algorithm 1 with
-its settings. A step shows the critic one batch of real pictures; in every fifth the generator learns too, so `images
-shown` counts the critic's, and the generator has had a fifth as many steps."""
+its settings. Each step trains the critic on one batch of real pictures, and every fifth one the generator as well, so
+the generator has a fifth of the steps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """(N, C, H, W) -> (N,), a height: strided convolutions and a dense layer, nothing that mixes pictures."""
+    """(N, C, H, W) -> scores (N,) float32: strided convolutions and a dense layer. No layer mixes the pictures of a
+    batch."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -94,8 +95,8 @@ class WGANGP(System):
         self.critic = Critic(config, spec)
 
     def adam(self) -> dict[str, Adam]:
-        both = Adam(self.config.lr, 0.0, 0.9)
-        return {"critic": both, "generator": both}
+        adam = Adam(self.config.lr, 0.0, 0.9)
+        return {"critic": adam, "generator": adam}
 
     def phases(self) -> list[Phase]:
         return [
@@ -104,7 +105,7 @@ class WGANGP(System):
         ]
 
     def critic_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Reals high, fakes low, slope 1 between them (eq. 3)."""
+        """Minus the estimated distance, plus the gradient penalty (eq. 3)."""
         fakes = self.generator(self.noise(batch)).to(batch.images.dtype)
         real, fake = self.critic(torch.cat([batch.images, fakes])).chunk(2)
         penalty = self.penalty(batch.images, fakes)
@@ -112,14 +113,15 @@ class WGANGP(System):
         return {"loss": self.config.penalty * penalty - distance, "distance": distance, "penalty": penalty}
 
     def penalty(self, reals: Tensor, fakes: Tensor) -> Tensor:
-        """Mean of (norm of the critic's gradient - 1)^2 at a point between each real and its fake. Scalar, float32."""
+        """Mean of (|gradient of the critic| - 1)^2 at random points between real and generated images. Scalar,
+        float32."""
         share = torch.rand(len(reals), 1, 1, 1, dtype=reals.dtype, device=reals.device)
         between = torch.lerp(reals, fakes.detach(), share).requires_grad_(True)
         norm = (squared_gradient(self.critic(between), between) + 1e-12).sqrt()
         return (norm - 1).square().mean()
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Fakes high."""
+        """Minus the mean score of generated images."""
         return {"loss": -self.critic(self.generator(self.noise(batch))).mean()}
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:

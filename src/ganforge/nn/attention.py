@@ -1,4 +1,4 @@
-"""Attention of a picture's places to each other."""
+"""Self-attention over the pixels of a feature map."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 
 class SelfAttention(nn.Module):
-    """Adds to each place what it finds at the others: (N, C, H, W) -> same (Zhang et al. 2019, "Self-Attention GANs",
-    section 3).
+    """x + gamma * attention(x): (N, C, H, W) -> the same shape (Zhang et al. 2019, "Self-Attention Generative
+    Adversarial Networks", eqs. 1 to 3).
 
-    Queries and keys have C/8 channels, values C/2; keys and values stand at every second row and column (largest of
-    2x2), as the paper's programs have it. The sum's weight starts at 0, so that a network begins with its
-    neighbourhoods. No picture sees another."""
+    Queries and keys have C/8 channels, values C/2; keys and values are max-pooled over 2x2, as in the paper's code.
+    `share` is the paper's gamma, which starts at 0: a network begins as a plain convolutional one. Each picture attends
+    to itself alone."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -27,8 +27,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query = self.query(x)
         key, value = (F.max_pool2d(part, 2, ceil_mode=True) for part in (self.key(x), self.value(x)))
-        query, key, value = (part.flatten(2) for part in (query, key, value))  # (N, channels, places)
+        query, key, value = (part.flatten(2) for part in (query, key, value))  # (N, channels, pixels)
         weights = torch.softmax(query.transpose(1, 2) @ key, 2).to(value.dtype)
-        found = (weights @ value.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
-        added: Tensor = self.share.to(x.dtype) * self.out(found)
+        attended = (weights @ value.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+        added: Tensor = self.share.to(x.dtype) * self.out(attended)
         return x + added

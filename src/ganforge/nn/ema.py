@@ -1,4 +1,4 @@
-"""The exponential moving average of weights, which is what samples are made with."""
+"""The exponential moving average (EMA) of weights, which samples are generated with."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def update(average: nn.Module, module: nn.Module, keep: float) -> None:
 
 
 def keep(half_life: float, ramp: float, seen: int, batch: int) -> float:
-    """What is kept over one step of `batch` images, for a half-life in images of at most `ramp` times those seen."""
+    """Decay of the average over a step of `batch` images: 0.5^(batch / half_life), 0 to 1.
+
+    The half-life is in images, at most `ramp` times those seen (as `ema_rampup` in the code of Karras et al. 2020,
+    "Training Generative Adversarial Networks with Limited Data")."""
     half_life = min(half_life, ramp * seen)
     return float(0.5 ** (batch / half_life)) if half_life > 0 else 0.0

@@ -1,8 +1,8 @@
-"""Layers with an equalised learning rate, and the two normalisations that came with them.
+"""Layers with an equalised learning rate, pixel normalisation and the minibatch standard deviation.
 
 Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", sections 3 and 4.
-Weights are drawn from N(0, 1) and scaled by He's constant where they are used, so that Adam moves all of them at the
-same relative speed."""
+Weights are drawn from N(0, 1) and scaled by He's constant (He et al. 2015) when they are used, not when they are
+initialised, so that the steps of Adam are equally large for all of them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from ganforge.nn.layers import down, up
 from ganforge.nn.resample import blur, box
 
-HE = math.sqrt(2)  # keeps the variance through leaky_relu; written into the layer before it, which costs nothing
+HE = math.sqrt(2)  # the gain of leaky ReLU, applied in the layer before it, where it costs nothing
 
 
 class EqualLinear(nn.Module):
-    """(N, I) -> (N, O). `gain`: the output's deviation for inputs of deviation 1; `lr`: factor of the learning rate."""
+    """(N, I) -> (N, O). `gain`: standard deviation of the output for inputs of standard deviation 1; `lr`: factor of
+    the learning rate."""
 
     def __init__(self, inputs: int, outputs: int, gain: float = HE, lr: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()
@@ -34,8 +35,8 @@ class EqualLinear(nn.Module):
 class EqualConv(nn.Module):
     """Convolution 1x1 or 3x3 that keeps, doubles or halves the sides: (N, I, H, W) -> (N, O, H', W').
 
-    `up`: of the picture with each pixel repeated; `down`: averaged over blocks of 2x2; both as one strided convolution.
-    With `smooth` their filter is [1, 3, 3, 1] instead of [1, 1]."""
+    `step` "up" enlarges by nearest neighbour before the convolution, "down" averages over blocks of 2x2 after it; each
+    is computed as one strided convolution. With `smooth` the filter of that resampling is [1, 3, 3, 1], not [1, 1]."""
 
     def __init__(
         self, inputs: int, outputs: int, side: int = 3, step: str = "", smooth: bool = False, gain: float = HE
@@ -50,7 +51,7 @@ class EqualConv(nn.Module):
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, step: str = "", smooth: bool = False) -> Tensor:
-    """What EqualConv does, for a weight (O, I, 3, 3) or (O, I, 1, 1)."""
+    """The convolution of EqualConv for a weight (O, I, 3, 3) or (O, I, 1, 1) and a bias (O,)."""
     if step == "up":
         y = up(x, box(weight.flip(2, 3)).transpose(0, 1), None if smooth else bias)
         if not smooth:
@@ -68,15 +69,16 @@ def activate(x: Tensor) -> Tensor:
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """(N, C, ...) -> the same shape; the vector at each place gets a mean square of 1 (eq. 1)."""
+    """Pixel normalisation (section 4.2): (N, C, ...) -> the same shape, the vector of each pixel with mean square 1."""
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
-def deviation_map(x: Tensor, group: int = 4) -> Tensor:
-    """(N, C, H, W) -> (N, C+1, H, W): how much the pictures of a group differ, as one more channel (section 3).
+def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
+    """Minibatch standard deviation (section 3): (N, C, H, W) -> (N, C+1, H, W).
 
-    Picture n is in group n mod ceil(N / group): groups are of `group` pictures each where these divide N, of nearly as
-    many where not. At least float32 inside."""
+    The new channel holds the standard deviation over the pictures of a group, averaged over channels and pixels.
+    Picture n is in group n mod ceil(N / group): groups of `group` pictures where that divides N, else of nearly as
+    many. Computed in float32 or better."""
     count, _, height, width = x.shape
     groups = -(-count // group)
     member = torch.arange(count, device=x.device) % groups

@@ -5,15 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-HORIZON = 100  # batches that count; older ones fade
+HORIZON = 100  # batches that the running averages cover
 
 
 class Gaussian(nn.Module):
     """Running mean and covariance of codes, and samples from the normal distribution that has them.
 
-    The first batches count alike, later ones with a weight of 1 / HORIZON, since the codes change as their encoder
-    learns. All of it are buffers: saved, resumed and averaged as weights are. An average of covariances is one again.
-    """
+    The first HORIZON batches have equal weights, later ones a weight of 1 / HORIZON, since the codes change while the
+    encoder learns. Mean and covariance are buffers: saved, resumed and averaged like weights."""
 
     mean: Tensor
     covariance: Tensor
@@ -27,7 +26,7 @@ class Gaussian(nn.Module):
 
     @torch.no_grad()
     def fit(self, codes: Tensor) -> None:
-        """Take in a batch of codes, (N, Z)."""
+        """Update mean and covariance by a batch of codes, (N, Z)."""
         with torch.autocast(codes.device.type, enabled=False):
             codes = codes.float()
             self.batches += 1
@@ -35,11 +34,11 @@ class Gaussian(nn.Module):
             step = codes.mean(0) - self.mean
             centred = codes - codes.mean(0)
             spread = centred.T @ centred / len(codes) + (1 - weight) * torch.outer(step, step)
-            self.covariance.lerp_(spread, weight)  # West 1979: the mean's own move is part of the spread
+            self.covariance.lerp_(spread, weight)  # West 1979: the change of the mean is part of the covariance
             self.mean.add_(weight * step)
 
     def forward(self, normal: Tensor) -> Tensor:
-        """Standard normal numbers -> numbers distributed as the codes are: (N, Z) -> (N, Z), by the symmetric root of
+        """Standard normal (N, Z) -> (N, Z) with the mean and covariance of the codes, by the symmetric square root of
         the covariance."""
         values, vectors = torch.linalg.eigh(self.covariance)
         root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T

@@ -1,8 +1,8 @@
-"""Progressive growing: which resolution is trained when, and a discriminator that grows along.
+"""Progressive growing: the schedule of resolutions, and a discriminator that grows with the generator.
 
 Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", section 2 and appendix
 A. Stage 0 is the base grid; each later stage doubles its sides, fades in over `images` pictures and is then trained for
-as many."""
+as many more."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.nn.equal import EqualConv, EqualLinear, activate, deviation_map
+from ganforge.nn.equal import EqualConv, EqualLinear, activate, minibatch_stddev
 from ganforge.nn.resample import repeat
 
 
 def stage_at(seen: int, images: int, doublings: int) -> tuple[int, float]:
-    """(stage, alpha) after `seen` pictures: alpha rises from 0 to 1 while the stage fades in. `images` 0: no
-    growing."""
+    """(stage, alpha) after `seen` pictures; alpha rises from 0 to 1 while the stage fades in. With `images` 0 the last
+    stage is trained from the beginning."""
     if not images:
         return doublings, 1.0
     position = seen / images
@@ -31,23 +31,25 @@ def fade(low: Tensor, high: Tensor, alpha: float) -> Tensor:
 
 
 def shrink(images: Tensor, doublings: int) -> Tensor:
-    """(N, C, H, W) -> (N, C, H', W'), sides halved so many times by averaging."""
+    """(N, C, H, W) -> (N, C, H', W'), sides divided by 2^doublings by averaging."""
     return F.avg_pool2d(images, 2**doublings) if doublings else images
 
 
 def reals_at(images: Tensor, stage: int, alpha: float, doublings: int) -> Tensor:
-    """Pictures of the whole grid as the generator would make them at this stage: as large, and as blurred while it
-    fades in."""
+    """Real images (N, C, H, W) of the whole grid -> (N, C, H', W'), as the discriminator sees them at this stage: at
+    its resolution and, while it fades in, blended with the resolution below."""
     images = shrink(images, doublings - stage)
     return images if alpha == 1 else fade(repeat(shrink(images, 1)), images, alpha)
 
 
 class GrowingDiscriminator(nn.Module):
-    """Pictures of a stage -> (N,), a score. `widths` by stage; `smooth`: halve by [1, 3, 3, 1] instead of averaging."""
+    """Images (N, C, H', W') of a stage -> scores (N,) float32.
+
+    `widths` are the channels by stage; `smooth` halves by the filter [1, 3, 3, 1] instead of averaging."""
 
     def __init__(self, widths: list[int], grid: tuple[int, int], channels: int, smooth: bool = False) -> None:
         super().__init__()
-        self.colours = nn.ModuleList(EqualConv(channels, width, 1) for width in widths)
+        self.from_rgb = nn.ModuleList(EqualConv(channels, width, 1) for width in widths)
         self.blocks = nn.ModuleList(
             nn.ModuleList([EqualConv(above, above), EqualConv(above, below, step="down", smooth=smooth)])
             for below, above in pairwise(widths)
@@ -57,20 +59,20 @@ class GrowingDiscriminator(nn.Module):
         self.score = EqualLinear(widths[0], 1, gain=1.0)
 
     def forward(self, images: Tensor, stage: int, alpha: float = 1.0) -> Tensor:
-        x = activate(self.colours[stage](images))
+        x = activate(self.from_rgb[stage](images))
         for n in range(stage, 0, -1):
             for layer in self.blocks[n - 1].children():
                 x = activate(layer(x))
             if n == stage and alpha < 1:
-                x = fade(activate(self.colours[n - 1](shrink(images, 1))).to(x.dtype), x, alpha)
-        x = activate(self.last(deviation_map(x)))
+                x = fade(activate(self.from_rgb[n - 1](shrink(images, 1))).to(x.dtype), x, alpha)
+        x = activate(self.last(minibatch_stddev(x)))
         x = activate(self.dense(x.permute(0, 2, 3, 1).flatten(1)))
         scores: Tensor = self.score(x)[:, 0]
         return scores.float()
 
 
 def enlarge_to(images: Tensor, doublings: int) -> Tensor:
-    """(N, C, H, W) -> (N, C, H', W'), each pixel repeated along both sides 2^doublings times."""
+    """(N, C, H, W) -> (N, C, H', W'), each pixel repeated 2^doublings times along each side."""
     for _ in range(doublings):
         images = repeat(images)
     return images

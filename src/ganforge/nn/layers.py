@@ -1,4 +1,4 @@
-"""Convolutions with faster gradients, second ones too; batch normalisation by class, and spectral normalisation."""
+"""Convolutions with faster first and second derivatives; conditional batch and spectral normalisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import register_parametrization
 M = TypeVar("M", bound=nn.Module)
 
 _UNFOLD_BYTES = 4 << 20
-_THIN = 4  # up to so many channels, a matrix product over blocks of pixels is the faster way to the same numbers
+_THIN = 4  # up to this many channels, a matrix product over blocks of pixels is faster
 
 
 class Down(nn.Conv2d):
@@ -52,7 +52,7 @@ class Same(nn.Conv2d):
 
 
 class _Pass(threading.local):
-    """What a pass back is for. Each thread has its own, so that two trainings cannot spoil each other's gradients."""
+    """The purpose of a backward pass. One a thread, so that two trainings do not disturb each other."""
 
     only_inputs = False
 
@@ -62,11 +62,11 @@ _pass = _Pass()
 
 @contextmanager
 def only_inputs() -> Iterator[None]:
-    """Within, this thread's passes back leave out these convolutions' gradients by weights.
+    """Inside this context, backward passes of this thread do not compute the weight gradients of these convolutions.
 
-    Where gradients by inputs alone are asked for, torch asks its own layers for no more, but a custom function for
-    everything (Karras et al. 2021 leave them out in the same way). On an accelerator another thread passes back, and
-    computes them in vain."""
+    When only gradients with respect to inputs are needed, torch spares its own layers the weight gradients, but not a
+    custom function (Karras et al. 2021 have the same switch). On an accelerator the backward pass runs in another
+    thread, which computes them for nothing."""
     _pass.only_inputs = True
     try:
         yield
@@ -77,8 +77,8 @@ def only_inputs() -> Iterator[None]:
 def same(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
     """`conv2d(x, weight, bias, padding=side // 2, groups=groups)` for an odd side, differentiable any number of times.
 
-    torch's second derivative by the weight is a convolution with a kernel as large as the picture, for each group anew;
-    here the first derivative by `x` is a convolution as well, whose own gradients are fast."""
+    In torch, the second derivative with respect to the weight is one convolution for each group, with a kernel as large
+    as the picture; here the first derivative with respect to `x` is again `same`, whose gradients are fast."""
     y: Tensor = _Same.apply(*_cast(x, weight, bias), groups)  # type: ignore[no-untyped-call]
     return y
 
@@ -134,8 +134,8 @@ def _cast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tenso
 
 
 def leaky(x: Tensor) -> Tensor:
-    """`leaky_relu(x, 0.2)`. In a second derivative torch passes zeros back to x, through all layers before it; this
-    passes nothing."""
+    """`leaky_relu(x, 0.2)`, any shape. In a second derivative torch sends zeros back to x, through all layers before
+    it; this sends nothing."""
     y: Tensor = _Leaky.apply(x)  # type: ignore[no-untyped-call]
     return y
 
@@ -155,7 +155,8 @@ class _Leaky(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return torch.ops.aten.leaky_relu_backward(grads[0], ctx.saved_tensors[0].detach(), 0.2, False)  # type: ignore[no-any-return]
+        gradient: Tensor = torch.ops.aten.leaky_relu_backward(grads[0], ctx.saved_tensors[0].detach(), 0.2, False)
+        return gradient
 
 
 class _Same(torch.autograd.Function):
@@ -177,17 +178,17 @@ class _Same(torch.autograd.Function):
             turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
             for_x, by_x = same(grad, turned, None, groups), False
         if by_x or by_weight or by_bias:
-            padding, asked = [weight.shape[2] // 2] * 2, [by_x, by_weight, by_bias]
-            found, for_weight, for_bias = torch.ops.aten.convolution_backward(
-                grad, x, weight, [len(weight)], [1, 1], padding, [1, 1], False, [0, 0], groups, asked
+            padding, needed = [weight.shape[2] // 2] * 2, [by_x, by_weight, by_bias]
+            gradient, for_weight, for_bias = torch.ops.aten.convolution_backward(
+                grad, x, weight, [len(weight)], [1, 1], padding, [1, 1], False, [0, 0], groups, needed
             )
-            for_x = found if by_x else for_x
+            for_x = gradient if by_x else for_x
         return for_x, for_weight, for_bias, None
 
 
 class _Down(torch.autograd.Function):
-    """A strided convolution with the weight gradient that is the faster one in its precision; both are
-    differentiable."""
+    """A strided convolution whose weight gradient is computed by the method that is faster in its precision; both
+    methods are differentiable."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -206,7 +207,7 @@ class _Down(torch.autograd.Function):
 
 
 class _Up(torch.autograd.Function):
-    """The transpose of `_Down`, by the same pieces with the roles of input and gradient changed."""
+    """The transpose of `_Down`: the same with input and gradient exchanged."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -225,21 +226,21 @@ class _Up(torch.autograd.Function):
 
 
 def _by_weight(large: Tensor, small: Tensor, weight: Tensor) -> Tensor:
-    """Sum over pictures and places of small's vector times large's 4x4 window: (N, L, 2H, 2W), (N, S, H, W) -> (S, L,
-    4, 4), as weight.
+    """The weight gradient, the sum over pictures and pixels of the vectors of `small` times the 4x4 windows of `large`:
+    (N, L, 2H, 2W), (N, S, H, W) -> (S, L, 4, 4).
 
-    oneDNN's reaches a third of the matrix peak in bf16, where the one below is up to twice as fast; in fp32 it takes
-    half the time of it."""
+    In bf16 oneDNN reaches a third of the matrix peak, and the product over windows is up to twice as fast; in fp32
+    oneDNN takes half the time."""
     if large.dtype == torch.bfloat16:
         return _windows(large, small)
-    asked = [False, True, False]
+    needed = [False, True, False]
     return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
-        small, large, weight, None, [2, 2], [1, 1], [1, 1], False, [0, 0], 1, asked
+        small, large, weight, None, [2, 2], [1, 1], [1, 1], False, [0, 0], 1, needed
     )[1]
 
 
 def _windows(large: Tensor, small: Tensor) -> Tensor:
-    """The same as one matrix product over unfolded windows, in slices of pictures, so that these stay in the cache."""
+    """The same as one matrix product over unfolded windows, in slices of pictures that fit into the cache."""
     padded = F.pad(large.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     small = small.permute(0, 2, 3, 1)
     window_bytes = small.numel() // small.shape[3] * large.shape[1] * 16 * large.element_size()
@@ -254,8 +255,8 @@ def _windows(large: Tensor, small: Tensor) -> Tensor:
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch normalisation whose gain and offset belong to the class (Dumoulin et al. 2017, "A Learned Representation
-    For Artistic Style", eq. 5, for batches). (N, C, H, W) and labels (N,) int64 -> (N, C, H, W)."""
+    """Conditional batch normalisation, with a gain and an offset for each class (Dumoulin et al. 2017, "A Learned
+    Representation For Artistic Style", eq. 5): (N, C, H, W) and labels (N,) int64 -> (N, C, H, W)."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -271,12 +272,12 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class SpectralNorm(nn.Module):
-    """Keeps the largest singular value of a weight near `bound`.
+    """Spectral normalisation (Miyato et al. 2018, "Spectral Normalization for GANs", algorithm 1): divides a weight
+    (out, ...) by its largest singular value and multiplies it by `bound`.
 
-    One step of power iteration a call in training mode (Miyato et al. 2018, "Spectral Normalization for GANs",
-    algorithm 1); in evaluation mode the step is made but not kept, since averaged weights come with averaged vectors.
-    As a parametrization: `torch.nn.utils.parametrize.register_parametrization(layer, "weight",
-    SpectralNorm(layer.weight))`."""
+    Each call makes one step of power iteration. In evaluation mode the vectors of the step are not stored, since
+    averaged weights come with averaged vectors. As a parametrization:
+    `torch.nn.utils.parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))`."""
 
     u: Tensor
     v: Tensor

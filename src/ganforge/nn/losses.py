@@ -1,4 +1,4 @@
-"""Adversarial losses on the discriminator's scores, (N,) each, the one for VAEs, and an error in decibels."""
+"""Adversarial losses of scores (N,), the Kullback-Leibler divergence of VAEs, and an error in decibels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SLOPE = 1e-3
+SLOPE = 1e-3  # of the one-stage hinge loss beyond its margin
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
@@ -23,27 +23,26 @@ def logistic(real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
 
 
 def non_saturating(fake: Tensor) -> Tensor:
-    """The generator's loss that keeps its gradient when it loses (Goodfellow et al. 2014, section 3). Scalar."""
+    """The generator's non-saturating loss (Goodfellow et al. 2014, section 3). Scalar."""
     return F.softplus(-fake).mean()
 
 
-def hinge_for_both(real: Tensor, fake: Tensor, fakes: Tensor) -> dict[str, Tensor]:
-    """The hinge losses of both players from one forward and one backward pass; see `_share`.
+def one_stage_hinge(real: Tensor, fake: Tensor, fakes: Tensor) -> dict[str, Tensor]:
+    """The hinge losses of discriminator and generator from one forward and one backward pass (see `_rescale`).
 
-    Beyond its margin the discriminator's loss on fakes keeps a slope of SLOPE, since the generator's gradient is won
-    back from it. Scores (N,) and the fakes (N, ...) that led to `fake`.
-    """
+    Scores `real` and `fake` (N,), and the generated images `fakes` (N, ...) that were scored -> scalars by name. Beyond
+    the margin the discriminator's loss of fakes keeps the slope SLOPE, since the generator's gradient is computed from
+    it."""
     own = torch.where(fake > -1, 1.0, SLOPE)
-    _share(fakes, own, torch.full_like(own, -1.0))
+    _rescale(fakes, own, torch.full_like(own, -1.0))
     loss = F.relu(1 - real).mean() + F.leaky_relu(1 + fake, SLOPE).mean()
     return {"loss": loss, "generator": -fake.detach().mean(), "real": real.mean(), "fake": fake.mean()}
 
 
-def logistic_for_both(real: Tensor, fake: Tensor, fakes: Tensor, target: float = 1.0) -> dict[str, Tensor]:
-    """`logistic` and `non_saturating` from one forward and one backward pass, likewise; here nothing is
-    approximated."""
+def one_stage_logistic(real: Tensor, fake: Tensor, fakes: Tensor, target: float = 1.0) -> dict[str, Tensor]:
+    """`logistic` and `non_saturating` from one forward and one backward pass, likewise; exact, without a SLOPE."""
     score = fake.detach().clamp(min=-60)
-    _share(fakes, torch.sigmoid(score), -torch.sigmoid(-score))
+    _rescale(fakes, torch.sigmoid(score), -torch.sigmoid(-score))
     return {
         "loss": logistic(real, fake, target),
         "generator": non_saturating(fake.detach()),
@@ -52,14 +51,14 @@ def logistic_for_both(real: Tensor, fake: Tensor, fakes: Tensor, target: float =
     }
 
 
-def _share(fakes: Tensor, own: Tensor, theirs: Tensor) -> None:
-    """Let the backward pass of the discriminator's loss carry the generator's gradient to `fakes`.
+def _rescale(fakes: Tensor, own: Tensor, generator: Tensor) -> None:
+    """Turn the gradient of the discriminator's loss with respect to `fakes` into that of the generator's loss.
 
-    Where no layer of the discriminator mixes pictures, the two losses' gradients with respect to a fake differ by one
-    number: theirs / own, the ratio of their derivatives by its score, (N,) each (Shen et al. 2021, "Training Generative
-    Adversarial Networks in One Stage", section 3). So one pass serves both players, who move at the same time.
-    """
-    factor = (theirs / own).reshape(-1, *[1] * (fakes.ndim - 1))
+    Where no layer of the discriminator mixes the pictures of a batch, the gradients of the two losses with respect to
+    one generated image differ by a factor, generator / own, the ratio of the derivatives with respect to its score,
+    (N,) each (Shen et al. 2021, "Training Generative Adversarial Networks in One Stage", section 3). So one backward
+    pass trains both networks."""
+    factor = (generator / own).reshape(-1, *[1] * (fakes.ndim - 1))
     if fakes.requires_grad:
         fakes.register_hook(lambda gradient: gradient * factor.to(gradient.dtype))
 

@@ -1,9 +1,8 @@
 """Blurring, doubling and halving by fixed binomial filters.
 
 Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", for the filters; Karras et al. 2020, "Analyzing and
-Improving the Image Quality of StyleGAN", for where they stand. Beyond the edges there are zeros. Each function's
-gradient is one of the others, so that they are differentiable any number of times, and no pass needs a slow transposed
-convolution."""
+Improving the Image Quality of StyleGAN", for their use. Edges are padded with zeros. The gradient of each function is
+another one of them, so that they are differentiable any number of times without a slow transposed convolution."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Changes of a picture's geometry and colours as small matrices, folded into one before a pixel is touched.
+"""Geometric and colour transformations as small matrices, multiplied into one before the pixels are resampled.
 
-A geometric matrix (N, 3, 3) says where each pixel of the result is taken from: it maps its homogeneous place (x, y, 1),
-counted in pixels from the centre, to the place in the picture that came. `fold` of such matrices in the order of
-application is the matrix of all. A colour matrix (N, 4, 4) maps (red, green, blue, 1) to the new colour; `fold` takes
-them in the opposite order. All is made of single products and sums, never of a batched matrix product, so that a
-picture's numbers do not depend on its company."""
+A geometric matrix (N, 3, 3) maps the homogeneous coordinates (x, y, 1) of an output pixel, in pixels from the
+centre, to those of the input. `fold` of such matrices in the order of application is the matrix of all. A colour
+matrix (N, 4, 4) maps (red, green, blue, 1) to the new colour; `fold` takes these in the opposite order. Products are
+computed from single multiplications and additions, never by a batched matrix product, so that the numbers of a
+picture do not depend on the batch that it is in."""
 
 from __future__ import annotations
 
@@ -50,25 +50,24 @@ def rotate(angle: Tensor) -> Tensor:
 
 
 def tilt(gx: Tensor, gy: Tensor) -> Tensor:
-    """Perspective: distances at the place (x, y) shrink by 1 + gx x + gy y, with (N,) slopes a pixel."""
+    """Perspective: distances at (x, y) shrink by the factor 1 + gx x + gy y, with (N,) slopes per pixel."""
     return matrix([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [gx, gy, 1.0]])
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """(N, C, H, W) float by (N, 3, 3) -> the same shape: one bilinear sampling; beyond the edge the picture is
-    mirrored."""
+    """(N, C, H, W) float and matrices (N, 3, 3) -> the same shape, by one bilinear resampling; reflection padding."""
     height, width = images.shape[2:]
     m = matrices.to(images.dtype)[:, :, :, None, None]
     x = (torch.arange(width, device=images.device) - (width - 1) / 2)[None, None, :]
     y = (torch.arange(height, device=images.device) - (height - 1) / 2)[None, :, None]
     from_x, from_y, w = (m[:, row, 0] * x + m[:, row, 1] * y + m[:, row, 2] for row in range(3))
-    places = torch.stack([from_x / w * (2 / width), from_y / w * (2 / height)], -1)
-    return F.grid_sample(images, places, "bilinear", "reflection", align_corners=False)
+    points = torch.stack([from_x / w * (2 / width), from_y / w * (2 / height)], -1)
+    return F.grid_sample(images, points, "bilinear", "reflection", align_corners=False)
 
 
 def recolour(images: Tensor, matrices: Tensor) -> Tensor:
-    """(N, C, H, W) float by (N, 4, 4) -> the same shape. A grey picture counts as one of three equal colours; alpha
-    stays."""
+    """(N, C, H, W) float and matrices (N, 4, 4) -> the same shape. A grey picture counts as one with three equal
+    colours; alpha stays."""
     m = matrices.to(images.dtype)[:, :, :, None, None]
     if images.shape[1] == 1:
         return images * m[:, :1, :3].sum(2) + m[:, :1, 3]
@@ -87,8 +86,8 @@ def contrast(by: Tensor) -> Tensor:
 
 
 def about_grey(along: Tensor, across: Tensor, angle: Tensor) -> Tensor:
-    """Multiplies what a colour has of grey by `along` and the rest by `across`, which is turned by `angle` radians;
-    (N,) each.
+    """Multiplies the component of a colour along the grey axis by `along` and the component across it by `across`, and
+    rotates the latter by `angle` radians; (N,) each.
 
     `along` of -1 is the luma flip, `across` the saturation, `angle` the hue (Karras et al. 2020, "Training Generative
     Adversarial Networks with Limited Data", appendix B: all about the axis (1, 1, 1))."""

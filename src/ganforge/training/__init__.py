@@ -1,1 +1,1 @@
-"""The loop, its settings and its watchdog."""
+"""The training loop, its settings, and the watchdog for numbers that are not finite."""

@@ -1,4 +1,4 @@
-"""The training loop: it knows phases, not systems."""
+"""The training loop, the same for all systems: it knows only their phases."""
 
 from __future__ import annotations
 
@@ -38,21 +38,23 @@ log = logging.getLogger(__name__)
 
 SHEET_SEEDS = range(64)
 SHEET_CLASSES = 16  # rows of a sheet where there is one a class
-OTHERS = 0.1  # share of the processors that other programs may take without our saying so
-SHEET_EXAMPLES = 32  # pictures that a system which makes none of its own is shown with
+OTHERS = 0.1  # share of the processors taken by other programs from which on a report says so
+SHEET_EXAMPLES = 32  # pictures on the sheet of a system that does not generate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Settings of the loop, the section [train] of run.toml."""
 
     images: int = setting(1_000_000, "length of the run, in images shown; with --minutes 0 until it is known", low=0)
     minutes: float = setting(0.0, "length of the run in minutes instead; 0: images decide", low=0.0)
     batch: int = setting(128, "images a step", low=1, high=65536)
-    seed: int = setting(0, "what all randomness follows from", low=0, high=2**32 - 1)
+    seed: int = setting(0, "seed of all randomness", low=0, high=2**32 - 1)
     precision: str = setting("auto", "bf16, fp32 or the faster one", choices=device.PRECISIONS)
-    mirror: bool = setting(False, "show each picture or its mirror image, by chance; flip in augment")
-    augment: str = setting("", f"changes of what is shown, such as flip, rotate 10; of {', '.join(augment.KINDS)}")
+    mirror: bool = setting(False, "mirror each picture with probability 1/2; flip in augment")
+    augment: str = setting(
+        "", f"augmentations of the training pictures, such as flip, rotate 10; of {', '.join(augment.KINDS)}"
+    )
     fold: int = setting(-1, "the fold of the store to hold out instead; -1: none", low=-1, high=127)
     balance: float = setting(
         0.0, "0 shows classes as often as they occur, 1 all equally often, 0.5 by the square root", low=0.0, high=1.0
@@ -67,20 +69,20 @@ class Settings:
 
 @dataclass
 class Progress:
-    """How far a run is; saved with each checkpoint."""
+    """The progress of a run; saved with each checkpoint."""
 
     seen: int = 0
     seconds: float = 0.0
     lr_scale: float = 1.0
     rollbacks: int = 0
     skipped: int = 0
-    """Steps of a phase that were left out, since their numbers were not finite."""
+    """Number of steps of a phase that were left out because their numbers were not finite."""
     strain: tuple[float, ...] = ()
-    """Of each phase, see `ganforge.training.watchdog`."""
+    """One number for each phase, see `ganforge.training.watchdog`."""
 
 
 class Trainer:
-    """The state of one training process: the system, its average, its optimizers, and how far it is."""
+    """The state of one training process: the system, its moving average, the optimizers, and the progress."""
 
     def __init__(self, run: Run, store: Store, device_name: str = "auto") -> None:
         device.keep_memory()
@@ -90,7 +92,8 @@ class Trainer:
         self.settings = config.build(Settings, run.section("train"), "train")
         if run.spec != store.spec:
             raise RunError(
-                f"{run.path} was made for pictures of {run.spec}; {store.address} holds {store.spec}. Train into another folder with --out."
+                f"{run.path} was made for pictures of {run.spec}; {store.address} holds {store.spec}. "
+                "Train into another folder with --out."
             )
         s = self.settings
         shown = store if s.fold < 0 else store.fold(s.fold)
@@ -114,17 +117,16 @@ class Trainer:
         if run.checkpoints():
             self.restore()
 
-    # ---------------------------------------------------------------------------------------------- the loop itself
+    # the loop
 
     def train(self) -> None:
-        """Run until the end, saving and sampling at every report."""
+        """Train until the end, with samples and a checkpoint at every report."""
         if self._done():
             log.info(f"{self.run.path} is trained already: {self.progress.seen:,} images seen.")
             return
         with _interruptible() as interrupted, _bar(self) as bar, Busy() as busy:
-            rows = stats.Log(
-                self.run.path, self.progress.seen
-            )  # may import a tracker for seconds: Ctrl-C is heard already
+            # inside _interruptible, since importing a tracker may take seconds
+            rows = stats.Log(self.run.path, self.progress.seen)
             reported, mark = self.progress.seen, time.perf_counter()
             started = mark - self.progress.seconds
             while not self._done():
@@ -145,10 +147,11 @@ class Trainer:
                         tuple(self.watch.strain.tolist()),
                     )
                     self._report(rows, speed, busy.share())
-                    self.save()  # last: what a checkpoint has is not made again, and all else is
+                    self.save()  # last: a resumed run repeats all that came after its checkpoint
                     if interrupted and not self._done():
                         raise Stopped(
-                            f"Stopped at {self.progress.seen:,} images, saved. Go on with: ganforge train {self.run.path}"
+                            f"Stopped at {self.progress.seen:,} images, saved. "
+                            f"Go on with: ganforge train {self.run.path}"
                         )
                 else:
                     continue
@@ -160,7 +163,7 @@ class Trainer:
             log.info(f"{p:,} of {steps:,} steps were left out, since their numbers were not finite{back}.")
 
     def step(self) -> None:
-        """One step: every phase in turn, then the average."""
+        """One step: every phase in turn, then the moving average."""
         s, p = self.settings, self.progress
         torch.manual_seed(key(s.seed, "step", p.seen))
         batch = self.stream.batch(p.seen, s.batch)
@@ -192,7 +195,7 @@ class Trainer:
         return [p.grad for learner in learners for p in learner.parameters() if p.grad is not None]
 
     def _update(self, name: str, bad: Tensor) -> None:
-        """Adam's step, left out on the device itself where `bad` is true: no number has to come back."""
+        """The step of Adam, which the device itself leaves out where `bad` is true."""
         optimizer = self.optimizers[name]
         for group in optimizer.param_groups:
             group["lr"] = self.rates[name] * self._rate()
@@ -200,10 +203,10 @@ class Trainer:
         optimizer.step()
         optimizer.zero_grad()
 
-    # -------------------------------------------------------------------------------------------------- how long yet
+    # length
 
     def fraction(self) -> float:
-        """How much of the run is done, from 0 to 1."""
+        """The part of the run that is done, from 0 to 1."""
         if self.settings.images:
             return min(1.0, self.progress.seen / self.settings.images)
         return min(1.0, self.progress.seconds / (60 * self.settings.minutes))
@@ -225,17 +228,17 @@ class Trainer:
         return self.progress.lr_scale * (max(0.02, min(1.0, left / cooldown)) if cooldown else 1.0)
 
     def _settle_length(self) -> None:
-        """With --minutes: when only the cooldown is left to run, fix the length in images, so that what follows is
-        a function of the images alone."""
+        """With a length in minutes: when only the cooldown is left, fix the length in images, so that the rest is a
+        function of the images alone."""
         s = self.settings
         if s.images or self.progress.seconds < 60 * s.minutes * (1 - s.cooldown):
             return
-        steps = math.ceil(self.progress.seen / s.batch / (1 - s.cooldown))  # plan asks for a cooldown below 1
+        steps = math.ceil(self.progress.seen / s.batch / (1 - s.cooldown))  # `plan` requires a cooldown below 1
         self.settings = replace(s, images=steps * s.batch)
         self.sections["train"] = asdict(self.settings)
         self.run.begin(self.sections)
 
-    # ------------------------------------------------------------------------------------------- saving and restoring
+    # checkpoints
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -253,7 +256,7 @@ class Trainer:
         return tensors
 
     def restore(self) -> None:
-        """Go to the newest checkpoint that is whole."""
+        """Load the newest checkpoint that is undamaged."""
         tensors, state = self.run.load(fall_back=True)
         try:
             self.progress = Progress(**state)
@@ -280,8 +283,8 @@ class Trainer:
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
 
     def _recover(self, saving: bool) -> bool:
-        """Go back to the last checkpoint, at half the rates, where too many steps were bad; before saving, where any
-        number is."""
+        """Go back to the last checkpoint, with half the learning rates, where too many steps were bad or, before
+        saving, where any number is not finite. Whether it did."""
         finite = not saving or all(t.isfinite().all() for t in self._tensors().values() if t.is_floating_point())
         before, skipped = self.progress, int(self.watch.skipped)
         limit = (
@@ -303,10 +306,10 @@ class Trainer:
         return True
 
     def _diverged(self, skipped: int) -> str:
-        """What happened, what is left, and the words that train again with lower rates."""
+        """The message of Diverged: what happened, which checkpoint is left, and a command with lower learning rates."""
         run, model = self.run, self.sections["model"]
         kept = run.checkpoints()
-        left = f"its last good checkpoint is of {int(kept[-1].name):,} images" if kept else "it has no checkpoint yet"
+        rest = f"its last good checkpoint is of {int(kept[-1].name):,} images" if kept else "it has no checkpoint yet"
         lower = {"model.lr": f"{model['lr'] / 4:g}"} if model.get("lr") else {}
         lower |= {"train.precision": "fp32"} if self.settings.precision != "fp32" else {}
         words = ["train", run.system_name, run.store, "--config", str(run.path / "run.toml")]
@@ -314,8 +317,8 @@ class Trainer:
         words += ["--out", str(run.path.with_name(f"{run.path.name}-slower"))]
         times = f", again after going back {self.progress.rollbacks} times" if self.progress.rollbacks else ""
         return (
-            f"Training met numbers that are not finite at {self.progress.seen:,} images{times} ({skipped:,} steps were left out); "
-            f"{left}. Train again with a lower rate: ganforge {shlex.join(words)}"
+            f"Training met numbers that are not finite at {self.progress.seen:,} images{times} ({skipped:,} steps were "
+            f"left out); {rest}. Train again with a lower rate: ganforge {shlex.join(words)}"
         )
 
     def _report(self, rows: stats.Log, speed: float, others: float) -> None:
@@ -326,11 +329,11 @@ class Trainer:
         rows.write(row)
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
-        sheet, said = self._sheet()
-        made_by = {"run": self.run.path.name, "system": self.run.system_name, **said}
-        write_png(folder / f"{p.seen:09d}.png", sheet, made_by, "generated" if self.average.generates else "restored")
+        sheet, seeds_and_labels = self._sheet()
+        mark = {"run": self.run.path.name, "system": self.run.system_name, **seeds_and_labels}
+        write_png(folder / f"{p.seen:09d}.png", sheet, mark, "generated" if self.average.generates else "restored")
         terms = [(*name.split("/"), value) for name, value in row.items() if "/" in name]
-        several = len(self.phases) > 1  # then each has its own loss
+        several = len(self.phases) > 1  # then the losses are printed with the names of their phases
         losses = "  ".join(
             f"{phase if several and name == 'loss' else name} {value:.3f}" for phase, name, value in terms
         )
@@ -339,15 +342,15 @@ class Trainer:
         log.info(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
 
     def _sheet(self) -> tuple[Pixels, dict[str, Any]]:
-        """The same seeds at every report, a row a class, or what becomes of the same pictures, held out where there are
-        enough."""
+        """(pixels, seeds and labels for the mark) of the same seeds at every report, with a row a class; for a
+        system that does not generate, examples of the same pictures, held-out ones where there are enough."""
         if self.average.generates:
             classes = list(range(min(self.average.classes, SHEET_CLASSES)))
             seeds, labels = crossed(SHEET_SEEDS[:8], classes) if classes else (SHEET_SEEDS, None)
             shown = np.concatenate(list(pictures(self.average, seeds, labels)))
-            said = {"seeds": list(seeds)} | marked(self.store.spec, labels)
+            mark = {"seeds": list(seeds)} | marked(self.store.spec, labels)
             sheet = self.store.spec.sheet(shown, 8 if classes else None)
-            return (name_rows(sheet, self.store.spec.classes[: len(classes)]) if classes else sheet), said
+            return (name_rows(sheet, self.store.spec.classes[: len(classes)]) if classes else sheet), mark
         rows = self.store.heldout if len(self.store.heldout) >= SHEET_EXAMPLES else self.store.train
         originals = self.store.read(rows[:SHEET_EXAMPLES])
         shown = examples(self.average, originals)
@@ -356,21 +359,21 @@ class Trainer:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """A list that the first Ctrl-C or SIGTERM fills; the second Ctrl-C stops at once."""
-    asked: list[int] = []
+    """A list that receives the number of a signal at the first Ctrl-C or SIGTERM; the second Ctrl-C stops at once."""
+    received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked and number == signal.SIGINT:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
 
     try:
         old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread, where signals cannot be had
-        yield asked
+    except ValueError:  # not in the main thread, where signals cannot be handled
+        yield received
         return
     try:
-        yield asked
+        yield received
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Steps whose numbers are not finite: they leave nothing behind, and are counted, all on the device itself."""
+"""Steps whose numbers are not finite: they are undone and counted, without a transfer from the device."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 EVERY = 50  # steps between looks at the counts; each look waits for the device
-LIMIT = 3.0  # what the strain of a phase may not reach
-RELIEF = 0.1  # by how much a good step lowers it, so that more than about every tenth step left out is too many
+LIMIT = 3.0  # the strain of a phase at which training goes back
+RELIEF = 0.1  # decrease of the strain by a good step, so that more than about every tenth bad step is too many
 
 
 class Watch:
-    """Judges each step of each phase; no number has to come back to the host for it.
+    """Judges each step of each phase, on the device, without waiting for it.
 
-    The strain of a phase grows by 1 with each step left out, and shrinks by RELIEF with each good one: three in a row
-    reach LIMIT, and so do steps left out again and again."""
+    The strain of a phase grows by 1 with each bad step and shrinks by RELIEF with each good one: three bad steps in a
+    row reach LIMIT, and so do bad steps that occur again and again."""
 
     def __init__(self, phases: int, device: torch.device, skipped: int = 0, strain: Sequence[float] = ()) -> None:
         self.strain = torch.tensor(list(strain) or [0.0] * phases, device=device)
@@ -25,7 +25,7 @@ class Watch:
         self.skipped = torch.tensor(skipped, dtype=torch.int64, device=device)
 
     def judge(self, phase: int, numbers: Iterable[Tensor]) -> Tensor:
-        """Whether any of these is not finite, for phase number `phase`: a bool scalar on the device."""
+        """Whether any of the tensors is not finite, counted for phase number `phase`: a bool scalar on the device."""
         bad = ~torch.nn.utils.get_total_norm(numbers).isfinite()
         strain = self.strain[phase]
         strain.copy_(torch.where(bad, strain + 1, (strain - RELIEF).clamp(min=0)))
@@ -40,11 +40,9 @@ class Watch:
 
 
 class Buffers:
-    """The buffers of a module, to go back to where a step was bad: running statistics, vectors of spectral norms,
-    counts.
+    """The buffers of a module (running statistics, vectors of spectral norms, counts), to undo a bad step.
 
-    They are copied type by type, in one piece each. A module has to change them in place, not to replace them.
-    """
+    They are copied as one flat tensor for each dtype. A module has to change its buffers in place, not replace them."""
 
     def __init__(self, module: nn.Module) -> None:
         kept = module.state_dict(keep_vars=True)
@@ -54,12 +52,12 @@ class Buffers:
                 self.groups[buffer.dtype].append(buffer)
 
     def copies(self) -> list[Tensor]:
-        """One flat tensor a type."""
+        """The current values, one flat tensor for each dtype."""
         return [torch.cat([buffer.flatten() for buffer in group]) for group in self.groups.values()]
 
     @torch.no_grad()
     def go_back(self, bad: Tensor, before: list[Tensor], after: list[Tensor]) -> None:
-        """Write what `copies` said before, where `bad`, a bool scalar, is true; else all stays as it said after."""
+        """Write the copies `before` where `bad`, a bool scalar, is true, else the copies `after`."""
         for group, old, new in zip(self.groups.values(), before, after, strict=True):
             parts = torch.where(bad, old, new).split([buffer.numel() for buffer in group])
             torch._foreach_copy_(group, [part.view(buffer.shape) for part, buffer in zip(parts, group, strict=True)])
