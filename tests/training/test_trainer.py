@@ -1,4 +1,4 @@
-"""Bad steps leave nothing behind and are counted; a run that cannot be helped ends with words that help."""
+"""Steps whose numbers are not finite, rollbacks, and runs that go on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from ganforge.base.errors import Diverged
-from ganforge.base.stats import Log, Means, read
 from ganforge.cli import main
 from ganforge.media.spec import Spec
 from ganforge.models.gan import GAN
@@ -19,9 +18,11 @@ from ganforge.store.store import Store
 from ganforge.system import System
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
-from ganforge.training.watchdog import EVERY, Watch
+from ganforge.training.watchdog import EVERY
 
 SPEC = Spec(8, 8, 1, ("a", "b"))
+
+
 NAN = float("nan")
 
 
@@ -154,43 +155,6 @@ def test_a_bad_step_leaves_no_trace(tmp_path, monkeypatch, name, where):
     assert all(t.isfinite().all() for t in after.values() if t.is_floating_point())
     trainer.step()
     assert int(trainer.watch.skipped) == bad
-
-
-def test_strain():
-    watch = Watch(2, torch.device("cpu"))
-    good, bad = torch.ones(3), torch.tensor([1.0, NAN])
-    for numbers in (bad, bad, good, bad):
-        watch.judge(0, [numbers])
-        watch.judge(1, [good])
-    assert not watch.strained()
-    watch.judge(0, [torch.ones(2), bad])
-    watch.judge(0, [good])
-    assert watch.strained()
-    assert int(watch.skipped) == 4
-
-
-def test_means_leave_out_what_is_not_finite():
-    means = Means()
-    good, bad = torch.tensor(False), torch.tensor(True)
-    means.add("a", {"loss": torch.tensor(1.0), "hit": torch.tensor(NAN)}, good)
-    means.add("a", {"loss": torch.tensor(3.0), "hit": torch.tensor(NAN)}, good)
-    means.add("a", {"loss": torch.tensor(99.0), "hit": torch.tensor(1.0)}, bad)
-    assert means.result() == {"a/loss": 2.0}
-    assert means.result() == {}
-
-
-def test_unreadable_lines_cost_no_others(tmp_path):
-    file = tmp_path / "stats.jsonl"
-    one, two, four, five = (
-        json.dumps({"seen": n, "seconds": 1.0, "images_per_second": 2.0, "both/loss": NAN if n == 2 else 0.5}).encode()
-        for n in (1, 2, 4, 5)
-    )
-    broken = [b'{"seen"', b"\xff\xfe", b"[3]", b'{"a": 1}', b'{"seen": 3}', b'{"seen": "3"}', b'{"se']
-    file.write_bytes(b"\n".join([one, broken[0], two, *broken[1:-1], four, five, broken[-1]]))
-    assert [(row["seen"], row.get("both/loss")) for row in read(tmp_path)] == [(1, 0.5), (2, None), (4, 0.5), (5, 0.5)]
-    Log(tmp_path, 4).write({"seen": 6, "seconds": 2.0, "images_per_second": 2.0})
-    assert [row["seen"] for row in read(tmp_path)] == [1, 2, 4, 6]
-    assert [json.loads(line)["seen"] for line in file.read_text("utf-8").splitlines()] == [1, 2, 4, 6]
 
 
 def test_a_run_goes_on_past_unreadable_lines(store, tmp_path):

@@ -15,7 +15,7 @@ from ganforge.media.spec import Spec
 from ganforge.runs import Run
 from ganforge.store.store import Store
 from ganforge.testing import make_store
-from ganforge.training.train import ASKED, _seconds_a_step, train
+from ganforge.training.train import GIVEN, _seconds_a_step, train
 from ganforge.training.trainer import Trainer
 
 OVERRIDES = {"model": {"width": 8, "latent": 8}, "train": {"images": 64, "batch": 16}}
@@ -73,7 +73,7 @@ def test_the_steps_are_real_and_leave_the_run_alone(store, tmp_path, monkeypatch
     assert tried == ["bf16", "fp32"] * turns + [chosen] * 4
     again = {**OVERRIDES, "train": {**OVERRIDES["train"], "precision": chosen}}
     other = train("gan", store, tmp_path / "asked", overrides=again, device_name="cpu")
-    assert other.settings["run"]["precision"] == ASKED
+    assert other.settings["run"]["precision"] == GIVEN
     one, two = made.load()[0], other.load()[0]
     assert all(torch.equal(value, two[name]) for name, value in one.items())
     seconds = _seconds_a_step(Trainer(made, Store(store), "cpu"))

@@ -1,0 +1,43 @@
+"""Inversion comes nearer to its target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ganforge.latent.inversion import invert
+from ganforge.media.spec import Spec
+from ganforge.runs import Run
+from ganforge.sampling import sample
+from ganforge.testing import make_store
+from ganforge.training.train import train
+
+TINY = {"width": 8, "latent": 16}
+
+
+GREY = Spec(16, 16, 1)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of stylegan2 and one of vae, after a few steps."""
+    folder = tmp_path_factory.mktemp("runs")
+    store = make_store(folder / "store", GREY)
+    loop = {"images": 32, "batch": 16, "precision": "fp32"}
+    for name in ("stylegan2", "vae"):
+        train(name, store, folder / name, size="small", device_name="cpu", overrides={"model": TINY, "train": loop})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["stylegan2", "vae"])
+def test_projection_comes_nearer(name, runs):
+    system = Run(runs / name).build()
+    target = sample(Run(runs / name), [1000])[0]
+    found = invert(system, target, 60)
+    before = np.sqrt(np.square(found.start.astype(float) - target).mean())
+    assert found.error < 0.6 * before
+    tensors = found.tensors
+    with torch.no_grad():
+        again = system.synthesis(**tensors) if name == "stylegan2" else system.generate(tensors["latents"])
+    assert np.abs((again[0, 0].numpy() + 1) * 127.5 - found.picture[:, :, 0]).max() < 1

@@ -1,0 +1,74 @@
+"""Every system keeps the contract, for every kind of picture."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from ganforge import models
+from ganforge.media.spec import Spec
+from ganforge.testing import check_system
+
+TINY = {"width": 8, "latent": 16}
+
+
+TINIER = {"prior": 32, "depth": 1, "codes": 16}
+
+
+SPECS = {
+    "grey 16x16": Spec(16, 16, 1),
+    "colour 32x32": Spec(32, 32, 3),
+    "colour 24x32": Spec(24, 32, 3),
+    "RGBA 17x13": Spec(17, 13, 4),
+    "labelled 28x28": Spec(28, 28, 1, ("a", "b", "c")),
+}
+
+
+LABELLED = Spec(16, 16, 3, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("pggan", {"loss": "wgan-gp"}),
+        ("stylegan2", {"conditional": True, "path": 1.0, "augment": "color,translation,cutout"}),
+    ],
+)
+def test_other_settings_keep_the_contract(name, settings, tmp_path):
+    check_system(name, Spec(16, 16, 1, ("a", "b")), tmp_path, {**TINY, **settings})
+
+
+@pytest.mark.parametrize("name", ["r3gan", "fastgan", "dcgan"])
+def test_contract_with_ada(name, tmp_path):
+    check_system(name, Spec(16, 24, 3), tmp_path, {"width": 8, "latent": 16, "augment": "color, ada"})
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("name", models.names())
+def test_contract(name, spec, tmp_path):
+    loaded, wanted = models.load(name), SPECS[spec]
+    if loaded.system.needs_labels(loaded.config()):
+        wanted = replace(wanted, classes=("a", "b", "c"))
+    known = {field.name for field in fields(loaded.config)}
+    check_system(name, wanted, tmp_path, {word: value for word, value in {**TINY, **TINIER}.items() if word in known})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gan", {"conditional": True}),
+        ("dcgan", {"conditional": True}),
+        ("dcgan", {"conditional": True, "discriminator": "classic"}),
+        ("vae", {"conditional": True}),
+        ("cgan", {"condition": "concatenation"}),
+        ("sagan", {"labels": "none"}),
+    ],
+)
+def test_contract_with_and_without_labels(name, settings, tmp_path):
+    check_system(name, LABELLED, tmp_path, {**TINY, **settings})
+
+
+def test_classic_discriminator_and_augmentation(tmp_path):
+    settings = {**TINY, "discriminator": "classic", "augment": "color, translation,cutout"}
+    check_system("dcgan", Spec(16, 24, 3), tmp_path, settings)

@@ -1,0 +1,69 @@
+"""StyleGAN and PGGAN: progressive growing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ganforge import models
+from ganforge.media.spec import Spec
+from ganforge.nn import grow, resample, style
+from ganforge.sampling import sample
+from ganforge.testing import check_system, make_store
+from ganforge.training.train import train
+
+TINY = {"width": 8, "latent": 16}
+
+
+GREY = Spec(16, 16, 1)
+
+
+def new(name, spec=GREY, **settings):
+    torch.manual_seed(0)
+    loaded = models.load(name)
+    system = loaded.system(loaded.config(**{**TINY, **settings}), spec)
+    for part in system.modules():
+        if isinstance(getattr(part, "strength", None), torch.nn.Parameter):
+            torch.nn.init.constant_(part.strength, 0.3)  # so that noise is to be seen
+    return system.requires_grad_(False)
+
+
+@pytest.mark.parametrize("name", ["pggan", "stylegan"])
+def test_a_resolution_fades_in_from_the_one_below(name):
+    system = new(name)
+    latents = system.latents(range(3))
+    given = (latents,) if name == "pggan" else (system.styles(latents), style.noise_seed(latents))
+    small, large = system.generator(*given, 0), system.generator(*given, 1)
+    assert small.shape[2] * 2 == large.shape[2]
+    torch.testing.assert_close(system.generator(*given, 1, 0.0), resample.repeat(small))
+    torch.testing.assert_close(system.generator(*given, 1, 0.25), 0.75 * resample.repeat(small) + 0.25 * large)
+    assert torch.equal(system.generator(*given, 1, 1.0), large)
+    doubled = resample.repeat(small)
+    torch.testing.assert_close(system.discriminator(doubled, 1, 0.0), system.discriminator(small, 0))
+    images = torch.randn(2, 1, 16, 16)
+    torch.testing.assert_close(grow.reals_at(images, 1, 1.0, 1), images)
+    torch.testing.assert_close(grow.reals_at(images, 1, 0.0, 1), resample.repeat(F.avg_pool2d(images, 2)))
+
+
+@pytest.mark.parametrize("name", ["pggan", "stylegan"])
+def test_growing_run_keeps_the_contract(name, tmp_path):
+    """Resumed in the middle of a fade; samples at the resolution that it has reached."""
+    check_system(name, Spec(20, 17, 3), tmp_path, {**TINY, "grow_images": 24})
+
+
+@pytest.mark.parametrize("name", ["pggan", "stylegan"])
+def test_what_is_not_grown_yet_is_not_touched(name, tmp_path):
+    store = make_store(tmp_path / "store", GREY)
+    loop = {"images": 48, "batch": 16, "precision": "fp32"}
+    model = {**TINY, "grow_images": 1000}
+    run = train(
+        name, store, tmp_path / "run", size="small", device_name="cpu", overrides={"model": model, "train": loop}
+    )
+    tensors, _ = run.load()
+    above = [k for k in tensors if "optimizer" in k and (".to_rgb.1." in k or ".blocks." in k or ".synthesis.2." in k)]
+    assert not above
+    assert any("optimizer.generator.to_rgb.0." in k for k in tensors)
+    picture = sample(run, [3])[0, :, :, 0]
+    assert np.array_equal(picture, picture[::2, ::2].repeat(2, 0).repeat(2, 1))

@@ -1,0 +1,66 @@
+"""StyleGAN2: path lengths, penalties in float32, labels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ganforge import models
+from ganforge.media.spec import Spec
+from ganforge.models.stylegan2 import path_lengths
+from ganforge.nn import style
+from ganforge.nn.penalties import squared_gradient
+
+TINY = {"width": 8, "latent": 16}
+
+
+GREY = Spec(16, 16, 1)
+
+
+def new(name, spec=GREY, **settings):
+    torch.manual_seed(0)
+    loaded = models.load(name)
+    system = loaded.system(loaded.config(**{**TINY, **settings}), spec)
+    for part in system.modules():
+        if isinstance(getattr(part, "strength", None), torch.nn.Parameter):
+            torch.nn.init.constant_(part.strength, 0.3)  # so that noise is to be seen
+    return system.requires_grad_(False)
+
+
+def test_path_length_of_a_linear_map():
+    jacobian, w = torch.randn(5, 12), torch.randn(3, 5, requires_grad=True)
+    directions = torch.randn(3, 1, 3, 4)
+    lengths = path_lengths((w @ jacobian).view(3, 1, 3, 4), w, directions)
+    torch.testing.assert_close(lengths, (directions.flatten(1) @ jacobian.T).norm(dim=1))
+
+
+@pytest.mark.parametrize("penalty", ["path", "r1"])
+def test_penalties_in_float32_have_the_gradient_of_float64(penalty):
+    """The penalty's gradient by the weights, which is a second derivative."""
+    system = new("stylegan2").requires_grad_(True)
+    torch.manual_seed(1)
+    latents, images, directions = torch.randn(4, 16), torch.rand(4, 1, 16, 16) * 2 - 1, torch.randn(4, 1, 16, 16)
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        system.to(dtype).zero_grad()
+        if penalty == "path":
+            w = system.generator.mapping(latents.to(dtype))
+            seed = style.noise_seed(latents.to(dtype))
+            made = system.generator(w[:, None].expand(-1, system.layers, -1), seed)
+            value = (path_lengths(made, w, directions.to(dtype)) - 1).square().mean()
+        else:
+            x = images.to(dtype).requires_grad_(True)
+            value = squared_gradient(system.discriminator(x), x).mean()
+        value.backward()
+        found[dtype] = [value.double(), *(p.grad.double() for p in system.parameters() if p.grad is not None)]
+    assert len(found[torch.float32]) > 10
+    largest = max(double.norm() for double in found[torch.float64])
+    for single, double in zip(*found.values(), strict=True):
+        assert (single - double).norm() <= 1e-4 * double.norm().clamp(min=1e-4 * largest)  # biases' are 0
+
+
+def test_labels_choose_the_picture():
+    system = new("stylegan2", Spec(16, 16, 1, ("a", "b")), conditional=True)
+    latents = system.latents([5, 5])
+    one, two = system.generate(latents, torch.tensor([0, 1]))
+    assert not torch.allclose(one, two)

@@ -1,0 +1,56 @@
+"""The base classes of systems: base grid, latents, truncation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ganforge import models
+from ganforge.media.spec import Spec
+from ganforge.sampling import pictures
+from ganforge.system import Batch, base_grid
+
+TINY = {"width": 8, "latent": 16}
+
+
+GREY = Spec(16, 16, 1)
+
+
+def new(name, spec=GREY, **settings):
+    torch.manual_seed(0)
+    loaded = models.load(name)
+    system = loaded.system(loaded.config(**{**TINY, **settings}), spec)
+    for part in system.modules():
+        if isinstance(getattr(part, "strength", None), torch.nn.Parameter):
+            torch.nn.init.constant_(part.strength, 0.3)  # so that noise is to be seen
+    return system.requires_grad_(False)
+
+
+@pytest.mark.parametrize("name", ["stylegan", "stylegan2"])
+def test_truncation_and_w_avg(name):
+    system = new(name)
+    batch = Batch(torch.zeros(64, 1, 16, 16), None, 0)
+    for _ in range(300):
+        system.generator.mapping.track(system.generator.mapping(system.noise(batch)))
+    mean = system.generator.mapping(torch.randn(4096, 16)).mean(0)
+    assert (system.w_avg() - mean).norm() < 0.15 * mean.norm()
+    none, all_, plain = (next(pictures(system, range(6), truncation=psi)) for psi in (0.0, 1.0, 1))
+    assert len(np.unique(none.reshape(6, -1), axis=0)) == 1
+    assert np.array_equal(all_, plain)
+    half = next(pictures(system, range(6), truncation=0.5)).astype(float)
+    assert half.std(0).mean() < plain.astype(float).std(0).mean()
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"), [((28, 28), (7, 7, 2)), ((32, 32), (4, 4, 3)), ((48, 64), (6, 8, 3)), ((30, 30), (8, 8, 2))]
+)
+def test_base_grid(size, grid):
+    assert base_grid(Spec(*size, 3)) == grid
+
+
+def test_a_latent_depends_on_its_seed_alone():
+    loaded = models.load("gan")
+    system = loaded.system(loaded.config(), Spec(8, 8, 1))
+    assert torch.equal(system.latents([3, 9, 4])[1], system.latents([9])[0])
+    assert not torch.equal(system.latents([3])[0], system.latents([4])[0])
