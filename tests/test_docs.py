@@ -36,6 +36,16 @@ def test_every_document_that_is_named_is_there():
         assert (root / name).is_file(), name
 
 
+def test_files_and_names_of_the_glossary_exist():
+    rows = [row for row in (DOCS / "glossary.md").read_text("utf-8").splitlines() if row.startswith("| ")]
+    named = [re.findall(r"`([^`]+)`", row.rpartition(" | ")[2]) for row in rows if not row.endswith("| where |")]
+    assert len(named) > 50 and all(named)
+    for file, *identifiers in named:
+        source = (DOCS.parent / "src" / "ganforge" / file).read_text("utf-8")
+        for identifier in identifiers:
+            assert re.search(rf"\b{identifier}\b", source), f"{identifier} is not in {file}"
+
+
 def test_the_site_builds_without_a_warning(tmp_path):
     """Pages, links, anchors, navigation, and the reference from the docstrings."""
     pytest.importorskip("mkdocstrings", reason='mkdocs and mkdocstrings come with pip install ".[docs]"')

@@ -44,8 +44,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"ganforge {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
 
-    def verb(name: str, help: str) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help)
+    def verb(name: str, help: str, *aliases: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help, aliases=aliases)
         made.set_defaults(do=getattr(commands, name))
         return made
 
@@ -192,12 +192,16 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "-o", "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
     )
-    sample.add_argument("--truncation", type=_number, default=1.0, help="0.7: nearer to the mean style; 1 as trained")
+    sample.add_argument(
+        "--truncation", type=_number, default=1.0, help="psi; 0.7: nearer to the mean style; 1 as trained"
+    )
     sample.add_argument(
         "--walk", action="store_true", help="a video from seed to seed, .webp, .gif or .mp4, and a strip of it"
     )
     sample.add_argument("--frames", type=_whole, default=24, help="frames from one seed to the next (24, a second)")
-    sample.add_argument("--mix", metavar="SEEDS", help="a sheet of the seeds' pictures with the styles of these ones")
+    sample.add_argument(
+        "--mix", metavar="SEEDS", help="style mixing: a sheet of the seeds' pictures with the styles of these"
+    )
     sample.add_argument(
         "--mix-layers", metavar="LAYERS", help="which styles to take from them, such as 0-3 (the coarser half)"
     )
@@ -212,9 +216,11 @@ def parser() -> argparse.ArgumentParser:
     restore.add_argument("--reference", type=Path, help="the same names without noise: prints PSNR and SSIM")
     device(restore)
 
-    project = verb("project", "find the point of a run's latent space that paints a given picture")
+    project = verb(
+        "project", "inversion: the point in the latent space whose picture is nearest to a given one", "invert"
+    )
     project.add_argument("run", type=Path)
-    project.add_argument("image", type=Path, help="any picture file; it is cut and scaled to fit")
+    project.add_argument("image", type=Path, help="any picture file; it is cropped and resized to fit")
     project.add_argument("-o", "--out", type=Path, help="PNG of target, start and result (RUN/projected-NAME.png)")
     project.add_argument("--steps", type=_whole, default=300, help="steps of the search (300)")
     device(project)

@@ -127,6 +127,8 @@ def test_words_for_walks_mixtures_and_projections(runs, tmp_path, fails):
     assert marks.read(sheet)["layers"] == [0, 1]
     assert main(["sample", str(run), "--count", "1", "--truncation", "0.5", "--out", str(tmp_path / "one.png")]) == 0
     assert main(["project", str(run), str(tmp_path / "one.png"), "-o", str(tmp_path / "p.png"), "--steps", "3"]) == 0
+    assert main(["invert", str(run), str(tmp_path / "one.png"), "-o", str(tmp_path / "i.png"), "--steps", "3"]) == 0
+    assert (tmp_path / "i.png").read_bytes() == (tmp_path / "p.png").read_bytes()
     assert (tmp_path / "p-point.safetensors").is_file()
 
     vae = runs / "vae"

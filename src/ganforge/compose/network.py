@@ -267,7 +267,8 @@ _PLAIN: dict[str, Callable[[], nn.Module]] = {
 
 def _pixel_norm(x: Tensor) -> Tensor:
     """(..., D) -> the same shape with mean square 1 over D."""
-    return x * (x.float().square().mean(-1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
+    y: Tensor = x * (x.float().square().mean(-1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
+    return y
 
 
 def _shaped(name: str, shape_in: Shape, shape_out: Shape, v: Mapping[str, Any], classes: int) -> nn.Module | None:
