@@ -199,7 +199,8 @@ class Film(nn.Module):
             scale, shift = scale[:, :, None, None], shift[:, :, None, None]
         elif x.ndim == 3:
             scale, shift = scale[:, None], shift[:, None]
-        return x * (1 + scale) + shift
+        y: Tensor = x * (1 + scale) + shift
+        return y
 
 
 class GaussianNoise(nn.Module):
