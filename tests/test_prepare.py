@@ -267,7 +267,7 @@ def test_wrong_words_about_splits(pictures, tmp_path, fails):
     assert "2 to 100" in fails("prepare", pictures, "-o", out, "--folds", 1)
     assert "Did you mean centre?" in fails("prepare", pictures, "-o", out, "--normalise", "center")
     assert "Did you mean webdataset?" in fails("prepare", pictures, "-o", out, "--format", "webdatset")
-    assert "no engine 'dask'" in fails("prepare", pictures, "-o", out, "--engine", "dask")
+    assert "prepare.engine is 'dask'. There is: local, ray" in fails("prepare", pictures, "-o", out, "--engine", "dask")
     assert "no classes" in fails("prepare", pictures / "few", "-o", out, "--per-class", 5)
     assert not list(tmp_path.iterdir())
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from ganforge import commands, models
 from ganforge.base.errors import GanforgeError, InputError, Stopped, did_you_mean
+from ganforge.commands import options
+from ganforge.commands.options import number, whole
+from ganforge.preparing.settings import Settings as PrepareSettings
 from ganforge.version import __version__
 
 DESCRIPTION = "From a pile of pictures to an image generator that you can trust."
@@ -63,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
     demo = verb("demo", "the whole way in two minutes: collect, prepare, train, sample, measure, report")
     demo.add_argument("-o", "--out", type=Path, default=Path("demo"), help="folder for everything (demo)")
-    demo.add_argument("--minutes", type=_number, default=None, help="minutes of training (1.1)")
+    demo.add_argument("--minutes", type=number, default=None, help="minutes of training (1.1)")
 
     verb("systems", "the generators that there are")
 
@@ -80,10 +83,10 @@ def parser() -> argparse.ArgumentParser:
     collect.add_argument("-o", "--out", type=Path, help="folder for the originals (data/NAME)")
     collect.add_argument("--from", dest="source", type=Path, help="a folder that has a public set's files already")
     collect.add_argument("--pictures", action="store_true", help="a public set alone as PNG files, too")
-    collect.add_argument("--cap", type=_whole, help="pictures of one source at most")
-    collect.add_argument("--cap-per-class", type=_whole, help="pictures of one class at most, over all sources")
-    collect.add_argument("--total", type=_whole, help="pictures in all, shared out among the sources")
-    collect.add_argument("--seed", type=_whole, help="decides which pictures a cap leaves out (0)")
+    collect.add_argument("--cap", type=whole, help="pictures of one source at most")
+    collect.add_argument("--cap-per-class", type=whole, help="pictures of one class at most, over all sources")
+    collect.add_argument("--total", type=whole, help="pictures in all, shared out among the sources")
+    collect.add_argument("--seed", type=whole, help="decides which pictures a cap leaves out (0)")
     collect.add_argument("--licence", help="licences that are allowed, such as cc0,cc-by (all)")
     collect.add_argument("--unknown-rights", help="apart (default: a folder beside), leave-out or mix")
     collect.add_argument(
@@ -105,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     clean.add_argument(
         "--reference", type=Path, help="clean pictures of the same names, for PSNR and SSIM in the preview"
     )
-    clean.add_argument("--pictures", type=_whole, default=6, help="pictures in the preview (6)")
+    clean.add_argument("--pictures", type=whole, default=6, help="pictures in the preview (6)")
     clean.add_argument("--suggest", action="store_true", help="estimate the noise and print a recipe for it")
     clean.add_argument("--dry-run", action="store_true", help="print the complete recipe and stop")
 
@@ -119,50 +122,22 @@ def parser() -> argparse.ArgumentParser:
         help="name pictures unlike all others, an order to look in",
     )
     audit.add_argument("--ocr", action="store_true", help="mark pictures with text; needs Tesseract")
-    audit.add_argument("--seed", type=_whole, default=0, help="of the random sheet (0)")
+    audit.add_argument("--seed", type=whole, default=0, help="of the random sheet (0)")
     audit.add_argument("--overwrite", action="store_true", help="replace an older audit")
     audit.add_argument("--diff", type=Path, nargs=2, metavar=("OLD", "NEW"), help="compare two audits instead")
 
     prepare = verb("prepare", "turn a folder, a zip or a collected set into a store")
     prepare.add_argument("source", type=Path, help="folder or zip; sub-folders are the classes")
     prepare.add_argument("-o", "--out", type=Path, help="the store to make (stores/NAME)")
-    prepare.add_argument("--resolution", help="64, or 48x64 (height x width)")
-    prepare.add_argument("--channels", type=_whole, help="1 grey, 3 RGB, 4 RGBA (what the pictures are)")
-    prepare.add_argument("--fit", default="crop", help="crop (default), smart, letterbox, pad or stretch")
-    prepare.add_argument(
-        "--background", default="white", help="colour under transparency and beside a letterbox (white)"
-    )
-    prepare.add_argument(
-        "--levels", default="auto",
-        help="of pictures of more than 8 bits: auto (default, by all of them), full, or the values for black and white, 0,4095",
-    )  # fmt: skip
-    prepare.add_argument("--labels", type=Path, help="CSV with the columns file and label, instead of sub-folders")
-    prepare.add_argument(
-        "--normalise",
-        default="none",
-        help="none (default), unit, range, centre, standard or image; samples are turned back",
-    )
-    prepare.add_argument(
-        "--audit", type=Path, help="an audit's folder: leave out what it rejects, keep duplicates together"
-    )
-    findings(prepare)
-    prepare.add_argument(
-        "--heldout", type=_number, help="share kept from training (0.1; or the split that the source brings)"
-    )
-    prepare.add_argument("--stratify", action="store_true", help="hold out that share of every class")
-    prepare.add_argument("--folds", type=_whole, default=0, help="deal the training pictures into so many folds")
-    prepare.add_argument("--per-class", type=_whole, default=0, help="at most so many training pictures of a class")
+    options.add(prepare, PrepareSettings)
     prepare.add_argument("--format", default="store", help="store (default), webdataset, parquet or folder")
     prepare.add_argument(
         "--overwrite", action="store_true", help="replace an older store, when the new one is finished"
     )
-    prepare.add_argument("--part-size", type=_whole, help="pictures in a part (what fits into 256 MiB)")
     prepare.add_argument(
         "--shard", help="i/n: make every n-th part from i on; the same words without --shard join them"
     )
-    prepare.add_argument(
-        "--engine", default="local", help="local (default) or ray, which finds a cluster by RAY_ADDRESS"
-    )
+    options.add_config(prepare)
 
     show = verb("show", "the facts of a store, with a contact sheet, of a run, or of a list of layers")
     show.add_argument("path", type=Path, help="a store, a run, or a TOML file with the networks of a composed system")
@@ -184,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
     sample = verb("sample", "make pictures with a run")
     sample.add_argument("run", type=Path)
     sample.add_argument("--seeds", help="such as 7 or 0-63 or 1,5,9 (0-63)")
-    sample.add_argument("--count", type=_whole, help="how many, from seed 0 on")
+    sample.add_argument("--count", type=whole, help="how many, from seed 0 on")
     sample.add_argument(
         "--labels", help="for runs that know classes: 3, or names such as cat,dog, or all; quotes hold a name's comma"
     )
@@ -193,12 +168,12 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"
     )
     sample.add_argument(
-        "--truncation", type=_number, default=1.0, help="psi; 0.7: nearer to the mean style; 1 as trained"
+        "--truncation", type=number, default=1.0, help="psi; 0.7: nearer to the mean style; 1 as trained"
     )
     sample.add_argument(
         "--walk", action="store_true", help="a video from seed to seed, .webp, .gif or .mp4, and a strip of it"
     )
-    sample.add_argument("--frames", type=_whole, default=24, help="frames from one seed to the next (24, a second)")
+    sample.add_argument("--frames", type=whole, default=24, help="frames from one seed to the next (24, a second)")
     sample.add_argument(
         "--mix", metavar="SEEDS", help="style mixing: a sheet of the seeds' pictures with the styles of these"
     )
@@ -222,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
     project.add_argument("run", type=Path)
     project.add_argument("image", type=Path, help="any picture file; it is cropped and resized to fit")
     project.add_argument("-o", "--out", type=Path, help="PNG of target, start and result (RUN/projected-NAME.png)")
-    project.add_argument("--steps", type=_whole, default=300, help="steps of the search (300)")
+    project.add_argument("--steps", type=whole, default=300, help="steps of the search (300)")
     device(project)
 
     measure = verb("measure", "how good a run or a folder of pictures is, each number beside its floor")
@@ -230,7 +205,7 @@ def parser() -> argparse.ArgumentParser:
         "run", type=Path, help="a run; or with --store a folder or a zip of pictures, by whatever made"
     )
     measure.add_argument("--store", help="the store to measure against; a run knows its own, unless it has moved")
-    measure.add_argument("--samples", type=_whole, help="pictures to make (10,000)")
+    measure.add_argument("--samples", type=whole, help="pictures to make (10,000)")
     measure.add_argument("--json", action="store_true", help="print as JSON")
     measure.add_argument("--report", action="store_true", help="write RUN/report.html as well")
     measure.add_argument(
@@ -264,20 +239,6 @@ def _verbs(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     """The parsers of the verbs by name."""
     found = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
     return next(found)  # type: ignore[return-value]
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +20,10 @@ KINDS = {
     int: "whole number",
     float: "number",
     str: "text",
-    tuple: "list of texts, ; between them",
+    Path: "path",
+    tuple: "list of texts",
 }
+SEPARATORS = {";": "semicolons", ",": "commas"}
 
 
 def setting(
@@ -30,10 +32,15 @@ def setting(
     *,
     low: float | None = None,
     high: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: tuple[str | int, ...] = (),
+    split: str = ";",
+    metavar: str | None = None,
 ) -> Any:
-    """A dataclass field with its meaning (with unit) and its limits, both inclusive."""
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+    """A dataclass field with its meaning (with unit) and its limits, both inclusive.
+
+    `split` stands between the texts of a list on the command line, where `metavar` names the value in the help."""
+    facts = {"help": help, "low": low, "high": high, "choices": choices, "split": split, "metavar": metavar}
+    return dataclasses.field(default=default, metadata=facts)
 
 
 def build(cls: type[T], values: Mapping[str, Any], section: str) -> T:
@@ -53,7 +60,7 @@ def parse(cls: type, name: str, text: str, section: str) -> Any:
     hints = typing.get_type_hints(cls)
     if name not in hints:
         raise InputError(f"There is no setting {section}.{name}.{did_you_mean(name, hints)}")
-    kind = _plain(hints[name])
+    kind = _kinds(hints[name])[0]
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
     try:
         if kind is bool:
@@ -63,7 +70,8 @@ def parse(cls: type, name: str, text: str, section: str) -> Any:
         if kind is float:
             return float(text.replace("_", ""))
         if kind is tuple:
-            return tuple(part.strip() for part in text.split(";") if part.strip())
+            field = next(field for field in dataclasses.fields(cls) if field.name == name)
+            return tuple(part.strip() for part in text.split(field.metadata["split"]) if part.strip())
     except (KeyError, ValueError, OverflowError):
         raise InputError(f"{section}.{name} is {text!r}; it takes a value of type {kind.__name__}.") from None
     return text
@@ -75,11 +83,18 @@ def describe(cls: type, values: Mapping[str, Any]) -> dict[str, tuple[str, str, 
     hints = typing.get_type_hints(cls)
     rows = {}
     for f in dataclasses.fields(cls):
-        default, kind, choices = values.get(f.name, f.default), _plain(hints[f.name]), f.metadata["choices"]
-        span = _span(f.metadata["low"], f.metadata["high"])
-        said = KINDS[kind] if kind in (bool, str, tuple) else f"{KINDS[kind]} {span}".strip()
-        rows[f.name] = ("none" if default is None else _toml(default), " | ".join(choices) or said, f.metadata["help"])
+        default, kind, choices = values.get(f.name, f.default), _kinds(hints[f.name])[0], f.metadata["choices"]
+        span = f"{KINDS[kind]} {_span(f.metadata['low'], f.metadata['high'])}".strip()
+        if kind is tuple:
+            span += f", {SEPARATORS[f.metadata['split']]} between them"
+        one_of = " | ".join(map(str, choices))
+        rows[f.name] = ("none" if default is None else _toml(default), one_of or span, f.metadata["help"])
     return rows
+
+
+def notes(rows: Mapping[str, tuple[str, str, str]]) -> dict[str, str]:
+    """What `describe` says of each setting, in one line: its meaning, its range, its default."""
+    return {name: f"{meaning} [{span}; default {default}]" for name, (default, span, meaning) in rows.items()}
 
 
 def _span(low: float | None, high: float | None) -> str:
@@ -92,31 +107,32 @@ def _span(low: float | None, high: float | None) -> str:
 def _check(where: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if value is None and type(None) in typing.get_args(hint):
         return None
-    kind: Any = _plain(hint)
+    kinds = _kinds(hint)
+    kind = kinds[0]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)  # torch's Adam refuses betas that mix int and float
-    if kind is tuple and isinstance(value, list):
+    if kind is tuple and isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
         value = tuple(value)
+    if kind is Path and isinstance(value, str):
+        value = Path(value)
     if kind is tuple and not (isinstance(value, tuple) and all(isinstance(one, str) for one in value)):
         raise InputError(f"{where} is {value!r}; it takes a list of strings.")
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise InputError(f"{where} is {value!r}; it takes a value of type {kind.__name__}.")
     if kind is float and not math.isfinite(value):
         raise InputError(f"{where} is {value}; it takes a finite number.")
     choices, low, high = limits.get("choices"), limits.get("low"), limits.get("high")
     if choices and value not in choices:
-        raise InputError(f"{where} is {value!r}.{did_you_mean(value, choices)}")
+        raise InputError(f"{where} is {value!r}.{did_you_mean(str(value), map(str, choices))}")
     if (low is not None and value < low) or (high is not None and value > high):
         raise InputError(f"{where} is {value}; it takes {_span(low, high)}.")
     return value
 
 
-def _plain(hint: Any) -> type:
-    """int for `int | None`, tuple for `tuple[str, ...]`."""
-    if isinstance(hint, types.UnionType):
-        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    hint = typing.get_origin(hint) or hint
-    return typing.cast(type, hint)
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """(int,) for `int | None`, (tuple,) for `tuple[str, ...]`, (str, int) for `str | int`."""
+    hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return tuple(typing.get_origin(kind) or kind for kind in hints if kind is not type(None))
 
 
 def _whole(number: float) -> int:
@@ -149,6 +165,8 @@ def _toml(value: Any) -> str:
         return "{ " + ", ".join(f"{name} = {_toml(v)}" for name, v in value.items()) + " }"
     if isinstance(value, float):
         return repr(value)
+    if isinstance(value, Path):
+        value = str(value)
     return json.dumps(value, ensure_ascii=False)  # strings, whole numbers and booleans are the same in both languages
 
 
@@ -160,3 +178,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read: {error.strerror or error}. Name a TOML file.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} cannot be read as TOML: {error}.") from error
+
+
+def read_section(path: Path, section: str) -> dict[str, Any]:
+    """The values of the one section that a TOML file has. InputError where it has another one, or none."""
+    sections = read_toml(path)
+    for name in sections:
+        if name != section:
+            raise InputError(f"{path} has a section {name}.{did_you_mean(name, (section,))}")
+    values = sections.get(section)
+    if not isinstance(values, dict):
+        raise InputError(f"{path} has no section [{section}]; --dry-run prints one.")
+    return values

@@ -9,6 +9,7 @@ from typing import Any
 
 from ganforge.base import logs
 from ganforge.base.errors import InputError, did_you_mean
+from ganforge.commands import options
 
 
 def collect(asked: argparse.Namespace) -> int:
@@ -150,29 +151,24 @@ def prepare(asked: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ganforge.preparing.prepare import prepare, prepare_shard
+    from ganforge.preparing.settings import Settings
     from ganforge.store import exports
 
     if asked.format not in exports.FORMATS:
         raise InputError(f"prepare: there is no format {asked.format!r}.{did_you_mean(asked.format, exports.FORMATS)}")
-    names = (
-        "resolution",
-        "channels",
-        "fit",
-        "background",
-        "normalise",
-        "levels",
-        "labels",
-        "audit",
-        "drop",
-        "keep",
-        "part_size",
-        "overwrite",
-    )
-    settings = {name: getattr(asked, name) for name in names}
+    settings, overwrite = options.settings(asked, Settings), asked.overwrite
+    if asked.dry_run:
+        print(options.toml(asked, settings))
+        return 0
     with Console(stderr=True).status("looking") as status:
-        settings["progress"] = lambda count: status.update(f"{count:,} pictures")
+
+        def progress(count: int) -> None:
+            status.update(f"{count:,} pictures")
+
         if asked.shard:
-            done, parts = prepare_shard(asked.source, asked.out, *_shard(asked.shard), **settings)
+            done, parts = prepare_shard(
+                asked.source, asked.out, *_shard(asked.shard), settings=settings, overwrite=overwrite, progress=progress
+            )
         else:
             out = asked.out
             if asked.format != "store":
@@ -181,11 +177,8 @@ def prepare(asked: argparse.Namespace) -> int:
                 if out.exists():  # before the work, not after it
                     raise InputError(f"prepare: {out} exists already. Choose another name, or remove it first.")
                 out = out.with_name(f".{out.name}.store")
-                settings["overwrite"] = True  # what a stopped call left there
-            made = prepare(
-                asked.source, out, heldout=asked.heldout, stratify=asked.stratify, folds=asked.folds,
-                per_class=asked.per_class, engine=asked.engine, **settings,
-            )  # fmt: skip
+                overwrite = True  # what a stopped call left there
+            made = prepare(asked.source, out, settings=settings, overwrite=overwrite, progress=progress)
     if asked.shard:
         print(
             f"{done} of {parts} parts are finished. The same words without --shard make what is missing and join them."

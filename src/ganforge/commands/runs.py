@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganforge import models
-from ganforge.base import logs
+from ganforge.base import config, logs
 from ganforge.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def show(asked: argparse.Namespace) -> None:
 
 def train(asked: argparse.Namespace) -> None:
     """A trained run, or its settings with --dry-run."""
-    from ganforge.base import config, device
+    from ganforge.base import device
     from ganforge.runs import Run
     from ganforge.store.store import Store
     from ganforge.training.train import Settings, plan, train
@@ -80,10 +80,7 @@ def _notes(system: str) -> dict[str, dict[str, str]]:
     """What --dry-run says behind each setting."""
     from ganforge.training.train import explained
 
-    return {
-        section: {name: f"{meaning} [{span}; default {default}]" for name, (default, span, meaning) in rows.items()}
-        for section, rows in explained(system).items()
-    }
+    return {section: config.notes(rows) for section, rows in explained(system).items()}
 
 
 def settings(system: str) -> str:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,29 +19,27 @@ from typing import Any
 import torch
 
 from ganforge.auditing.findings import Findings
+from ganforge.base import config
 from ganforge.base.device import keep_memory
-from ganforge.base.errors import DataError, GanforgeError, InputError, Stopped, StoreError, did_you_mean
+from ganforge.base.errors import DataError, GanforgeError, InputError, Stopped, StoreError
 from ganforge.base.files import atomic_file, cannot_write
 from ganforge.preparing import parts
 from ganforge.preparing.convert import Plan, convert_part
 from ganforge.preparing.parts import Sides, finished
+from ganforge.preparing.settings import HELD_OUT, Settings
 from ganforge.preparing.shape import choose, parse_color
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Part
 from ganforge.sources.layout import Layout, some
 from ganforge.sources.source import keep_apart, open_source
-from ganforge.sources.transform import FITS
 from ganforge.store import card, history
 from ganforge.store.split import CAPPED, EQUAL, joined
 from ganforge.store.store import Store
 from ganforge.version import __version__
 
-HELD_OUT = 0.1
 FEWEST = 8
 PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17
 RESIZE = "torch bicubic, antialiased"
-NORMALISE = ("none", "unit", "range", "centre", "standard", "image")
-ENGINES = ("local", "ray")
 BESIDE = ("manifest.json", history.NAME, "README.md", "sheet.png", "augmented.png", "features")
 """What is put into a store beside the files that its manifest names."""
 
@@ -64,67 +62,31 @@ def prepare(
     source: str | Path,
     out: str | Path | None = None,
     *,
-    resolution: str | int | None = None,
-    channels: int | None = None,
-    fit: str = "crop",
-    background: str = "white",
-    normalise: str = "none",
-    levels: str = "auto",
-    labels: str | Path | None = None,
-    audit: str | Path | None = None,
-    drop: Iterable[str] = (),
-    keep: Iterable[str] = (),
-    heldout: float | None = None,
-    stratify: bool = False,
-    folds: int = 0,
-    per_class: int = 0,
-    part_size: int | None = None,
-    engine: str = "local",
+    settings: Settings | None = None,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
+    **options: Any,
 ) -> Prepared:
     """Make a store of every picture in `source` that can be read; the others are named with a reason and left out.
 
-    `resolution` is 64 or "48x64" (height x width); without it the pictures' own where they agree, else 32, 64 or 128
-    after the median. `channels` is 1, 3 or 4; without it 1 where all are grey, else 3, transparency laid over
-    `background`. `fit` is one of `transform.FITS`, `normalise` one of NORMALISE (docs/prepare.md says what they do).
-    `levels` says which values of pictures of more than eight bits become black and white: auto, full or "0,4095".
+    `options` are values of `preparing.settings.Settings`, such as resolution=64 or heldout=0.2, and take the place of
+    those in `settings`. The held-out share is chosen by a hash of the stored pixels, so that equal pictures are on the
+    same side; where the source brings its own split, that one stands, and a share that is named is an InputError.
 
-    A share `heldout` (0.1) is kept from training, chosen by a hash of the stored pixels, so that equal pictures are on
-    the same side; where the source brings its own split, that one stands, and a share that is named is an InputError.
-    `audit` names an audit's folder: what it rejects is left out, and its groups of duplicates stay together; `drop`
-    names further findings that go ("warn": all warnings), `keep` those that stay. `stratify`, `folds` and `per_class`
-    are those of `split.split`.
-
-    `part_size` pictures make a part; `engine` is local or ray (RAY_ADDRESS names a cluster). Stopped and called again
-    with the same arguments, it goes on; `overwrite` begins anew where another one is unfinished, and replaces an older
-    store when the new one is finished. `progress` is told how many were looked at."""
-    work = _Work(
-        source,
-        out,
-        resolution,
-        channels,
-        fit,
-        background,
-        normalise,
-        levels,
-        labels,
-        audit,
-        drop,
-        keep,
-        part_size,
-        overwrite,
-    )
-    if engine not in ENGINES:
-        raise InputError(f"There is no engine {engine!r}.{did_you_mean(engine, ENGINES)}")
-    if work.opened.given and (heldout is not None or stratify):
+    Stopped and called again with the same arguments, it goes on; `overwrite` begins anew where another one is
+    unfinished, and replaces an older store when the new one is finished. `progress` is told how many were looked at.
+    Raises InputError, DataError where the pictures cannot be used, StoreError where `out` exists, and Stopped on
+    Ctrl-C."""
+    chosen = _settings(settings, options)
+    work = _Work(source, out, chosen, overwrite)
+    if work.opened.given and (chosen.heldout is not None or chosen.stratify):
         raise InputError(
             f"{source} brings its own split, which stands; --heldout and --stratify have no say in it. Leave them out."
         )
-    sides = _check_sides(HELD_OUT if heldout is None else heldout, stratify, folds, per_class, work.plan)
+    sides = _sides(chosen, work.plan)
     work.begin(range(work.plan.parts))
     try:
-        (_on_ray if engine == "ray" else _here)(work, range(work.plan.parts), progress)
+        (_on_ray if chosen.engine == "ray" else _here)(work, range(work.plan.parts), progress)
         return work.finish(sides)
     except parts.TooFew:
         work.remove()
@@ -142,21 +104,19 @@ def prepare_shard(
     index: int,
     count: int,
     *,
+    settings: Settings | None = None,
+    overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
-    **settings: Any,
+    **options: Any,
 ) -> tuple[int, int]:
     """Make every `count`-th part from `index` on, for a job array; `prepare` joins them. Returns (parts finished, parts
     in all).
 
-    `settings` are those of `prepare` that shape pictures; what concerns the split is said when they are joined.
+    `settings` and `options` are those of `prepare`; what concerns the split counts when the parts are joined.
     """
     if not 0 <= index < count:
         raise InputError(f"The shard {index}/{count} is not understood; with 16 jobs they are 0/16 to 15/16.")
-    asked: dict[str, Any] = {
-        "resolution": None, "channels": None, "fit": "crop", "background": "white", "normalise": "none", "levels": "auto",
-        "labels": None, "audit": None, "drop": (), "keep": (), "part_size": None, "overwrite": False,
-    }  # fmt: skip
-    work = _Work(source, out, **{**asked, **settings})
+    work = _Work(source, out, _settings(settings, options), overwrite)
     mine = range(index, work.plan.parts, count)
     work.begin(mine)
     try:
@@ -169,43 +129,33 @@ def prepare_shard(
 class _Work:
     """The unfinished store: a folder beside its place, with the plan and the parts that are there."""
 
-    def __init__(
-        self, source: str | Path, out: str | Path | None, resolution: str | int | None, channels: int | None, fit: str,
-        background: str, normalise: str, levels: str, labels: str | Path | None, audit: str | Path | None,
-        drop: Iterable[str], keep: Iterable[str], part_size: int | None, overwrite: bool,
-    ) -> None:  # fmt: skip
-        path = Path(source)
-        table = Path(labels) if labels else None
+    def __init__(self, source: str | Path, out: str | Path | None, settings: Settings, overwrite: bool) -> None:
+        path, table, s = Path(source), settings.labels, settings
         self.out = Path(out) if out else Path("stores") / (path.resolve().name if path.is_dir() else path.stem)
         self.folder = parts.unfinished(self.out)
         self.overwrite = overwrite
         if self.out.exists():
             _check_replaced(self.out, overwrite)
         keep_apart(path, self.out)
-        for word, value, known in (("way to fit", fit, FITS), ("way to normalise", normalise, NORMALISE)):
-            if value not in known:
-                raise InputError(f"There is no {word} called {value!r}.{did_you_mean(value, known)}")
-        if part_size is not None and part_size < 1:
-            raise InputError(f"The part size is {part_size}; it takes a number of pictures from 1 on.")
-        self.normalise = normalise
+        self.normalise = s.normalise
         before = None if overwrite else _known(self._begun(), path)
         self.opened = open_source(path, table, before)
-        spec, chosen, self.notes = choose(self.opened, resolution, channels, background, levels)
-        size = part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
+        spec, chosen, self.notes = choose(self.opened, s.resolution, s.channels, s.background, s.levels)
+        size = s.part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.parts(size)
-        self.found = found = Findings(Path(audit)) if audit else None
-        if (drop or keep) and found is None:
+        self.found = found = Findings(s.audit) if s.audit else None
+        if (s.drop or s.keep) and found is None:
             raise InputError(
                 "Dropping and keeping by findings needs an audit: ganforge audit SOURCE, then --audit with its folder."
             )
-        refused = found.left_out(tuple(drop), tuple(keep)) if found else {}
+        refused = found.left_out(s.drop, s.keep) if found else {}
         alike = {name: str(group) for name, group in found.group.items() if group >= 0} if found else {}
         self.groups = joined(alike, self.opened.layout.groups)
         layout = self.opened.layout.label_at, self.opened.layout.split_at, self.opened.layout.table
         self.plan = Plan(
-            str(path.resolve()), str(table.resolve()) if table else None, spec, fit, parse_color(background),
-            normalise == "image", size, len(self.portions), _listing(self.portions), layout,
-            chosen, channels is None and spec.channels == 1, refused,
+            str(path.resolve()), str(table.resolve()) if table else None, spec, s.fit, parse_color(s.background),
+            s.normalise == "image", size, len(self.portions), _listing(self.portions), layout,
+            chosen, s.channels is None and spec.channels == 1, refused,
         )  # fmt: skip
         self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
 
@@ -310,20 +260,16 @@ def _check_replaced(out: Path, overwrite: bool) -> None:
         )
 
 
-def _check_sides(heldout: float, stratify: bool, folds: int, per_class: int, plan: Plan) -> Sides:
-    if not 0 <= heldout < 1:
-        raise InputError(f"heldout is {heldout}; it takes a share from 0 to less than 1.")
-    if stratify and not heldout:
-        raise InputError(
-            "Nothing is held out, so no class gives its share. Leave out --stratify, or say another --heldout."
-        )
-    if folds == 1 or not 0 <= folds <= 100:
-        raise InputError(f"folds is {folds}; it takes 2 to 100, or 0 for none.")
-    if per_class < 0:
-        raise InputError(f"The cap of a class is {per_class}; it takes a number of pictures from 1 on.")
-    if (stratify or per_class) and not plan.spec.classes:
-        raise InputError(f"{plan.source} has no classes, so they cannot be {'stratified' if stratify else 'capped'}.")
-    return Sides(heldout, stratify, folds, per_class)
+def _settings(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
+    """All that is said, checked."""
+    return config.build(Settings, {**vars(settings or Settings()), **options}, "prepare")
+
+
+def _sides(s: Settings, plan: Plan) -> Sides:
+    """How the pictures are split. InputError where that needs classes and there are none."""
+    if (s.stratify or s.per_class) and not plan.spec.classes:
+        raise InputError(f"{plan.source} has no classes, so they cannot be {'stratified' if s.stratify else 'capped'}.")
+    return Sides(HELD_OUT if s.heldout is None else s.heldout, s.stratify, s.folds, s.per_class)
 
 
 # ---------------------------------------------------------------------------------------------------------- the engines

@@ -41,7 +41,7 @@ def levels(asked: str, source: Source, looked_at: Iterable[Span | None] | None =
 
     `asked` is `full` (as their formats say), LOW,HIGH, or `auto`: as `depth.proposed` for the values of all pictures.
     Whether there are any is seen on those `looked_at`, else on `sample`. InputError where `asked` is none of these."""
-    pair = None if asked in ("auto", "full") else _pair(asked)
+    pair = parse_levels(asked)
     seen = [found for found in (map(_span, sample(source)) if looked_at is None else looked_at) if found]
     if pair or asked == "full":
         said = _words(pair) if pair else "as their formats say"
@@ -65,8 +65,10 @@ def _words(pair: Pair) -> str:
     return f"{pair[0]:,.6g} becomes black, {pair[1]:,.6g} white"
 
 
-def _pair(text: str) -> Pair:
-    """0,4095 -> (0.0, 4095.0)."""
+def parse_levels(text: str) -> Pair | None:
+    """0,4095 -> (0.0, 4095.0); None for auto and full. InputError for anything else."""
+    if text in ("auto", "full"):
+        return None
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:

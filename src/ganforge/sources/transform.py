@@ -12,8 +12,6 @@ from torch.nn.functional import interpolate, pad
 
 from ganforge.base.images import Pixels
 
-FITS = ("crop", "smart", "pad", "letterbox", "stretch")
-
 
 def resize(pixels: Tensor, height: int, width: int) -> Tensor:
     """Antialiased bicubic resize. (N, C, H, W) uint8 -> (N, C, height, width) uint8.

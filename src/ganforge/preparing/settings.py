@@ -1,0 +1,62 @@
+"""What a store is made like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganforge.auditing.settings import Selection
+from ganforge.base.config import setting
+from ganforge.base.errors import InputError
+
+HELD_OUT = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Selection):
+    """Settings of `prepare`, the section [prepare] of a TOML file; docs/prepare.md says what each of them does."""
+
+    labels: Path | None = setting(None, "CSV with the columns file and label, instead of sub-folders")
+    resolution: str | int | None = setting(
+        None, "64, or 48x64 (height x width); without it that of the pictures where they agree, else 32, 64 or 128"
+    )
+    channels: int | None = setting(None, "1 grey, 3 RGB, 4 RGBA (what the pictures are)", choices=(1, 3, 4))
+    fit: str = setting(
+        "crop", "what becomes of other proportions", choices=("crop", "smart", "letterbox", "pad", "stretch")
+    )
+    background: str = setting("white", "colour under transparency and beside a letterbox, a name or #rrggbb")
+    levels: str = setting(
+        "auto",
+        "of pictures of more than 8 bits: auto (by all of them), full, or the values for black and white, 0,4095",
+    )
+    normalise: str = setting(
+        "none", "which numbers a network sees; samples are turned back",
+        choices=("none", "unit", "range", "centre", "standard", "image"),
+    )  # fmt: skip
+    heldout: float | None = setting(
+        None, "share kept from training, below 1 (0.1; or the split that the source brings)", low=0, high=1
+    )
+    stratify: bool = setting(False, "hold out that share of every class")
+    folds: int = setting(0, "deal the training pictures into so many folds, 2 or more; 0: none", low=0, high=100)
+    per_class: int = setting(0, "at most so many training pictures of a class; 0: all", low=0)
+    part_size: int | None = setting(None, "pictures in a part (what fits into 256 MiB)", low=1)
+    engine: str = setting("local", "what does the work; ray finds a cluster by RAY_ADDRESS", choices=("local", "ray"))
+
+    def __post_init__(self) -> None:
+        """InputError for what the type and the range of a setting alone do not tell."""
+        from ganforge.preparing.shape import parse_color, parse_resolution
+        from ganforge.sources.survey import parse_levels
+
+        super().__post_init__()
+        if self.resolution is not None:
+            parse_resolution(self.resolution)
+        parse_color(self.background)
+        parse_levels(self.levels)
+        if self.heldout == 1:
+            raise InputError("prepare.heldout is 1.0; it takes a share from 0 to less than 1.")
+        if self.stratify and self.heldout == 0:
+            raise InputError(
+                "Nothing is held out, so no class gives its share. Leave out --stratify, or say another --heldout."
+            )
+        if self.folds == 1:
+            raise InputError("prepare.folds is 1; it takes 2 to 100, or 0 for none.")
