@@ -1,0 +1,195 @@
+"""Sounds and clips: the shape of their rows, as asked or as the files suggest, and the rows of one file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from statistics import quantiles
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ganforge.base.errors import DataError, InputError
+from ganforge.base.images import MODES, Pixels
+from ganforge.media import clip, waves
+from ganforge.media.clip import Clip
+from ganforge.media.medium import Unusable
+from ganforge.media.sound import Sound
+from ganforge.media.spec import LARGEST, Spec
+from ganforge.preparing.parts import Meta
+from ganforge.preparing.shape import parse_resolution, propose
+from ganforge.sources import survey
+from ganforge.sources.decode import decode, probe
+from ganforge.sources.entry import Entry, Skip, Source
+from ganforge.sources.transform import fit
+
+if TYPE_CHECKING:
+    from ganforge.preparing.convert import Plan
+
+BANDS = 64
+MOST_RATE = 16_000
+"""Samples a second that a set of sounds has at most, unless more are asked for."""
+MOST_FRAMES = 256
+"""Frames of a row of sound at most, unless more are asked for."""
+FRAMES = 16
+"""Frames of a clip, unless others are asked for."""
+
+
+def choose_sound(
+    source: Source, resolution: str | int | None, rate: float | None, seconds: float | None
+) -> tuple[Spec, list[str]]:
+    """The spec of a set of sounds, and what the user should know. InputError where what is asked for is out of range or
+    says two things, DataError where none of the files looked at can be read."""
+    headers = []
+    why = "none is there"
+    for entry in survey.sample(source):
+        try:
+            data = entry.read()
+            headers.append(waves.probe(data if isinstance(data, bytes) else b""))
+        except (Skip, Unusable) as reason:
+            why = str(reason)
+    if not headers:
+        raise DataError(f"{source.name} holds no sounds that can be read: {why}.")
+    commonest = Counter(header.rate for header in headers).most_common(1)[0][0]
+    if rate is not None and (rate != int(rate) or not waves.RATES[0] <= rate <= waves.RATES[1]):
+        raise InputError(
+            f"rate is {rate:g}; of sounds it takes a whole number from {waves.RATES[0]:,} to {waves.RATES[1]:,} Hz."
+        )
+    sound = Sound.of_rate(int(rate) if rate is not None else min(commonest, MOST_RATE))
+    notes = list(source.notes)
+    looked = f"of {len(headers):,} sounds looked at"
+    if others := sum(header.rate != sound.rate for header in headers):
+        notes.append(f"{others:,} {looked} have another rate than {sound.rate:,} Hz and are resampled; --rate sets it")
+    if resolution is not None and seconds is not None:
+        raise InputError("--resolution BANDSxFRAMES and --seconds are two lengths of a row; say one of them.")
+    if resolution is not None:
+        bands, width = parse_resolution(resolution)
+    else:
+        lengths = [header.seconds for header in headers]
+        usual = quantiles(lengths, n=20)[-1] if len(lengths) > 1 else lengths[0]
+        bands, width = BANDS, sound.width(usual if seconds is None else seconds)
+        width = min(width, MOST_FRAMES) if seconds is None else width
+        if seconds is not None and (seconds <= 0 or width > LARGEST):
+            most = sound.seconds(LARGEST)
+            raise InputError(f"seconds is {seconds:g}; at {sound.rate:,} Hz it takes more than 0, at most {most:.1f}.")
+    long = sum(header.samples / header.rate > sound.seconds(width) for header in headers)
+    notes.append(
+        f"rows of {sound.seconds(width):.3g} s; {long:,} {looked} are longer and are left out; --seconds sets it"
+    )
+    return Spec(bands, width, 1, source.classes, medium=sound), notes
+
+
+def choose_clip(
+    source: Source, resolution: str | int | None, channels: int | None, frames: int | None, rate: float | None
+) -> tuple[Spec, list[str]]:
+    """The spec of a set of clips, and what the user should know; `channels` are those of a frame. InputError where what
+    is asked for is out of range, DataError where none of the files looked at can be read."""
+    count = FRAMES if frames is None else frames
+    if not clip.FRAMES[0] <= count <= clip.FRAMES[1]:
+        raise InputError(f"frames is {count}; a clip takes {clip.FRAMES[0]} to {clip.FRAMES[1]}.")
+    if rate is not None and not 0 < rate <= 1000:
+        raise InputError(f"rate is {rate:g}; of clips it takes more than 0, at most 1,000 frames a second.")
+    if channels not in (None, 1, 3):
+        raise InputError(f"channels is {channels}; a frame of a clip takes 1 (grey) or 3 (RGB).")
+    sizes, rates, coloured, why = [], [], 0, "none is there"
+    for entry in survey.sample(source):
+        try:
+            data = entry.frames[0]() if entry.frames else entry.read()
+            header = probe(data if isinstance(data, bytes) else b"")
+            rates.append(clip.RATE if entry.frames or not isinstance(data, bytes) else clip.probe(data).rate)
+        except (Skip, Unusable) as reason:
+            why = str(reason)
+            continue
+        sizes.append((header.height, header.width))
+        coloured += header.coloured
+    if not sizes:
+        raise DataError(f"{source.name} holds no clips that can be read: {why}.")
+    notes = list(source.notes)
+    commonest = Counter(rates).most_common(1)[0][0] if rate is None else rate
+    if others := sum(found != commonest for found in rates):
+        notes.append(
+            f"{others:,} of {len(rates):,} clips looked at have another rate than {commonest:g} frames a second; "
+            "--rate sets it"
+        )
+    if channels is None:
+        channels = 3 if coloured else 1
+    if resolution is None:
+        height, width = propose(sizes)
+        notes.append(f"resolution {height}x{width}; --resolution sets it")
+    else:
+        height, width = parse_resolution(resolution)
+    medium = Clip(count, float(commonest))
+    notes.append(f"clips of {count} frames at {commonest:g} a second; --frames and --rate set it")
+    return Spec(height, width, count * channels, source.classes, medium=medium), notes
+
+
+def rows(entry: Entry, plan: Plan) -> Iterator[tuple[Pixels, Meta]]:
+    """The rows of one file, and what `meta.parquet` says of each. Skip or Unusable where it cannot be used."""
+    spec = plan.spec
+    if spec.classes and entry.label is None:
+        raise Skip("no label")
+    if isinstance(spec.medium, Sound):
+        yield _sound(entry, spec, spec.medium)
+    elif isinstance(spec.medium, Clip):
+        yield from _clips(entry, plan, spec.medium)
+
+
+def _sound(entry: Entry, spec: Spec, sound: Sound) -> tuple[Pixels, Meta]:
+    """Of a sound, `height` and `width` in its row are its rate and its samples."""
+    if why := waves.missing(entry.name):
+        raise Skip(why)
+    data = entry.read()
+    if not isinstance(data, bytes):
+        raise Skip("not a sound")
+    wave, header = waves.read(data, sound.rate, sound.samples(spec.width))
+    row = sound.row(wave, spec.height, spec.width)
+    meta = Meta(
+        entry.name, entry.label, entry.split, header.rate, header.samples, hashlib.sha256(data).digest(),
+        hashlib.sha256(row.data).digest(), origin=entry.origin,
+    )  # fmt: skip
+    return row, meta
+
+
+def _clips(entry: Entry, plan: Plan, medium: Clip) -> Iterator[tuple[Pixels, Meta]]:
+    """Every clip of a file or of a folder of frames, named by its first frame: NAME#0, NAME#16."""
+    digest = hashlib.sha256()
+    frames, size = [], (0, 0)
+    for frame in _frames(entry, medium, digest):
+        if frames and frame.shape[:2] != size:
+            raise Skip(f"frames of several sizes: {size[0]}x{size[1]}, {frame.shape[0]}x{frame.shape[1]}")
+        size = frame.shape[0], frame.shape[1]
+        flat = _flat(frame, plan.background, plan.spec.channels // medium.frames)
+        fill = plan.fill[: flat.shape[2]]
+        frames.append(fit(flat[None], plan.spec.height, plan.spec.width, plan.fit, fill)[0])
+    for start in medium.starts(len(frames), plan.stride):
+        row = medium.row(frames[start : start + medium.frames])
+        yield row, Meta(
+            f"{entry.name}#{start}", entry.label, entry.split, *size, digest.digest(),
+            hashlib.sha256(row.data).digest(), origin=entry.origin,
+        )  # fmt: skip
+
+
+def _frames(entry: Entry, medium: Clip, digest: hashlib._Hash) -> Iterator[Pixels]:
+    """(H, W, 4) uint8, RGBA."""
+    if not entry.frames:
+        data = entry.read()
+        if not isinstance(data, bytes):
+            raise Skip("not a clip")
+        digest.update(data)
+        yield from clip.frames(data, medium.rate)
+        return
+    if len(entry.frames) > clip.MOST_FRAMES:
+        raise Skip(f"{len(entry.frames):,} frames, over the limit of {clip.MOST_FRAMES:,}")
+    for read in entry.frames:
+        data = read()
+        digest.update(data)
+        yield decode(data, 4, (255, 255, 255), LARGEST)[0]
+
+
+def _flat(frame: Pixels, background: tuple[int, int, int], channels: int) -> Pixels:
+    """RGBA laid over the background, in grey or RGB."""
+    image = Image.fromarray(frame)
+    laid = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
+    return np.asarray(laid.convert(MODES[channels])).reshape(*frame.shape[:2], channels)
