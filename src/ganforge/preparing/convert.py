@@ -13,7 +13,10 @@ import numpy as np
 
 from ganforge.base.images import Pixels
 from ganforge.base.pool import chunks, ordered
+from ganforge.media.clip import Clip
+from ganforge.media.medium import Unusable
 from ganforge.media.spec import Spec, spec_from
+from ganforge.preparing import media
 from ganforge.preparing.parts import Meta, PartWriter, finished
 from ganforge.sources.decode import decode, fit_channels
 from ganforge.sources.depth import Levels
@@ -48,14 +51,19 @@ class Plan:
     """One channel, since no picture that was looked at has colour: one that has is left out, not greyed."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """File -> why an audit refuses it."""
+    stride: int = 0
+    """Frames from the beginning of a clip to that of the next; 0 where there are no clips."""
 
     @cached_property
     def fill(self) -> tuple[int, ...]:
-        """The background in the store's channels."""
-        if self.spec.channels == 4:
+        """The background in the channels of a picture or a frame."""
+        if self.spec.is_picture and self.spec.channels == 4:
             return (*self.background, 0)
+        channels = self.spec.channels
+        if isinstance(self.spec.medium, Clip):
+            channels //= self.spec.medium.frames
         pixel = np.array([[self.background]], np.uint8)
-        return tuple(int(v) for v in fit_channels(pixel, self.spec.channels)[0, 0])
+        return tuple(int(v) for v in fit_channels(pixel, channels)[0, 0])
 
     def to_plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -91,6 +99,8 @@ def convert_part(
 
 def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[Meta]]:
     """Pictures of one size that follow each other are fitted together: small ones cost more in calls than in pixels."""
+    if not plan.spec.is_picture:
+        return _other_rows(chunk, plan)
     pictures: list[Pixels] = []
     metas: list[Meta] = []
     run: list[tuple[Pixels, Meta]] = []
@@ -107,6 +117,20 @@ def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[M
             run = []
         run.append((pixels, meta))
     return (pictures + _fit(run, plan) if run else pictures), metas
+
+
+def _other_rows(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[Meta]]:
+    """Of sounds and clips, file by file; all rows of a file or none."""
+    found: list[tuple[Pixels, Meta]] = []
+    metas: list[Meta] = []
+    for entry in chunk:
+        try:
+            made = list(media.rows(entry, plan))
+            found += made
+            metas += [meta for _, meta in made]
+        except (Skip, Unusable) as reason:
+            metas.append(Meta(entry.name, entry.label, entry.split, dropped=str(reason), origin=entry.origin))
+    return [row for row, _ in found], metas
 
 
 def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:

@@ -23,6 +23,7 @@ from ganforge.preparing.shape import parse_resolution, propose
 from ganforge.sources import survey
 from ganforge.sources.decode import decode, probe
 from ganforge.sources.entry import Entry, Skip, Source
+from ganforge.sources.formats import refusal
 from ganforge.sources.transform import fit
 
 if TYPE_CHECKING:
@@ -155,14 +156,16 @@ def _sound(entry: Entry, spec: Spec, sound: Sound) -> tuple[Pixels, Meta]:
 def _clips(entry: Entry, plan: Plan, medium: Clip) -> Iterator[tuple[Pixels, Meta]]:
     """Every clip of a file or of a folder of frames, named by its first frame: NAME#0, NAME#16."""
     digest = hashlib.sha256()
-    frames, size = [], (0, 0)
-    for frame in _frames(entry, medium, digest):
+    if not entry.frames and (why := refusal(entry.name)):
+        raise Skip(why)
+    frames: list[Pixels] = []
+    size = 0, 0
+    for frame in _frames(entry, plan, medium, digest):
         if frames and frame.shape[:2] != size:
             raise Skip(f"frames of several sizes: {size[0]}x{size[1]}, {frame.shape[0]}x{frame.shape[1]}")
         size = frame.shape[0], frame.shape[1]
         flat = _flat(frame, plan.background, plan.spec.channels // medium.frames)
-        fill = plan.fill[: flat.shape[2]]
-        frames.append(fit(flat[None], plan.spec.height, plan.spec.width, plan.fit, fill)[0])
+        frames.append(fit(flat[None], plan.spec.height, plan.spec.width, plan.fit, plan.fill)[0])
     for start in medium.starts(len(frames), plan.stride):
         row = medium.row(frames[start : start + medium.frames])
         yield row, Meta(
@@ -171,7 +174,7 @@ def _clips(entry: Entry, plan: Plan, medium: Clip) -> Iterator[tuple[Pixels, Met
         )  # fmt: skip
 
 
-def _frames(entry: Entry, medium: Clip, digest: hashlib._Hash) -> Iterator[Pixels]:
+def _frames(entry: Entry, plan: Plan, medium: Clip, digest: hashlib._Hash) -> Iterator[Pixels]:
     """(H, W, 4) uint8, RGBA."""
     if not entry.frames:
         data = entry.read()
@@ -182,10 +185,11 @@ def _frames(entry: Entry, medium: Clip, digest: hashlib._Hash) -> Iterator[Pixel
         return
     if len(entry.frames) > clip.MOST_FRAMES:
         raise Skip(f"{len(entry.frames):,} frames, over the limit of {clip.MOST_FRAMES:,}")
+    side = max(plan.spec.height, plan.spec.width)
     for read in entry.frames:
         data = read()
         digest.update(data)
-        yield decode(data, 4, (255, 255, 255), LARGEST)[0]
+        yield decode(data, 4, (255, 255, 255), side)[0]
 
 
 def _flat(frame: Pixels, background: tuple[int, int, int], channels: int) -> Pixels:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from ganforge.base.errors import DataError
 from ganforge.base.files import atomic_folder, cannot_write, file_sha256, writing
 from ganforge.base.images import Pixels
+from ganforge.media.clip import Clip
 from ganforge.media.spec import Spec
 from ganforge.store.provenance import NOWHERE, Origin
 from ganforge.store.split import ASIDE, HELDOUT, TRAIN, Splits, split
@@ -258,6 +259,7 @@ def _decide(
     """Labels, splits and groups (-1 where a picture stands alone) of all stored rows."""
     number = {name: n for n, name in enumerate(spec.classes)}
     keys, named, labels, given = [], [], [], []
+    group_of = _file_groups(groups) if isinstance(spec.medium, Clip) else lambda name: groups.get(name, -1)
     for part in parts:
         for table in _tables(part / "meta.parquet", ["row", "file", "label", "split", "pixels_sha256"]):
             kept = table.filter(pc.greater_equal(table["row"], 0))
@@ -265,7 +267,7 @@ def _decide(
                 continue
             digests = b"".join(digest[:8] for digest in kept["pixels_sha256"].to_pylist())
             keys.append(np.frombuffer(digests, ">u8").astype(np.uint64))
-            named.append(np.array([groups.get(name, -1) for name in kept["file"].to_pylist()], np.int64))
+            named.append(np.array([group_of(name) for name in kept["file"].to_pylist()], np.int64))
             labels.append(np.array([number.get(label, -1) for label in kept["label"].to_pylist()], np.int64))
             code = {"train": TRAIN, "heldout": HELDOUT}
             given.append(np.array([code.get(side, -1) for side in kept["split"].to_pylist()], np.int8))
@@ -278,6 +280,17 @@ def _decide(
         stratify=sides.stratify, folds=sides.folds, per_class=sides.per_class,
     )  # fmt: skip
     return classes, decided, numbers
+
+
+def _file_groups(groups: Mapping[str, int]) -> Callable[[str], int]:
+    """The group of a clip by its name, FILE#FRAME: that of its file, or a number that all clips of the file share."""
+    numbers = dict(groups)
+    first_new = max(groups.values(), default=-1) + 1
+
+    def of(name: str) -> int:
+        return numbers.setdefault(name.rpartition("#")[0], first_new + len(numbers))
+
+    return of
 
 
 def _write_meta(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ganforge.base.images import Pixels
+from ganforge.media import waves
 from ganforge.sources.formats import refusal
 from ganforge.sources.layout import TABLES, Layout
 from ganforge.store import provenance
@@ -74,6 +75,12 @@ class Source:
         count, table = len(self.classes), self.layout.table
         classes = f"{count or 'no'} class{'es' * (count != 1)}{f' from {table}' if table else ''}"
         return [f"read as: {classes}, {'' if self.given else 'no '}given split", *self.layout.notes]
+
+    def refusal(self, entry: Entry) -> str:
+        """Why a file is not tried, by its name alone; "" where it is."""
+        if entry.frames:
+            return ""
+        return waves.missing(entry.name) if self.medium == "sound" else refusal(entry.name)
 
     def entries(self) -> Iterator[Entry]:
         """All pictures."""

@@ -28,7 +28,7 @@ def sample(source: Source, count: int = LOOKED_AT) -> Iterator[Entry]:
 
     def chosen() -> Iterator[Entry]:
         for number in permuted(0, "look", max(1, len(parts)), np.arange(len(parts))).tolist():
-            pictures = enumerate(entry for entry in parts[number]() if is_picture(entry.name))
+            pictures = enumerate(entry for entry in parts[number]() if not source.refusal(entry))
             for _, entry in heapq.nsmallest(each, pictures, lambda pair: key(number, "look", pair[0])):  # noqa: B023
                 yield entry
 
