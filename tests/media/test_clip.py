@@ -103,8 +103,9 @@ def test_damage_is_a_reason_and_never_another_error(kind):
             assert str(why)
 
 
-def test_limits_hold_before_anything_is_decoded(monkeypatch):
-    monkeypatch.setattr(clip, "MOST_PIXELS", 1000)
+@pytest.mark.parametrize(("limit", "least"), [("MOST_FRAMES", 5), ("MOST_PIXELS", 239), ("MOST_IN_ALL", 1439)])
+def test_limits_hold_before_anything_is_decoded(monkeypatch, limit, least):
+    monkeypatch.setattr(clip, limit, least)
     with pytest.raises(Unusable, match="over the limits"):
         next(clip.frames(animation(FRAMES, "WEBP"), 8.0))
 

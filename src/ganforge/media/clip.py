@@ -28,8 +28,8 @@ FRAMES = (2, 64)
 """Frames that a clip may have."""
 RATE = 10.0
 """Frames a second where a file does not say."""
-MOST_FRAMES, MOST_PIXELS = 10_000, 1 << 31
-"""Frames that a file may have, and pixels in all of them together."""
+MOST_FRAMES, MOST_PIXELS, MOST_IN_ALL = 10_000, 16_000_000, 1 << 31
+"""Frames that a file may have, pixels that one of them may have, and all of them together."""
 _GAP = 1
 
 
@@ -167,15 +167,16 @@ def _header(image: Image.Image) -> Header:
     width, height = image.size
     try:
         count = int(getattr(image, "n_frames", 1))
-        if count <= MOST_FRAMES and count * width * height <= MOST_PIXELS:
+        size = width * height
+        if count <= MOST_FRAMES and size <= MOST_PIXELS and count * size <= MOST_IN_ALL:
             image.load()  # a WebP knows the duration of a frame when it has been decoded
             milliseconds = float(image.info.get("duration") or 0)
             return Header(count, height, width, round(1000 / milliseconds, 3) if milliseconds else RATE)
     except Exception as error:
         raise Unusable(f"damaged: {_first_line(error)}") from error
     raise Unusable(
-        f"{count:,} frames of {width:,} x {height:,} pixels, over the limits of {MOST_FRAMES:,} frames and "
-        f"{MOST_PIXELS:,} pixels"
+        f"{count:,} frames of {width:,} x {height:,} pixels, over the limits of {MOST_FRAMES:,} frames, "
+        f"{MOST_PIXELS:,} pixels a frame and {MOST_IN_ALL:,} in all"
     )
 
 
