@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ ROWS, DRAWS = 8, 8
 
 
 def show(path: str | Path, changes: str = "") -> list[str]:
-    """Lines about the store or run at `path`; for a store a contact sheet is written into it as `sheet.png`.
+    """Lines about the store, run or folder of pictures at `path`; into a store a contact sheet is written, `sheet.png`.
 
     With `changes`, a list of words as in `train.augment`, `augmented.png` in the store shows what they do.
     For a TOML file with the sections [model] and [spec]: the layers, shapes and parameters of a composed system.
+    InputError where there is none of these, DataError where a file of a store is damaged.
     """
     path = Path(path)
     if path.name.startswith(".") and path.suffix == ".parts":  # the folder of the parts itself
@@ -39,11 +41,13 @@ def show(path: str | Path, changes: str = "") -> list[str]:
 
 
 def _unfinished(path: Path) -> list[str]:
-    """A line where `prepare` was stopped, or is at work."""
+    """A line where `prepare` is at work or was stopped."""
     for store in (path, path.with_name(f".{path.name}.store")):
-        if found := parts.progress(store):
-            done, count = found
-            return [f"{path}: unfinished, {done:,} of {count:,} parts are there; the words that began it go on with it"]
+        if progress := parts.progress(store):
+            done, count = progress
+            return [
+                f"{path}: unfinished, {done:,} of {count:,} parts are there; the command that began it goes on with it"
+            ]
     return []
 
 
@@ -60,21 +64,22 @@ def _finished(path: Path, changes: str) -> list[str]:
     if steps := _history(path):
         return [f"{path}: a folder of pictures", *steps]
     raise InputError(
-        f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml), nor a folder with a {history.NAME}."
+        f"{path} is neither a store (it has no manifest.json) nor a run (it has no run.toml), "
+        f"nor a folder with a {history.NAME}."
     )
 
 
 def _history(folder: Path) -> list[str]:
-    """What was done, a line a step."""
+    """The steps that were done, a line each."""
     lines = []
     for step in history.read(folder):
-        said = ", ".join(f"{name} {value}" for name, value in step.items() if name not in ("verb", "at", "ganforge"))
-        lines.append(f"  {step['at']}  {step['verb']}: {said}")
+        facts = ", ".join(f"{name} {value}" for name, value in step.items() if name not in ("verb", "at", "ganforge"))
+        lines.append(f"  {step['at']}  {step['verb']}: {facts}")
     return lines
 
 
 def _layers(path: Path) -> list[str]:
-    """Nothing is built or allocated for it."""
+    """The table of a composed system; nothing is built or allocated for it."""
     from ganforge.compose.blueprint import table
     from ganforge.models import composed
 
@@ -105,9 +110,10 @@ def _store(store: Store) -> list[str]:
         drawn = f"none: {error}"
     lines = [
         f"{store.path}: a store of {store.spec}",
-        f"  {store.spec.medium.plural:<10} {len(store):,}: {len(store.train):,} for training, {len(store.heldout):,} held out",
+        f"  {store.spec.medium.plural:<10} {len(store):,}: "
+        f"{len(store.train):,} for training, {len(store.heldout):,} held out",
         f"  bytes      {len(store) * store.spec.pixels / 1e6:,.1f} MB in {len(store.shards)} shard(s)",
-        f"  mean       {', '.join(f'{v:.1f}' for v in facts['mean'])}    deviation {', '.join(f'{v:.1f}' for v in facts['deviation'])}",
+        f"  mean       {_levels(facts['mean'])}    deviation {_levels(facts['deviation'])}",
         f"  recipe     {', '.join(f'{name} {value}' for name, value in facts['recipe'].items())}",
         f"  licences   {card.licences(meta.counts(store))}",
         f"  root hash  {store.root}, every file checked",
@@ -119,6 +125,10 @@ def _store(store: Store) -> list[str]:
             lines.append(f"  {name:<{widest}}  {count:>8,}  {'#' * round(40 * count / max(counts.max(), 1))}")
     lines += _history(store.path)
     return [*lines, f"  sheet      {drawn}"]
+
+
+def _levels(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in values)
 
 
 def _augmented(store: Store, changes: str) -> Path:
@@ -143,9 +153,8 @@ def _run(run: Run) -> list[str]:
         lines.append(f"  precision    {settings['train']['precision']}: {why}")
     if rows:
         last = rows[-1]
-        lines.append(
-            f"  last report  {last['seen']:,} images, {last['seconds']:,.0f} s, {last['images_per_second']:,.0f} images/s"
-        )
+        speed = f"{last['images_per_second']:,.0f} images/s"
+        lines.append(f"  last report  {last['seen']:,} images, {last['seconds']:,.0f} s, {speed}")
         if last.get("skipped"):
             back = f", and training went back {last['rollbacks']} times" if last.get("rollbacks") else ""
             lines.append(f"  left out     {last['skipped']:,} steps, since their numbers were not finite{back}")

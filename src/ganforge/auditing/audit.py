@@ -94,8 +94,13 @@ def audit(
 
             pictures.findings += texts(opened, pictures.usable, reader, say)
         verdicts, reasons = pictures.judge()
-        settings = {"source": str(path.resolve()), "labels": str(labels) if labels else None, "features": features,
-                    "ocr": ocr, "seed": seed}  # fmt: skip
+        settings = {
+            "source": path.resolve().name,  # names, as paths are private
+            "labels": Path(labels).name if labels else None,
+            "features": features,
+            "ocr": ocr,
+            "seed": seed,
+        }
         summary = summarise(pictures, verdicts, settings) | {"made": step("audit")}
         write_tables(folder, pictures, verdicts, reasons)
         write_json(folder / "summary.json", summary)
@@ -141,7 +146,7 @@ def _check_path(path: Path, overwrite: bool) -> None:
         )
 
 
-# ------------------------------------------------------------------------------------------------------ one look at each
+# ----------------------------------------------------------------------------------------------------- one look at each
 
 
 def _looked(source: Source, levels: Levels) -> Iterator[Chunk]:

@@ -69,8 +69,8 @@ def radius_for(count: int) -> int:
 def find(records: Records) -> Duplicates:
     """Links, groups and findings.
 
-    In each group the picture to keep, of rank 0, has no finding of its own; of equal bytes one is no exact duplicate, so
-    that what is only almost the same as another is not lost with them."""
+    In each group the picture to keep, of rank 0, has no finding of its own. Of equal bytes one is no exact duplicate,
+    so that a picture that is only almost the same as another is not lost with them."""
     position = _order(records)
     exact, heads = _exact(records, position)
     rows = heads[~records.uniform[heads]]

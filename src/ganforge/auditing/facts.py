@@ -45,11 +45,16 @@ of two."""
 MAX_FRAMES = 1000
 FAINT = 60
 """Levels by which something has to differ from white to be seen on it."""
-_EDGE = 16  # levels; without a larger step nothing is said of sharpness
+_EDGE = 16  # levels; without a larger step sharpness is not judged
 _LUMA = (
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
-    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100,
-    103, 99,
+    16, 11, 10, 16, 24, 40, 51, 61,
+    12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77,
+    24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99,
 )  # fmt: skip
 """Steps of quality 50 for luma, of the JPEG standard's annex K."""
 _TOTALS = [
@@ -60,7 +65,7 @@ _LARGE = 4_000_000
 _one_large_picture = threading.Lock()  # a 64-megapixel PNG takes 0.5 GB to decode: never two at once
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Facts:
     """What one file is. Height and width are upright; `code` says why it cannot be used, with `detail` in words."""
 
@@ -111,9 +116,9 @@ def look(
     except MemoryError:
         facts.code, facts.detail = "too_large", "does not fit into memory"
     except Exception as error:  # decoders raise whatever a damaged file leads them to
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        facts.code = "truncated" if _cut_short(bytes(data), said) else "damaged"
-        facts.detail = said
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        facts.code = "truncated" if _cut_short(bytes(data), message) else "damaged"
+        facts.detail = message
     return facts, None, None
 
 
@@ -296,8 +301,8 @@ def _frames(image: Image.Image) -> int:
     return frames
 
 
-def _cut_short(data: bytes, said: str) -> bool:
-    """Whether a file that could not be decoded lacks its end, by its own marks or by what its decoder said."""
+def _cut_short(data: bytes, message: str) -> bool:
+    """Whether a file that could not be decoded lacks its end, by its own marks or by the decoder's message."""
     if data[:8] == PNG:
         return b"IEND" not in data[-64:]
     if data[:3] == b"\xff\xd8\xff":
@@ -309,4 +314,4 @@ def _cut_short(data: bytes, said: str) -> bool:
         while at + 8 <= len(data) and (size := int.from_bytes(data[at : at + 4])) >= 8:
             at += size
         return at > len(data)
-    return any(word in said.lower() for word in ("truncat", "premature", "not enough", "end of", "eof"))
+    return any(word in message.lower() for word in ("truncat", "premature", "not enough", "end of", "eof"))

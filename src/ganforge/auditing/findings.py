@@ -1,4 +1,4 @@
-"""What an audit found, for those who act on it: `pictures.parquet` and `findings.parquet` in the audit's folder."""
+"""An audit read back by those who act on it: `pictures.parquet` and `findings.parquet` in the audit's folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Findings:
             columns = ["file", "label", "sha256", "group", "rank"]
             rows = pq.read_table(pictures, columns=columns, page_checksum_verification=True).to_pylist()
             columns = ["file", "code", "severity"]
-            found = pq.read_table(findings, columns=columns, page_checksum_verification=True).to_pylist()
+            marks = pq.read_table(findings, columns=columns, page_checksum_verification=True).to_pylist()
             self.sha256 = hashlib.sha256(pictures.read_bytes() + findings.read_bytes()).hexdigest()
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}. Make the audit again.") from error
@@ -47,7 +47,7 @@ class Findings:
         self.codes: dict[str, dict[str, str]] = defaultdict(dict)
         """File -> its findings with their severities, the worst first."""
         self.severity: dict[str, str] = {}
-        for row in found:
+        for row in marks:
             self.codes[row["file"]].setdefault(row["code"], row["severity"])
             self.severity[row["code"]] = row["severity"]
 
@@ -57,31 +57,33 @@ class Findings:
         there = {name for name in names if is_picture(name)}
         known = {name for name in self.content if is_picture(name)}
         if known and not there & known:
-            what = f"it is about other files, such as {some(sorted(known))}"
+            problem = f"it is about other files, such as {some(sorted(known))}"
         else:
-            changed = [e.name for e, found in _hashed(e for e in entries if e.name in known) if self._differs(e, found)]
+            hashed = _hashed(entry for entry in entries if entry.name in known)
+            changed = [entry.name for entry, sha256 in hashed if self._differs(entry, sha256)]
             parts = (("new", sorted(there - known)), ("changed", changed), ("gone", sorted(known - there)))
-            what = "; ".join(f"{len(which):,} {word}: {some(which)}" for word, which in parts if which)
-        if what:
+            problem = "; ".join(f"{len(which):,} {word}: {some(which)}" for word, which in parts if which)
+        if problem:
             raise DataError(
-                f"The audit {self.path} does not fit {source}: {what}. Make it again: ganforge audit {source} -o {self.path} --overwrite"
+                f"The audit {self.path} does not fit {source}: {problem}. "
+                f"Make it again: ganforge audit {source} -o {self.path} --overwrite"
             )
 
-    def _differs(self, entry: Entry, found: bytes) -> bool:
+    def _differs(self, entry: Entry, sha256: bytes) -> bool:
         judged = entry.label is not None and self.codes.get(entry.name, {}).keys() & ABOUT_LABEL
-        return self.content[entry.name] != found or bool(judged and self.label[entry.name] != entry.label)
+        return self.content[entry.name] != sha256 or bool(judged and self.label[entry.name] != entry.label)
 
     def absent(self, words: Iterable[str]) -> list[str]:
         """Sentences about findings that no picture has, which may be a mistake."""
         return [f"No picture was found to be {code}." for code in chosen(words) if code not in {*self.severity, WARN}]
 
     def left_out(self, drop: Collection[str] = (), keep: Collection[str] = ()) -> dict[str, str]:
-        """Reasons by name: what the audit rejects and what `drop` names goes, `keep` overrules both. Of a group of
+        """Reasons by name: what the audit rejects and what `drop` names goes, `keep` overrules them. Of a group of
         duplicates the one stays that the audit ranks first. InputError for words that are no findings, and for one that
         is to be dropped and kept."""
         going, staying = set(chosen(drop)), set(chosen(keep))
-        if both := going & staying:
-            raise InputError(f"The finding {min(both)} is to be dropped and kept; say one of them.")
+        if contrary := going & staying:
+            raise InputError(f"The finding {min(contrary)} is to be dropped and kept; say one of them.")
         if WARN in going:
             going |= {code for code, how in self.severity.items() if how == "warn"} - staying
         out = {}

@@ -34,50 +34,51 @@ THUMBNAILS = 2000
 SIDE = 128
 WHITE = (255, 255, 255)
 BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
-_NONE, _UNREADABLE = 0, -1  # in place of a thumbnail's number: no thumbnail, nothing that could be shown
+_NONE, _UNREADABLE = 0, -1  # instead of a thumbnail's number: no thumbnail, nothing that could be shown
 _ORDER = {code: n for n, code in enumerate(CHECKS)}
 
 
 def write(
     page: Path, source: Source, out: Path, pictures: Pictures, verdicts: Sequence[str]
 ) -> tuple[dict[str, Any], str]:
-    """Make the folder FOLDER beside `page`, which will be moved to `out`. Returns AUDIT, the facts that page.js needs, and
-    a sentence about the thumbnails."""
+    """Make the folder FOLDER beside `page`, which will be moved to `out`. Returns the facts that page.js needs, its
+    AUDIT, and a sentence about the thumbnails. OSError where it cannot be written."""
     folder = page.parent / FOLDER
     folder.mkdir()
-    entries = _entries(pictures)
-    rows = {row for found in entries.values() for group in found for row, _ in group}
-    wanted = _first(entries)
-    base, links, chosen = _files(source, out, rows, wanted)
-    made = _thumbnails(folder, [(row, entry) for row, entry in chosen if pictures.usable[row]])
+    by_code = _entries(pictures)
+    rows = {row for entries in by_code.values() for entry in entries for row, _ in entry}
+    with_thumbnail = _first(by_code)
+    base, links, files = _files(source, out, rows, with_thumbnail)
+    numbers = _thumbnails(folder, [(row, file) for row, file in files if pictures.usable[row]])
     codes: dict[int, list[int]] = {}
     for finding in pictures.findings:
         codes.setdefault(finding.row, []).append(_ORDER[finding.code])
 
-    def row_of(row: int, why: str) -> list[Any]:
+    def picture(row: int, detail: str) -> list[Any]:
+        """As page.js reads it."""
         usable = bool(pictures.usable[row])
         facts = [
-            shown(pictures.names[row]), shown(pictures.labels[row] or ""), SEVERITIES.index(verdicts[row]), shown(why),
-            codes.get(row, []), pictures.shape[row, :2].tolist() if usable else 0,
-            made.get(row, _NONE if usable else _UNREADABLE), int(pictures.formats[row] in BROWSERS and usable),
+            shown(pictures.names[row]), shown(pictures.labels[row] or ""), SEVERITIES.index(verdicts[row]),
+            shown(detail), codes.get(row, []), pictures.shape[row, :2].tolist() if usable else 0,
+            numbers.get(row, _NONE if usable else _UNREADABLE), int(pictures.formats[row] in BROWSERS and usable),
         ]  # fmt: skip
         return [*facts, links[row]] if row in links else facts
 
     facts = {}
-    for code, found in entries.items():
-        starts = _write_parts(folder, code, ([row_of(row, why) for row, why in group] for group in found))
+    for code, entries in by_code.items():
+        starts = _write_parts(folder, code, ([picture(row, detail) for row, detail in entry] for entry in entries))
         facts[code] = {
-            "entries": len(found), "parts": len(starts), "starts": starts, "grouped": CHECKS[code].grouped,
+            "entries": len(entries), "parts": len(starts), "starts": starts, "grouped": CHECKS[code].grouped,
             "severity": CHECKS[code].severity,
         }  # fmt: skip
     audit = {
         "codes": facts, "names": list(CHECKS), "severities": SEVERITIES, "folder": FOLDER, "base": base,
         "where": "open it in its archive or store",
     }  # fmt: skip
-    return audit, _note(len(rows), len(wanted), base is not None)
+    return audit, _note(len(rows), len(with_thumbnail), base is not None)
 
 
-def small(entry: Entry) -> Pixels | None:
+def thumbnail(entry: Entry) -> Pixels | None:
     """(h, w, 3) uint8 of at most SIDE, over white, or None where it cannot be read."""
     try:
         data = entry.read()
@@ -94,8 +95,9 @@ def small(entry: Entry) -> Pixels | None:
         return None
     height, width = pixels.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
-    made: Pixels = fit(pixels[None], max(1, round(height * scale)), max(1, round(width * scale)), "stretch", WHITE)[0]
-    return made
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    small: Pixels = fit(pixels[None], *size, "stretch", WHITE)[0]
+    return small
 
 
 def as_jpeg(pixels: Pixels) -> bytes:
@@ -115,34 +117,34 @@ def _entries(pictures: Pictures) -> dict[str, list[list[tuple[int, str]]]]:
     out = {}
     for code, check in CHECKS.items():
         sign = 1 if check.lowest_first else -1
-        found = sorted(by_code.get(code, []), key=lambda f: (sign * (f.value or 0), f.row))
+        findings = sorted(by_code.get(code, []), key=lambda f: (sign * (f.value or 0), f.row))
         if check.grouped:
-            out[code] = [_group(groups[g], some) for g, some in _together(found).items()]
+            out[code] = [_group(groups[g], some) for g, some in _together(findings).items()]
         else:
-            out[code] = [[(f.row, f.detail)] for f in found]
-    return {code: found for code, found in out.items() if found}
+            out[code] = [[(f.row, f.detail)] for f in findings]
+    return {code: entries for code, entries in out.items() if entries}
 
 
-def _together(found: Sequence[Finding]) -> dict[int, list[Finding]]:
+def _together(findings: Sequence[Finding]) -> dict[int, list[Finding]]:
     out: dict[int, list[Finding]] = {}
-    for finding in found:
+    for finding in findings:
         out.setdefault(finding.group, []).append(finding)
     return out
 
 
-def _group(members: Sequence[int], found: Sequence[Finding]) -> list[tuple[int, str]]:
+def _group(members: Sequence[int], findings: Sequence[Finding]) -> list[tuple[int, str]]:
     """One that has not the finding first, then those that have it, then the others."""
-    details = {f.row: f"{f.detail}{f', {f.value:.0f} bits apart' if f.value else ''}" for f in found}
+    details = {f.row: f"{f.detail}{f', {f.value:.0f} bits apart' if f.value else ''}" for f in findings}
     others = [row for row in members if row not in details]
     return [(row, details.get(row, "")) for row in (*others[:1], *sorted(details), *others[1:])]
 
 
-def _first(entries: dict[str, list[list[tuple[int, str]]]]) -> set[int]:
+def _first(by_code: dict[str, list[list[tuple[int, str]]]]) -> set[int]:
     """The rows that get a thumbnail: of all codes the first entries, then the second, and so on."""
     rows: dict[int, None] = {}
-    for place in range(max(map(len, entries.values()), default=0)):
-        for found in entries.values():
-            rows |= dict.fromkeys(row for row, _ in found[place]) if place < len(found) else {}
+    for n in range(max(map(len, by_code.values()), default=0)):
+        for entries in by_code.values():
+            rows |= dict.fromkeys(row for row, _ in entries[n]) if n < len(entries) else {}
         if len(rows) >= THUMBNAILS:
             break
     return set(islice(rows, THUMBNAILS))
@@ -178,7 +180,7 @@ def _thumbnails(folder: Path, chosen: Sequence[tuple[int, Entry]]) -> dict[int, 
     numbers: dict[int, int] = {}
 
     def make(one: tuple[int, Entry]) -> tuple[int, bytes | None]:
-        pixels = small(one[1])
+        pixels = thumbnail(one[1])
         return one[0], None if pixels is None else as_jpeg(pixels)
 
     for row, data in ordered(make, chosen):
@@ -214,8 +216,9 @@ def _write_parts(folder: Path, code: str, entries: Iterator[list[list[Any]]]) ->
 def _note(pictures: int, thumbnails: int, files: bool) -> str:
     if thumbnails >= pictures:
         return "Search and filter cover every picture behind a finding."
+    others = pictures - thumbnails
     rest = "are shown from their own files, as long as these stay where they are" if files else "are named without one"
     return (
-        f"Search and filter cover every picture behind a finding. Thumbnails were made of {thumbnails:,}, the worst of each "
-        f"finding; the other {pictures - thumbnails:,} {rest}."
+        "Search and filter cover every picture behind a finding. "
+        f"Thumbnails were made of {thumbnails:,}, the worst of each finding; the other {others:,} {rest}."
     )

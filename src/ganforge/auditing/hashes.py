@@ -36,8 +36,8 @@ Pairs = npt.NDArray[np.int64]
 
 def order() -> list[tuple[int, int]]:
     """The 64 frequencies (row, column) in the order of their bits, the highest bit first."""
-    places = [(u, v) for u in range(_LOW) for v in range(_LOW) if u + v]
-    return sorted(places, key=lambda p: (p[0] + p[1], p[0]))[:BITS]
+    frequencies = [(u, v) for u in range(_LOW) for v in range(_LOW) if u + v]
+    return sorted(frequencies, key=lambda f: (f[0] + f[1], f[0]))[:BITS]
 
 
 @cache
@@ -46,19 +46,19 @@ def _basis() -> tuple[Tensor, Tensor, Tensor]:
     u, x = torch.arange(_LOW, dtype=torch.float64)[:, None], torch.arange(SIDE, dtype=torch.float64)[None]
     waves = torch.cos(torch.pi * (2 * x + 1) * u / (2 * SIDE)) * (2 / SIDE) ** 0.5
     waves[0] /= 2**0.5
-    places = order()
+    frequencies = order()
     return (
         waves.float(),
-        torch.tensor([u * _LOW + v for u, v in places]),
-        torch.tensor([1.0 - 2 * (v % 2) for _, v in places]),
+        torch.tensor([u * _LOW + v for u, v in frequencies]),
+        torch.tensor([1.0 - 2 * (v % 2) for _, v in frequencies]),
     )
 
 
 def hashes(grey: Tensor) -> tuple[Hashes, Hashes]:
     """(N, 32, 32) grey thumbnails, values 0 to 255 -> the hashes (N,) uint64 of the pictures and of their mirror
     images."""
-    waves, places, mirror = _basis()
-    low = (waves @ grey.float() @ waves.T).flatten(1)[:, places]
+    waves, kept, mirror = _basis()
+    low = (waves @ grey.float() @ waves.T).flatten(1)[:, kept]
     return _pack(low > DEAD), _pack(low * mirror > DEAD)
 
 
@@ -71,7 +71,8 @@ def pairs(left: Hashes, right: Hashes | None = None, radius: int = 6) -> Pairs:
     """All (i, j) whose hashes differ in at most `radius` bits: (M, 2) int64, sorted. Exact.
 
     Among one set, i < j. Between two, i counts in `left` and j in `right`. Work grows with N * N / 65,536 and with the
-    number of probes: 1, 17, 137, 697 a band for a radius up to 3, 7, 11, 15. Equal hashes should be made one before.
+    number of probes: 1, 17, 137, 697 a band for a radius up to 3, 7, 11, 15. Of equal hashes only
+    one should be given.
     """
     itself = right is None
     right = left if right is None else right
@@ -80,18 +81,17 @@ def pairs(left: Hashes, right: Hashes | None = None, radius: int = 6) -> Pairs:
     if len(left) * len(right) <= _FEW:
         near = np.bitwise_count(left[:, None] ^ right[None]) <= radius
         return np.argwhere(np.triu(near, 1) if itself else near)
-    found = [np.zeros(0, np.int64)]
+    codes = [np.zeros(0, np.int64)]
     for band in range(_BANDS):
         shift = np.uint64(band * _WIDTH)
         table = _Table(right, shift)
-        asked = table if itself else _Table(left, shift)
+        probes = table if itself else _Table(left, shift)
         for flip in _flips(radius // _BANDS):
-            for i, j in _near(asked, table, flip, radius, itself):
+            for i, j in _near(probes, table, flip, radius, itself):
                 if itself:
                     i, j = np.minimum(i, j), np.maximum(i, j)
-                found.append(i * len(right) + j)
-    codes = np.unique(np.concatenate(found))
-    return np.stack(np.divmod(codes, len(right)), 1)
+                codes.append(i * len(right) + j)
+    return np.stack(np.divmod(np.unique(np.concatenate(codes)), len(right)), 1)
 
 
 class _Table:
@@ -99,9 +99,9 @@ class _Table:
 
     def __init__(self, hashes: Hashes, shift: np.uint64) -> None:
         band = ((hashes >> shift) & np.uint64(0xFFFF)).astype(np.uint16)
-        self.places = np.argsort(band, kind="stable")  # a radix sort
-        self.band = band[self.places].astype(np.int64)
-        self.hashes = hashes[self.places]
+        self.rows = np.argsort(band, kind="stable")  # a radix sort
+        self.band = band[self.rows].astype(np.int64)
+        self.hashes = hashes[self.rows]
         self.start = np.searchsorted(self.band, np.arange((1 << _WIDTH) + 1))
 
 
@@ -112,12 +112,12 @@ def _flips(most: int) -> Iterator[int]:
             yield sum(1 << bit for bit in bits)
 
 
-def _near(asked: _Table, table: _Table, flip: int, radius: int, itself: bool) -> Iterator[tuple[Pairs, Pairs]]:
+def _near(probes: _Table, table: _Table, flip: int, radius: int, itself: bool) -> Iterator[tuple[Pairs, Pairs]]:
     """Pairs within the radius whose bands differ by exactly `flip`, in portions that stay in the cache."""
-    other = asked.band ^ flip
+    other = probes.band ^ flip
     first, end = table.start[other], table.start[other + 1]
     if itself:  # each pair once: within a value those behind; between two values from the lower one
-        first = np.arange(1, len(other) + 1) if flip == 0 else np.where(asked.band < other, first, end)
+        first = np.arange(1, len(other) + 1) if flip == 0 else np.where(probes.band < other, first, end)
     counts = end - first
     rows = np.flatnonzero(counts)
     first, counts = first[rows], counts[rows]
@@ -126,13 +126,13 @@ def _near(asked: _Table, table: _Table, flip: int, radius: int, itself: bool) ->
     while start < len(rows):
         stop = max(start + 1, int(np.searchsorted(ends, done + _PORTION, side="right")))
         part = counts[start:stop]
-        places = np.arange(done, ends[stop - 1]) + np.repeat(first[start:stop] - ends[start:stop] + part, part)
-        differ = np.repeat(asked.hashes[rows[start:stop]], part)
-        differ ^= table.hashes[places]
+        candidates = np.arange(done, ends[stop - 1]) + np.repeat(first[start:stop] - ends[start:stop] + part, part)
+        differ = np.repeat(probes.hashes[rows[start:stop]], part)
+        differ ^= table.hashes[candidates]
         hits = np.flatnonzero(np.bitwise_count(differ) <= radius)
         if len(hits):
             which = np.searchsorted(ends[start:stop], hits + done, side="right") + start
-            yield asked.places[rows[which]], table.places[places[hits]]
+            yield probes.rows[rows[which]], table.rows[candidates[hits]]
         done, start = int(ends[stop - 1]), stop
 
 

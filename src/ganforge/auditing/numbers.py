@@ -123,7 +123,7 @@ class Numbers:
 
     @cached_property
     def steps(self) -> tuple[Values, Values]:
-        """Mean difference of neighbours in the windows, across and down, at each position of a line: (N, s - 1) each."""
+        """Mean difference of neighbours in the windows, across and down, by position in a line: (N, s - 1) each."""
         return _steps(self.windows.numpy())
 
     @cached_property

@@ -26,7 +26,7 @@ Reader = Callable[[Image.Image], dict[str, list[Any]]]
 
 
 def reader() -> Reader:
-    """What reads words. InputError, saying what to install, where the package or the program is missing."""
+    """The function that reads words. InputError with the way to install it where the package or program is missing."""
     try:
         import pytesseract
     except ImportError:
@@ -41,23 +41,25 @@ def reader() -> Reader:
         ) from None
 
     def read(image: Image.Image) -> dict[str, list[Any]]:
-        found: dict[str, list[Any]] = pytesseract.image_to_data(image, output_type=pytesseract.Output.DICT)
-        return found
+        words: dict[str, list[Any]] = pytesseract.image_to_data(image, output_type=pytesseract.Output.DICT)
+        return words
 
     return read
 
 
-def texts(source: Source, usable: npt.NDArray[np.bool_], read: Reader, say: Callable[[str], None]) -> list[Finding]:
+def texts(
+    source: Source, usable: npt.NDArray[np.bool_], read: Reader, progress: Callable[[str], None]
+) -> list[Finding]:
     """One finding for each picture with text; the words are its detail. About 0.2 s a picture and core."""
     findings: list[Finding] = []
     wanted = ((row, entry) for row, entry in enumerate(source.entries()) if usable[row])
-    found = ordered(lambda item: (item[0], _words(item[1], read)), wanted)
-    for done, (row, words) in enumerate(found, 1):
+    results = ordered(lambda item: (item[0], _words(item[1], read)), wanted)
+    for done, (row, words) in enumerate(results, 1):
         letters = sum(c.isalnum() for word in words for c in word)
         if letters >= LETTERS:
             findings.append(Finding(row, "text", float(letters), " ".join(words)[:80]))
         if done % TOLD == 0:
-            say(f"{done:,} pictures read for text")
+            progress(f"{done:,} pictures read for text")
     return findings
 
 
@@ -73,6 +75,6 @@ def _words(entry: Entry, read: Reader) -> list[str]:
     except Skip:
         return []
     times = max(1, SIDE // max(image.size))
-    found = read(image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC))
-    pairs = zip(found["text"], found["conf"], strict=True)
+    words = read(image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC))
+    pairs = zip(words["text"], words["conf"], strict=True)
     return [word for word, sure in pairs if float(sure) >= SURE and sum(c.isalnum() for c in word) > 1]

@@ -1,4 +1,4 @@
-"""Pictures unlike the others: by what is where in them, and by what kind of picture they are.
+"""Pictures unlike the others: by their layout of colours and edges, and by the kind of picture they are.
 
 A picture is an outlier where its k nearest neighbours are much further away than those of others (Ramaswamy et al.
 2000, "Efficient algorithms for mining outliers"). Nothing is trained: features that a network learned from the set
@@ -31,30 +31,30 @@ NEIGHBOURS = 5
 FEWEST = 100
 
 
-def outliers(pictures: Pictures, source: Source, levels: Levels, say: Callable[[str], None]) -> None:
+def outliers(pictures: Pictures, source: Source, levels: Levels, progress: Callable[[str], None]) -> None:
     """Fill in `outlier`, the score of each picture, and add a finding for those above FAR, with the nearest named."""
     rows = np.flatnonzero(pictures.usable)
     if len(rows) < FEWEST:
         return
-    parts = [describe(torch.from_numpy(part)) for part in _thumbnails(source, pictures.usable, levels, say)]
-    say("comparing features")
+    parts = [describe(torch.from_numpy(part)) for part in _thumbnails(source, pictures.usable, levels, progress)]
+    progress("comparing features")
     features = _balanced(torch.cat(parts))
-    distance, places = nearest(features, features, NEIGHBOURS, same=True)
+    distance, neighbours = nearest(features, features, NEIGHBOURS, same=True)
     far = distance.mean(1).clamp(min=1e-9).log()
     middle = far.median()
     score = ((far - middle) / (1.4826 * (far - middle).abs().median()).clamp(min=1e-9)).numpy()
     pictures.outlier[rows] = score
     for n in np.flatnonzero(score > FAR):
-        near = ", ".join(pictures.names[rows[int(place)]] for place in places[n, :3])
+        near = ", ".join(pictures.names[rows[int(k)]] for k in neighbours[n, :3])
         pictures.findings.append(Finding(int(rows[n]), "outlier", float(score[n]), f"nearest: {near}"))
 
 
 def describe(thumbnails: Tensor) -> Tensor:
     """(N, SIDE, SIDE, 3) uint8 -> (N, D) float32, two halves of equal weight over the set.
 
-    The first says what is where: mean colours of CELLS x CELLS cells, and histograms of the directions of edges in them
-    (those of Dalal and Triggs 2005, "Histograms of Oriented Gradients for Human Detection", without their blocks). The
-    second says what kind of picture it is: a histogram of levels, how much of it is flat, and how fine its detail is.
+    The first describes the layout: mean colours of CELLS x CELLS cells, and histograms of the directions of edges in
+    them (those of Dalal and Triggs 2005, "Histograms of Oriented Gradients for Human Detection", without their blocks).
+    The second describes the kind of picture: a histogram of levels, how much of it is flat, and how fine its detail is.
     """
     x = thumbnails.permute(0, 3, 1, 2).float() / 255
     colours = F.adaptive_avg_pool2d(x, CELLS).flatten(1)
@@ -75,16 +75,16 @@ def describe(thumbnails: Tensor) -> Tensor:
 
 def _balanced(described: Tensor) -> Tensor:
     """Both halves centred; the first as a whole of variance 1, the second number by number: (N, D) -> (N, D)."""
-    places = CELLS**2 * (3 + DIRECTIONS)
+    first = CELLS**2 * (3 + DIRECTIONS)
     centred = described - described.mean(0)
-    where, kind = centred[:, :places], centred[:, places:]
-    where = where / where.square().sum(1).mean().sqrt().clamp(min=1e-9)
+    layout, kind = centred[:, :first], centred[:, first:]
+    layout = layout / layout.square().sum(1).mean().sqrt().clamp(min=1e-9)
     kind = kind / (kind.square().mean(0).sqrt().clamp(min=1e-6) * kind.shape[1] ** 0.5)
-    return torch.cat([where, kind], 1)
+    return torch.cat([layout, kind], 1)
 
 
 def _thumbnails(
-    source: Source, usable: npt.NDArray[np.bool_], levels: Levels, say: Callable[[str], None]
+    source: Source, usable: npt.NDArray[np.bool_], levels: Levels, progress: Callable[[str], None]
 ) -> Iterator[Pixels]:
     """(n, SIDE, SIDE, 3) uint8 portions of the usable pictures, in order."""
     wanted = (entry for row, entry in enumerate(source.entries()) if usable[row])
@@ -92,16 +92,16 @@ def _thumbnails(
     for some in chunks(ordered(partial(_thumbnail, levels=levels), wanted), 256):
         yield np.stack(some)
         done += len(some)
-        say(f"{done:,} pictures read for features")
+        progress(f"{done:,} pictures read for features")
 
 
 def _thumbnail(entry: Entry, levels: Levels) -> Pixels:
     try:
-        found = look(entry.read(), entry.name, levels)[1]
+        thumbnail = look(entry.read(), entry.name, levels)[1]
     except Skip:
-        found = None
-    if found is None:  # it has changed since it was looked at
+        thumbnail = None
+    if thumbnail is None:  # it has changed since it was looked at
         return np.zeros((SIDE, SIDE, 3), np.uint8)
-    small = torch.nn.functional.interpolate(found[None].float(), (SIDE, SIDE), mode="bilinear", antialias=True)
+    small = torch.nn.functional.interpolate(thumbnail[None].float(), (SIDE, SIDE), mode="bilinear", antialias=True)
     out: Pixels = small[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     return out

@@ -131,7 +131,7 @@ def _pictures(
     sheet = usable[permuted(seed, "audit", len(usable), np.arange(min(SHEET, len(usable))))].tolist()
     wanted, drawn = set(sheet), {}
     for row, entry in enumerate(source.entries()):
-        if row in wanted and (pixels := gallery.small(entry)) is not None:
+        if row in wanted and (pixels := gallery.thumbnail(entry)) is not None:
             drawn[row] = {
                 "name": shown(pictures.names[row]),
                 "label": shown(pictures.labels[row] or ""),
