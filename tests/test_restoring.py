@@ -57,30 +57,35 @@ def test_more_than_eight_bits_share_their_levels(denoiser, tmp_path, capsys):
         str(tmp_path / "in"),
     ]
     assert main(words) == 0
-    said = capsys.readouterr().out
-    assert "0 becomes black, 4,095 white" in said
-    assert float(re.search(r"before +([\d.]+) dB", said)[1]) > 90, "the reference is read by the same levels"
+    message = capsys.readouterr().out
+    assert "0 becomes black, 4,095 white" in message
+    assert float(re.search(r"before +([\d.]+) dB", message)[1]) > 90, "the reference is read by the same levels"
 
 
 def test_a_folder_of_all_kinds(denoiser, tmp_path, capsys):
     source = tmp_path / "in"
-    for name, shape in {
-        "a/one.png": (40, 31, 3), "two.jpg": (600, 20, 3), "two.png": (9, 9), "alpha.png": (20, 30, 4), "grey.webp": (8, 8),
-    }.items():  # fmt: skip
+    shapes = {
+        "a/one.png": (40, 31, 3),
+        "two.jpg": (600, 20, 3),
+        "two.png": (9, 9),
+        "alpha.png": (20, 30, 4),
+        "grey.webp": (8, 8),
+    }
+    for name, shape in shapes.items():
         picture(source / name, *shape)
     (source / "notes.txt").write_text("words")
     (source / "provenance.csv").write_text("file,licence\na/one.png,CC0-1.0\ntwo.jpg,CC-BY-4.0\nbroken.png,CC0-1.0\n")
     (source / "broken.png").write_bytes(b"\x89PNG\r\n")
     assert main(["restore", str(denoiser), str(source), "-o", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().out
-    assert "'notes.txt': not a picture: .txt file" in said
-    assert "'broken.png'" in said
-    assert "5 pictures restored" in said
+    message = capsys.readouterr().out
+    assert "'notes.txt': not a picture: .txt file" in message
+    assert "'broken.png'" in message
+    assert "5 pictures restored" in message
     assert (tmp_path / "out" / "provenance.csv").read_text().split() == [
         "file,licence", "a/one.png,CC0-1.0", "two.png,CC-BY-4.0",
     ]  # fmt: skip
-    made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")}
-    assert made == {"a/one.png", "two.png", "two.png.png", "alpha.png", "grey.png"}
+    output = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")}
+    assert output == {"a/one.png", "two.png", "two.png.png", "alpha.png", "grey.png"}
     for name, mode, size in (
         ("a/one.png", "RGB", (31, 40)),
         ("alpha.png", "RGBA", (30, 20)),
@@ -107,9 +112,9 @@ def test_one_file_a_zip_and_a_system_of_one_size(autoencoder, tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "p.png", "a/p.png")
         archive.writestr("/etc/p.png", (tmp_path / "p.png").read_bytes())
-    made = ganforge.Run(autoencoder).restore(tmp_path / "z.zip", tmp_path / "two")
-    assert made.written == 1
-    assert [why for _, why in made.skipped] == ["its name leads out of the folder"]
+    output = ganforge.Run(autoencoder).restore(tmp_path / "z.zip", tmp_path / "two")
+    assert output.written == 1
+    assert [why for _, why in output.skipped] == ["its name leads out of the folder"]
     assert {p.name for p in tmp_path.iterdir()} == {"p.png", "one", "two", "z.zip"}
 
 
@@ -129,11 +134,11 @@ def test_reference(denoiser, tmp_path, capsys):
         str(tmp_path / "clean"),
     ]
     assert main(["restore", *words]) == 2
-    said = capsys.readouterr().out
-    assert "no file of that name" in said
-    assert "it is 24x24, its reference 24x20" in said
-    assert "means over 3 pictures" in said
-    rows = {line[:12].strip(): float(line.split()[-4]) for line in said.splitlines() if " dB " in line}
+    message = capsys.readouterr().out
+    assert "no file of that name" in message
+    assert "it is 24x24, its reference 24x20" in message
+    assert "means over 3 pictures" in message
+    rows = {line[:12].strip(): float(line.split()[-4]) for line in message.splitlines() if " dB " in line}
     expected = []
     for n in range(3):
         pair = [np.asarray(Image.open(tmp_path / folder / f"{n}.png")) for folder in ("clean", "noisy")]
@@ -161,6 +166,6 @@ def test_what_lies_there_already_is_not_overwritten(denoiser, tmp_path):
     picture(tmp_path / "in" / "a.png", 9, 9)
     picture(tmp_path / "out" / "a.png", 9, 9)
     before = (tmp_path / "out" / "a.png").read_bytes()
-    made = ganforge.restore(denoiser, tmp_path / "in", tmp_path / "out")
-    assert "something else" in made.skipped[0][1]
+    output = ganforge.restore(denoiser, tmp_path / "in", tmp_path / "out")
+    assert "something else" in output.skipped[0][1]
     assert (tmp_path / "out" / "a.png").read_bytes() == before

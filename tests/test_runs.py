@@ -110,9 +110,9 @@ def test_a_damaged_newest_checkpoint_is_followed_by_the_one_before(run, tmp_path
         file.unlink()
     else:
         file.write_bytes(data if how == "flip" else data[: len(data) // 2])
-    said = fails("sample", run)
-    assert f"{file.parent} is damaged" in said
-    assert f"ganforge train {run};" in said
+    message = fails("sample", run)
+    assert f"{file.parent} is damaged" in message
+    assert f"ganforge train {run};" in message
     capsys.readouterr()
     assert main(["train", str(run)]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "is damaged:" in line]
@@ -216,7 +216,7 @@ def test_a_run_may_be_a_link_and_a_copy_by_hard_links_stays(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "other", "said"),
+    ("line", "other", "message"),
     [
         ("lr = 0.0002", "lr = 0.02", "model.lr = 0.02, but its checkpoint was made with 0.0002"),
         ("seed = 0", "seed = 5", "train.seed = 5, but its checkpoint was made with 0"),
@@ -224,13 +224,13 @@ def test_a_run_may_be_a_link_and_a_copy_by_hard_links_stays(run, tmp_path):
         ("batch = 16", "batch = 32", "train.batch = 32, but its checkpoint was made with 16"),
     ],
 )
-def test_settings_edited_by_hand_are_named(run, fails, line, other, said):
+def test_settings_edited_by_hand_are_named(run, fails, line, other, message):
     text = (run / "run.toml").read_text()
     assert line in text
     (run / "run.toml").write_text(text.replace(f"\n{line}\n", f"\n{other}\n"))
-    if "None" not in said:  # what is missing there is written again when training goes on
-        assert said in fails("train", run, "--images", "192")
-    assert said in fails("sample", run)
+    if "None" not in message:  # what is missing there is written again when training goes on
+        assert message in fails("train", run, "--images", "192")
+    assert message in fails("sample", run)
     with pytest.raises(RunError, match="Write that there again"):
         Run(run).load()
     (run / "run.toml").write_text(text)

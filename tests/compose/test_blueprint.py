@@ -11,7 +11,7 @@ WORDS = {"height": 28, "width": 28, "channels": 1, "pixels": 784, "latent": 16, 
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (["convolution 8"], ["layer 1 (convolution)", "a vector of 48 came", "a picture CxHxW", "reshape C H W"]),
         (["reshape 3 4 4", "dense 7"], ["layer 2 (dense)", "a picture of 3x4x4 came", "`flatten`"]),
@@ -38,7 +38,10 @@ WORDS = {"height": 28, "width": 28, "channels": 1, "pixels": 784, "latent": 16, 
         (["dense 8", "add from=2"], ["refers to itself", "loop"]),
         (["dense 8", "add from=end", "dense 8 name=end"], ["layer 3, which comes later", "loop"]),
         (["dense 8 name=a", "dense 9 name=a"], ["another layer is called a too"]),
-        (["dense 8 name=a", "dense 9", "add from=a"], ["layer 3 (add)", "a vector of 9 came", "needs 8", "concatenate"]),
+        (
+            ["dense 8 name=a", "dense 9", "add from=a"],
+            ["layer 3 (add)", "a vector of 9 came", "needs 8", "concatenate"],
+        ),
         (["dense 8", "add from=9"], ["there is no layer 9"]),
         (["dense 8 name=2"], ["'2' is no name"]),
         (["dense 60000", "dense 60000"], ["too many"]),
@@ -47,10 +50,10 @@ WORDS = {"height": 28, "width": 28, "channels": 1, "pixels": 784, "latent": 16, 
         (["up_sampling mode=cubic"], ["mode is 'cubic'", "There is: nearest, bilinear"]),
     ],
 )  # fmt: skip
-def test_a_wrong_list_is_explained(lines, said):
+def test_a_wrong_list_is_explained(lines, message):
     with pytest.raises(InputError) as caught:
         check("net", lines, (48,), WORDS)
-    for part in said:
+    for part in message:
         assert part in str(caught.value)
     assert str(caught.value).startswith("net")
     assert "\n" not in str(caught.value)

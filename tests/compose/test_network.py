@@ -17,7 +17,10 @@ SHAPES = {1: (48,), 2: (12, 16), 3: (16, 12, 8)}
 
 
 MORE = {  # settings beside the example's own
-    "convolution": ["convolution 6 kernel=5 stride=3 padding=2 dilation=2 groups=2 bias=no", "convolution 8 4 2 1 spectral=yes"],
+    "convolution": [
+        "convolution 6 kernel=5 stride=3 padding=2 dilation=2 groups=2 bias=no",
+        "convolution 8 4 2 1 spectral=yes",
+    ],
     "transposed_convolution": ["transposed_convolution 6 kernel=5 stride=3 padding=1 extra=2 bias=no"],
     "dense": ["dense 7 bias=no", "dense 7 spectral=yes"],
     "max_pooling": ["max_pooling 3 stride=2 padding=1"],
@@ -30,7 +33,7 @@ MORE = {  # settings beside the example's own
     "crop": ["crop 5 height/4"],
     "reshape": ["reshape 2 24", "reshape 48", "reshape 3 4 4", "reshape 3x4x4"],
     "unpatches": ["unpatches 2 rows=3"],
-}  # fmt: skip
+}
 
 
 def cases():

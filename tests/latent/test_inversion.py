@@ -34,10 +34,10 @@ def runs(tmp_path_factory):
 def test_projection_comes_nearer(name, runs):
     system = Run(runs / name).build()
     target = sample(Run(runs / name), [1000])[0]
-    found = invert(system, target, 60)
-    before = np.sqrt(np.square(found.start.astype(float) - target).mean())
-    assert found.error < 0.6 * before
-    tensors = found.tensors
+    result = invert(system, target, 60)
+    before = np.sqrt(np.square(result.start.astype(float) - target).mean())
+    assert result.error < 0.6 * before
+    tensors = result.tensors
     with torch.no_grad():
         again = system.synthesis(**tensors) if name == "stylegan2" else system.generate(tensors["latents"])
-    assert np.abs((again[0, 0].numpy() + 1) * 127.5 - found.picture[:, :, 0]).max() < 1
+    assert np.abs((again[0, 0].numpy() + 1) * 127.5 - result.picture[:, :, 0]).max() < 1

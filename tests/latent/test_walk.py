@@ -65,8 +65,8 @@ def test_walks_and_mixtures_of_systems_with_classes(name):
     given = np.concatenate(list(walk(system, seeds, 4, labels=[2, 0, 1])))
     assert np.array_equal(given[::4], next(pictures(system, seeds, [2, 0, 1])))
     target = next(pictures(system, [1000]))[0]
-    found = invert(system, target, 3)
-    assert found.tensors.keys() == ({"styles", "noise_seed"} if name == "stylegan2" else {"latents", "labels"})
+    result = invert(system, target, 3)
+    assert result.tensors.keys() == ({"styles", "noise_seed"} if name == "stylegan2" else {"latents", "labels"})
     if name == "stylegan2":
         cells = next(mix(system, seeds, [7, 8], range(system.layers)))
         label = torch.tensor(drawn([7], np.ones(3)))
@@ -117,8 +117,8 @@ def test_words_for_walks_mixtures_and_projections(runs, tmp_path, fails):
         assert out.stat().st_size > 500
         if kind != "mp4":
             assert Image.open(out).n_frames == 8
-        said = marks.read(out)
-        assert said["generated"] and said["seeds"] == [1, 2] and said["run"] == run.name
+        message = marks.read(out)
+        assert message["generated"] and message["seeds"] == [1, 2] and message["run"] == run.name
         assert b"trainedAlgorithmicMedia" in out.read_bytes()
         assert marks.read(tmp_path / "walk-strip.png")["walk"] == [1, 2]
     sheet = tmp_path / "mix.png"

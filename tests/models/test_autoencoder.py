@@ -15,6 +15,6 @@ def test_autoencoders_restore_by_way_of_their_code(name):
     torch.manual_seed(0)
     system = loaded.system(loaded.config(width=8), Spec(17, 13, 4)).eval()
     images = torch.rand(2, 4, 17, 13) * 2 - 1
-    made = system.restore(images)
-    assert made.shape == images.shape
-    assert made.abs().max() <= 1
+    output = system.restore(images)
+    assert output.shape == images.shape
+    assert output.abs().max() <= 1

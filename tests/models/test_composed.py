@@ -27,9 +27,17 @@ def bad(folder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
-        ({"generator": ("dense 10",)}, ["generator, layer 1 (dense), the last", "a vector of 10", "the pictures are a picture of 3x12x16", "dense 576"]),
+        (
+            {"generator": ("dense 10",)},
+            [
+                "generator, layer 1 (dense), the last",
+                "a vector of 10",
+                "the pictures are a picture of 3x12x16",
+                "dense 576",
+            ],
+        ),
         ({"generator": ("dense 192", "reshape 1 12 16")}, ["convolution 3"]),
         ({"generator": ("dense 48", "reshape 3 4 4")}, ["resize 12 16"]),
         ({"generator": ("dense pixels",)}, ["reshape 3 12 16"]),
@@ -41,17 +49,17 @@ def bad(folder):
         ({"loss": "wasserstein"}, ["r1 = 10"]),
     ],
 )  # fmt: skip
-def test_a_list_that_does_not_make_the_pictures_is_refused(settings, said):
+def test_a_list_that_does_not_make_the_pictures_is_refused(settings, message):
     with pytest.raises(InputError) as caught:
         composed.Composed.check(composed.Config(**settings), SPEC)
-    for part in said:
+    for part in message:
         assert part in str(caught.value)
 
 
 def test_refused_before_anything_is_written(fails, tmp_path):
     make_store(tmp_path / "store", SPEC, 40)
-    said = fails("train", "composed", tmp_path / "store", "--out", tmp_path / "r", "--config", EXAMPLES[-1])
-    assert "generator" in said
+    message = fails("train", "composed", tmp_path / "store", "--out", tmp_path / "r", "--config", EXAMPLES[-1])
+    assert "generator" in message
     assert not (tmp_path / "r").exists()
     assert "list of strings" in fails("train", "composed", tmp_path / "store", "--config", bad(tmp_path))
 
@@ -61,7 +69,7 @@ def test_examples_learn_and_keep_the_contract(path, tmp_path, capsys):
     values = read_toml(path)
     check_system("composed", Spec(28, 28, 1), tmp_path, values["model"], steps=2)
     assert main(["show", str(path)]) == 0
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     system = composed.Composed(build(composed.Config, values["model"], "model"), Spec(28, 28, 1))
     parts = {
         **dict(system.maker.items()),
@@ -69,7 +77,7 @@ def test_examples_learn_and_keep_the_contract(path, tmp_path, capsys):
     }
     for name, part in parts.items():
         if name != "codes":
-            assert f"{name}: {sum(p.numel() for p in part.parameters()):,} parameters" in said
+            assert f"{name}: {sum(p.numel() for p in part.parameters()):,} parameters" in message
 
 
 @pytest.mark.parametrize("kind", ["autoencoder", "vae"])
@@ -79,16 +87,24 @@ def test_kinds_without_lists(kind, tmp_path):
 
 def test_classes_reach_the_layers_that_take_them(tmp_path):
     model = {
-        "latent": 8, "loss": "wasserstein", "r1": 5.0,
-        "generator": ["embedding 4", "dense 64", "film", "relu", "dense pixels", "tanh", "reshape channels height width"],
-        "discriminator": ["flatten", "reshape 12 16", "lstm 8 last=yes", "film", "embedding 2", "dense 8", "relu", "dense 1"],
-    }  # fmt: skip
+        "latent": 8,
+        "loss": "wasserstein",
+        "r1": 5.0,
+        "generator": [
+            *("embedding 4", "dense 64", "film", "relu"),
+            *("dense pixels", "tanh", "reshape channels height width"),
+        ],
+        "discriminator": [
+            *("flatten", "reshape 12 16", "lstm 8 last=yes", "film", "embedding 2"),
+            *("dense 8", "relu", "dense 1"),
+        ],
+    }
     spec = Spec(12, 16, 1, ("a", "b", "c"))
     check_system("composed", spec, tmp_path, model, steps=2)
     system = composed.Composed(build(composed.Config, model, "model"), spec).eval()
     latents = system.latents([1]).expand(3, -1)
-    made = system.generate(latents, torch.tensor([0, 1, 2]))
-    assert len(made.flatten(1).unique(dim=0)) == 3
+    output = system.generate(latents, torch.tensor([0, 1, 2]))
+    assert len(output.flatten(1).unique(dim=0)) == 3
     assert composed.Composed.needs_labels(system.config)
 
 
@@ -99,8 +115,8 @@ def test_r1_through_a_recurrent_layer_is_the_derivative():
     torch.manual_seed(0)
     system = composed.Composed(composed.Config(discriminator=lines, r1=1.0), spec)
     images = torch.rand(3, 1, 6, 5) * 2 - 1
-    said = system.r1_loss(Batch(images, None, 0))
-    said["loss"].backward()
+    report = system.r1_loss(Batch(images, None, 0))
+    report["loss"].backward()
     assert any(p.grad is not None and p.grad.any() for n, p in system.discriminator.named_parameters() if "cell" in n)
     total = 0.0
     for n in range(30):
@@ -112,7 +128,7 @@ def test_r1_through_a_recurrent_layer_is_the_derivative():
                 .sum()
                 .item()
             )
-    assert said["penalty"].item() == pytest.approx(total / 3, rel=0.02)
+    assert report["penalty"].item() == pytest.approx(total / 3, rel=0.02)
 
 
 def test_show_says_what_is_missing(fails, tmp_path):

@@ -47,11 +47,11 @@ def test_contract_with_ada(name, tmp_path):
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("name", models.names())
 def test_contract(name, spec, tmp_path):
-    loaded, wanted = models.load(name), SPECS[spec]
+    loaded, target = models.load(name), SPECS[spec]
     if loaded.system.needs_labels(loaded.config()):
-        wanted = replace(wanted, classes=("a", "b", "c"))
+        target = replace(target, classes=("a", "b", "c"))
     known = {field.name for field in fields(loaded.config)}
-    check_system(name, wanted, tmp_path, {word: value for word, value in {**TINY, **TINIER}.items() if word in known})
+    check_system(name, target, tmp_path, {word: value for word, value in {**TINY, **TINIER}.items() if word in known})
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,11 @@ def test_windows_and_the_distance_of_redrawn_pictures():
     x = torch.arange(2 * 36.0).view(2, 1, 6, 6)
     cut = fastgan.windows(x, torch.tensor([0, 3]), torch.tensor([2, 1]), 2, 3)
     assert torch.equal(cut[0, 0], x[0, 0, 0:2, 2:5]) and torch.equal(cut[1, 0], x[1, 0, 3:5, 1:4])
-    wanted = torch.rand(2, 3, 8, 8)
-    assert fastgan.multiscale_l1(wanted, wanted) == 0
-    assert fastgan.multiscale_l1(wanted + 0.3, wanted).item() == pytest.approx(0.3, rel=1e-5)
+    target = torch.rand(2, 3, 8, 8)
+    assert fastgan.multiscale_l1(target, target) == 0
+    assert fastgan.multiscale_l1(target + 0.3, target).item() == pytest.approx(0.3, rel=1e-5)
     board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1  # vanishes at half scale
-    assert fastgan.multiscale_l1(wanted + board, wanted).item() == pytest.approx(1 / 3, rel=1e-5)
+    assert fastgan.multiscale_l1(target + board, target).item() == pytest.approx(1 / 3, rel=1e-5)
 
 
 def test_redrawing_compares_the_same_part_of_picture_and_features():

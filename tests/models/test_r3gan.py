@@ -44,8 +44,8 @@ def test_one_pass_of_r3gan_gives_both_players_the_papers_gradients(conditional, 
         system.augment = Changed("")
     z, images, labels = torch.randn(5, 6), torch.rand(5, 3, 8, 8) * 2 - 1, torch.tensor([0, 1, 1, 0, 1])
     monkeypatch.setattr(type(system), "noise", lambda self, batch: z)
-    said = system.loss(Batch(images, labels, 0))
-    said["loss"].backward()
+    report = system.loss(Batch(images, labels, 0))
+    report["loss"].backward()
     ours = {name: p.grad.double().clone() for name, p in system.named_parameters()}
 
     system.double().zero_grad()
@@ -62,12 +62,12 @@ def test_one_pass_of_r3gan_gives_both_players_the_papers_gradients(conditional, 
     generator = F.softplus(score(images.double()) - score(fakes)).mean()
     for part, loss in ((system.discriminator, discriminator), (system.generator, generator)):
         names, parameters = zip(*part.named_parameters(), strict=True)
-        for name, wanted in zip(names, torch.autograd.grad(loss, parameters), strict=True):
-            found = ours[("discriminator." if part is system.discriminator else "generator.") + name]
-            assert (found - wanted).norm() <= 1e-4 * wanted.norm() + 1e-9, name
-    assert said["loss"].item() == pytest.approx(discriminator.item(), rel=1e-4)
-    assert said["generator"].item() == pytest.approx(generator.item(), rel=1e-4)
-    assert said["r1"].item() == pytest.approx(r1.item(), rel=1e-4)
+        for name, target in zip(names, torch.autograd.grad(loss, parameters), strict=True):
+            result = ours[("discriminator." if part is system.discriminator else "generator.") + name]
+            assert (result - target).norm() <= 1e-4 * target.norm() + 1e-9, name
+    assert report["loss"].item() == pytest.approx(discriminator.item(), rel=1e-4)
+    assert report["generator"].item() == pytest.approx(generator.item(), rel=1e-4)
+    assert report["r1"].item() == pytest.approx(r1.item(), rel=1e-4)
 
 
 def test_the_discriminator_is_homogeneous_in_picture_and_one():

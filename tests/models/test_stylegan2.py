@@ -40,22 +40,22 @@ def test_penalties_in_float32_have_the_gradient_of_float64(penalty):
     system = new("stylegan2").requires_grad_(True)
     torch.manual_seed(1)
     latents, images, directions = torch.randn(4, 16), torch.rand(4, 1, 16, 16) * 2 - 1, torch.randn(4, 1, 16, 16)
-    found = {}
+    result = {}
     for dtype in (torch.float32, torch.float64):
         system.to(dtype).zero_grad()
         if penalty == "path":
             w = system.generator.mapping(latents.to(dtype))
             seed = style.noise_seed(latents.to(dtype))
-            made = system.generator(w[:, None].expand(-1, system.layers, -1), seed)
-            value = (path_lengths(made, w, directions.to(dtype)) - 1).square().mean()
+            output = system.generator(w[:, None].expand(-1, system.layers, -1), seed)
+            value = (path_lengths(output, w, directions.to(dtype)) - 1).square().mean()
         else:
             x = images.to(dtype).requires_grad_(True)
             value = squared_gradient(system.discriminator(x), x).mean()
         value.backward()
-        found[dtype] = [value.double(), *(p.grad.double() for p in system.parameters() if p.grad is not None)]
-    assert len(found[torch.float32]) > 10
-    largest = max(double.norm() for double in found[torch.float64])
-    for single, double in zip(*found.values(), strict=True):
+        result[dtype] = [value.double(), *(p.grad.double() for p in system.parameters() if p.grad is not None)]
+    assert len(result[torch.float32]) > 10
+    largest = max(double.norm() for double in result[torch.float64])
+    for single, double in zip(*result.values(), strict=True):
         assert (single - double).norm() <= 1e-4 * double.norm().clamp(min=1e-4 * largest)  # biases' are 0
 
 

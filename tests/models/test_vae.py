@@ -20,10 +20,10 @@ def test_beta_weighs_the_prior_of_the_vae():
         system = loaded.system(loaded.config(width=8, latent=8, beta=beta), spec)
         optimizer = torch.optim.Adam(system.parameters(), 3e-3)
         for _ in range(60):
-            said = system.loss(Batch(images, None, 0))
+            report = system.loss(Batch(images, None, 0))
             optimizer.zero_grad()
-            said["loss"].backward()
+            report["loss"].backward()
             optimizer.step()
-        kl[beta] = said["kl"].item()
+        kl[beta] = report["kl"].item()
     assert kl[50.0] < 0.5 * kl[0.0]
     assert system.encode(images).shape == (64, 8)

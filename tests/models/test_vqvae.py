@@ -59,7 +59,7 @@ def test_dead_codes_are_put_where_the_pictures_are():
 
 def test_tokens_and_perplexity(small_vqvae):
     system, batch = small_vqvae
-    said = system.train().loss(batch)
+    report = system.train().loss(batch)
     tokens = system.encode_tokens(batch.images)
     assert tokens.shape == (32, 8, 12)
     assert tokens.dtype == torch.int64
@@ -67,7 +67,7 @@ def test_tokens_and_perplexity(small_vqvae):
     assert torch.equal(system.restore(batch.images), system.decode_tokens(tokens))
     share = np.bincount(batch.shared["tokens"].flatten().numpy(), minlength=16) / batch.shared["tokens"].numel()
     share = share[share > 0]
-    assert said["perplexity"].item() == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-4)
+    assert report["perplexity"].item() == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-4)
     assert not batch.shared["tokens"].is_floating_point()  # nothing can flow back from the prior
 
 

@@ -41,7 +41,7 @@ def test_the_gradient_penalty_is_that_of_float64_by_finite_differences():
 
 def test_the_gradient_penalty_teaches_what_float64_does():
     """In float32 within 1e-4; in bf16, as the loop runs it on most machines, within 3 %."""
-    system, found = build("wgan_gp"), []
+    system, result = build("wgan_gp"), []
     reals, fakes = torch.rand(6, 1, 16, 16), torch.rand(6, 1, 16, 16)
     share = torch.rand(6, 1, 1, 1)
     for dtype, low in ((torch.float32, False), (torch.float32, True), (torch.float64, False)):
@@ -52,8 +52,8 @@ def test_the_gradient_penalty_teaches_what_float64_does():
             penalty = system.penalty(between, between)
         assert penalty.dtype == dtype
         penalty.backward()  # where the loop has it: outside of autocast
-        found.append(torch.cat([p.grad.double().flatten() for p in system.critic.parameters() if p.grad is not None]))
-    single, half, double = found
+        result.append(torch.cat([p.grad.double().flatten() for p in system.critic.parameters() if p.grad is not None]))
+    single, half, double = result
     assert (single - double).norm() < 1e-4 * double.norm()
     assert (half - double).norm() < 3e-2 * double.norm()
 

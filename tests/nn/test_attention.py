@@ -21,11 +21,11 @@ def test_attention_is_its_formula(sides):
         query = F.conv2d(one, layer.query.weight)[0].flatten(1)
         key = F.max_pool2d(F.conv2d(one, layer.key.weight), 2, ceil_mode=True)[0].flatten(1)
         value = F.max_pool2d(F.conv2d(one, layer.value.weight), 2, ceil_mode=True)[0].flatten(1)
-        found = torch.zeros(8, sides[0] * sides[1], dtype=torch.float64)
-        for place in range(found.shape[1]):
+        result = torch.zeros(8, sides[0] * sides[1], dtype=torch.float64)
+        for place in range(result.shape[1]):
             weights = (query[:, place] @ key).exp()
-            found[:, place] = value @ (weights / weights.sum())
-        expected = one + 0.7 * F.conv2d(found.reshape(1, 8, *sides), layer.out.weight)
+            result[:, place] = value @ (weights / weights.sum())
+        expected = one + 0.7 * F.conv2d(result.reshape(1, 8, *sides), layer.out.weight)
         torch.testing.assert_close(layer(x)[n : n + 1], expected)
     nn.init.zeros_(layer.share)
     assert torch.equal(layer(x), x)

@@ -100,7 +100,7 @@ def test_the_chance_moves_towards_the_target_and_keeps_its_limits():
 def test_the_chance_resumes_exactly(tmp_path, monkeypatch):
     monkeypatch.setattr("ganforge.nn.augment._EVERY", 3)
     store = make_store(tmp_path / "store", Spec(16, 16, 3), 40)
-    found = []
+    result = []
     for name, lengths in (("whole", (80,)), ("parts", (40, 56, 80))):
         for length in lengths:
             overrides = {
@@ -108,10 +108,10 @@ def test_the_chance_resumes_exactly(tmp_path, monkeypatch):
                 "train": {"images": length, "batch": 8, "precision": "fp32"},
             }
             run = train("dcgan", store, tmp_path / name, size="small", device_name="cpu", overrides=overrides)
-        found.append(Run(run.path).load()[0])
-    assert found[0]["system.augment.p"] > 0
-    for key, value in found[0].items():
-        assert torch.equal(value, found[1][key]), key
+        result.append(Run(run.path).load()[0])
+    assert result[0]["system.augment.p"] > 0
+    for key, value in result[0].items():
+        assert torch.equal(value, result[1][key]), key
 
 
 @pytest.mark.slow
@@ -135,8 +135,8 @@ def test_strong_flips_do_not_leak():
             optimizer.step()
             optimizer.zero_grad()
         with torch.no_grad():
-            made = system.eval().generate(torch.randn(256, 8))
-        left, right = made[..., :8].mean((1, 2, 3)), made[..., 8:].mean((1, 2, 3))
+            output = system.eval().generate(torch.randn(256, 8))
+        left, right = output[..., :8].mean((1, 2, 3)), output[..., 8:].mean((1, 2, 3))
         return float((left > right + 0.5).float().mean())
 
     assert share_of_left("flip 0.4", False) > 0.95

@@ -63,7 +63,7 @@ def test_pixel_norm_and_adain():
 
     x = torch.randn(4, 6, 5, 5, dtype=torch.float64) * 3 + 1
     torch.testing.assert_close(equal.pixel_norm(x).square().mean(1), torch.ones(4, 5, 5, dtype=torch.float64))
-    wanted = torch.randn(4, 12, dtype=torch.float64)
-    out = adain(x, wanted)
-    torch.testing.assert_close(out.mean((2, 3)), wanted[:, 6:])
-    torch.testing.assert_close(out.var((2, 3), unbiased=False).sqrt(), (1 + wanted[:, :6]).abs())
+    target = torch.randn(4, 12, dtype=torch.float64)
+    out = adain(x, target)
+    torch.testing.assert_close(out.mean((2, 3)), target[:, 6:])
+    torch.testing.assert_close(out.var((2, 3), unbiased=False).sqrt(), (1 + target[:, :6]).abs())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from ganforge.nn.gaussian import HORIZON, Gaussian
+from ganforge.nn.gaussian import HORIZON, FittedGaussian
 
 
 def test_gaussian_is_the_mean_and_covariance_of_all_codes_so_far():
     torch.manual_seed(0)
     codes = torch.randn(20, 50, 6) @ torch.randn(6, 6) + torch.randn(6)
-    fitted = Gaussian(6)
+    fitted = FittedGaussian(6)
     for batch in codes:
         fitted.fit(batch)
     flat = codes.flatten(0, 1).double()
@@ -22,7 +22,7 @@ def test_gaussian_is_the_mean_and_covariance_of_all_codes_so_far():
 
 
 def test_gaussian_forgets_and_bears_codes_that_do_not_vary():
-    fitted = Gaussian(3)
+    fitted = FittedGaussian(3)
     for _ in range(12 * HORIZON):
         fitted.fit(torch.zeros(8, 3))
     for _ in range(8 * HORIZON):

@@ -6,6 +6,6 @@ from ganforge.nn import grow
 
 
 def test_stages_by_images_seen():
-    found = [grow.stage_at(seen, 100, 2) for seen in (0, 99, 100, 150, 199, 200, 300, 350, 400, 10**6)]
-    assert found == [(0, 1), (0, 1), (1, 0), (1, 0.5), (1, 0.99), (1, 1), (2, 0), (2, 0.5), (2, 1), (2, 1)]
+    result = [grow.stage_at(seen, 100, 2) for seen in (0, 99, 100, 150, 199, 200, 300, 350, 400, 10**6)]
+    assert result == [(0, 1), (0, 1), (1, 0), (1, 0.5), (1, 0.99), (1, 1), (2, 0), (2, 0.5), (2, 1), (2, 1)]
     assert grow.stage_at(5, 0, 3) == (3, 1.0)

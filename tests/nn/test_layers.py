@@ -98,11 +98,11 @@ def test_gradients_by_inputs_alone_compute_no_others(layer):
     probe = torch.randn_like(layer(x, weight, None))
     (whole,) = torch.autograd.grad(layer(x, weight, None), x, probe)
     with only_inputs():
-        found, none = torch.autograd.grad(layer(x, weight, None), (x, weight), probe, allow_unused=True)
+        result, none = torch.autograd.grad(layer(x, weight, None), (x, weight), probe, allow_unused=True)
         elsewhere = threading.Thread(target=lambda: layer(x, weight, None).backward(probe))
         elsewhere.start()
         elsewhere.join()
-    torch.testing.assert_close(found, whole)
+    torch.testing.assert_close(result, whole)
     assert none is None
     assert weight.grad is not None and weight.grad.abs().sum() > 0, "another thread's pass is not concerned"
     assert torch.autograd.grad(layer(x, weight, None), weight, probe)[0].abs().sum() > 0, "and outside as ever"
@@ -145,10 +145,10 @@ def test_the_weight_gradient_of_each_precision(ours, dtype, monkeypatch):
         return _windows(large, small)
 
     monkeypatch.setattr("ganforge.nn.layers._windows", noted)
-    (found,) = torch.autograd.grad(ours(x, weight, None).float().square().sum(), weight)
+    (result,) = torch.autograd.grad(ours(x, weight, None).float().square().sum(), weight)
     exact = weight.detach().double().requires_grad_()
     (expected,) = torch.autograd.grad(ours(x.double(), exact, None).square().sum(), exact)
-    assert (found - expected).norm() < (1e-5 if dtype == torch.float32 else 2e-2) * expected.norm()
+    assert (result - expected).norm() < (1e-5 if dtype == torch.float32 else 2e-2) * expected.norm()
     assert taken == ([] if dtype == torch.float32 else [dtype])
 
 

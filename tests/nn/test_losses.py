@@ -39,14 +39,14 @@ def test_one_pass_gives_both_players_their_own_gradients(name):
     real, fake = score(torch.cat([reals, fakes])).chunk(2)
     assert (fake < -1).any() and (fake > -1).any()
     shared = {"hinge": losses.one_stage_hinge, "logistic": losses.one_stage_logistic}[name]
-    said = shared(real, fake, fakes)
-    said["loss"].backward()
+    report = shared(real, fake, fakes)
+    report["loss"].backward()
     ours = [p.grad.clone() for p in (*generator.parameters(), *discriminator.parameters())]
     alone = {"hinge": lambda s: -s.mean(), "logistic": losses.non_saturating}[name](score(generator(z)))
     expected = list(torch.autograd.grad(alone, list(generator.parameters())))
     loss = {"hinge": losses.hinge, "logistic": losses.logistic}[name](score(reals), score(generator(z).detach()))
     expected += torch.autograd.grad(loss, list(discriminator.parameters()))
-    assert said["generator"].item() == pytest.approx(alone.item())
+    assert report["generator"].item() == pytest.approx(alone.item())
     for n, (one, two) in enumerate(zip(ours, expected, strict=True)):
         exact = name == "logistic" or n < 2
         torch.testing.assert_close(one, two, rtol=1e-5 if exact else 5e-3, atol=1e-6 if exact else 5e-3)

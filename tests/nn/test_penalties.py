@@ -33,8 +33,8 @@ def test_compiling_never_drops_a_penalty_in_silence(backend):
     scores = torch.compile(lambda x: network(x)[:, 0], backend=backend)
     x = inputs.clone().requires_grad_(True)
     try:
-        said = squared_gradient(scores(x), x).mean()
-        said.backward()
+        report = squared_gradient(scores(x), x).mean()
+        report.backward()
     except RuntimeError as error:
         if "compiler" in str(error).lower() and "double" not in str(error):
             pytest.skip(f"no compiler here: {str(error).splitlines()[0]}")
@@ -60,12 +60,12 @@ def test_its_own_gradient_in_float32_is_that_of_float64():
     network = torch.nn.Sequential(
         Down(3, 8), torch.nn.LeakyReLU(0.2), Down(8, 8), torch.nn.Flatten(), torch.nn.Linear(128, 1)
     )
-    found = {}
+    result = {}
     images = torch.randn(4, 3, 16, 16)
     for dtype in (torch.float32, torch.float64):
         x = images.to(dtype).requires_grad_(True)
         network.to(dtype).zero_grad()
         squared_gradient(network(x)[:, 0], x).mean().backward()
-        found[dtype] = [p.grad.double().clone() for p in network.parameters() if p.grad is not None]
-    for single, double in zip(*found.values(), strict=True):
+        result[dtype] = [p.grad.double().clone() for p in network.parameters() if p.grad is not None]
+    for single, double in zip(*result.values(), strict=True):
         assert (single - double).norm() <= 1e-4 * double.norm().clamp(min=1e-12)

@@ -46,9 +46,9 @@ def test_noise_belongs_to_the_seed():
     system = new("stylegan2")
     latents = system.latents(range(40))
     styles = system.styles(latents[:1]).expand(40, -1, -1)
-    made = system.synthesis(styles, style.noise_seed(latents))
-    assert len(made.flatten(1).unique(dim=0)) == 40
-    torch.testing.assert_close(system.synthesis(styles[:2], style.noise_seed(latents[7:9])), made[7:9])
+    output = system.synthesis(styles, style.noise_seed(latents))
+    assert len(output.flatten(1).unique(dim=0)) == 40
+    torch.testing.assert_close(system.synthesis(styles[:2], style.noise_seed(latents[7:9])), output[7:9])
     fields = style.NoiseFields(32, 32)(torch.zeros(200, 5, 32, 32), style.noise_seed(torch.randn(200, 16)))
     assert fields.shape == (200, 1, 32, 32)
     assert fields.std().item() == pytest.approx(1, abs=0.02)

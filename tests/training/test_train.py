@@ -34,10 +34,10 @@ def has(monkeypatch: pytest.MonkeyPatch, amx: bool, avx512_bf16: bool) -> None:
 
 def test_flags_decide_first(store, tmp_path, monkeypatch, logged):
     has(monkeypatch, False, False)
-    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
     assert logged[0] == "precision fp32: cpu here has no bf16"
-    assert made.settings["train"]["precision"] == "fp32"
-    assert made.settings["run"]["precision"] == "cpu here has no bf16"
+    assert run.settings["train"]["precision"] == "fp32"
+    assert run.settings["run"]["precision"] == "cpu here has no bf16"
     assert device.resolve_precision("auto", torch.device("cpu")) == "fp32"
     has(monkeypatch, True, False)
     assert device.bf16_by(torch.device("cpu")) == "AMX"
@@ -49,11 +49,11 @@ def test_real_steps_decide_between_what_there_is(store, tmp_path, monkeypatch, b
     monkeypatch.setattr(
         sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": bf16, "fp32": 1.0}
     )
-    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
-    assert made.settings["train"]["precision"] == chosen
+    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    assert run.settings["train"]["precision"] == chosen
     why = f"a step took {bf16:.3g} s in bf16, by AVX-512 bf16, and 1 s in fp32"
     assert logged[0] == f"precision {chosen}: {why}"
-    assert made.settings["run"]["precision"] == why
+    assert run.settings["run"]["precision"] == why
 
 
 def test_the_steps_are_real_and_leave_the_run_alone(store, tmp_path, monkeypatch):
@@ -66,17 +66,17 @@ def test_the_steps_are_real_and_leave_the_run_alone(store, tmp_path, monkeypatch
         step(self)
 
     monkeypatch.setattr(Trainer, "step", noted)
-    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
-    chosen = made.settings["train"]["precision"]
+    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    chosen = run.settings["train"]["precision"]
     turns = (len(tried) - 4) // 2
     assert 4 <= turns <= 16
     assert tried == ["bf16", "fp32"] * turns + [chosen] * 4
     again = {**OVERRIDES, "train": {**OVERRIDES["train"], "precision": chosen}}
     other = train("gan", store, tmp_path / "asked", overrides=again, device_name="cpu")
     assert other.settings["run"]["precision"] == GIVEN
-    one, two = made.load()[0], other.load()[0]
+    one, two = run.load()[0], other.load()[0]
     assert all(torch.equal(value, two[name]) for name, value in one.items())
-    seconds = _seconds_a_step(Trainer(made, Store(store), "cpu"))
+    seconds = _seconds_a_step(Trainer(run, Store(store), "cpu"))
     assert set(seconds) == {"bf16", "fp32"}
     assert 0 < min(seconds.values()) <= max(seconds.values()) < 60
 
@@ -86,14 +86,14 @@ def test_another_machine_chooses_again_what_it_does_not_have(store, tmp_path, mo
     monkeypatch.setattr(
         sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": 0.5, "fp32": 1.0}
     )
-    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
     asked = {**OVERRIDES, "train": {**OVERRIDES["train"], "precision": "bf16"}}
     other = train("gan", store, tmp_path / "asked", overrides=asked, device_name="cpu")
     has(monkeypatch, False, False)
-    assert main(["train", str(made.path), "--images", "128", "--device", "cpu"]) == 0
+    assert main(["train", str(run.path), "--images", "128", "--device", "cpu"]) == 0
     assert "precision fp32: was bf16 until now; cpu here has no bf16" in capsys.readouterr().out
-    assert made.settings["train"]["precision"] == "fp32"
-    assert made.load()[1]["seen"] == 128
+    assert run.settings["train"]["precision"] == "fp32"
+    assert run.load()[1]["seen"] == 128
     assert main(["train", str(other.path), "--images", "128", "--device", "cpu"]) == 0  # imitated, as it was asked for
     assert "precision" not in capsys.readouterr().out
     assert other.settings["train"]["precision"] == "bf16"
@@ -104,9 +104,9 @@ def test_settings_of_another_machine_choose_anew(store, tmp_path, monkeypatch):
     monkeypatch.setattr(
         sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": 0.5, "fp32": 1.0}
     )
-    made = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
     has(monkeypatch, False, False)
-    words = ["train", "gan", str(store), "--config", str(made.path / "run.toml"), "--device", "cpu"]
+    words = ["train", "gan", str(store), "--config", str(run.path / "run.toml"), "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "other")]) == 0
     assert Run(tmp_path / "other").settings["train"]["precision"] == "fp32"
     assert main([*words, "--out", str(tmp_path / "asked"), "--train.precision", "bf16"]) == 0

@@ -63,30 +63,30 @@ def all_finite(run: Run) -> bool:
 
 def test_one_bad_step_is_skipped(store, tmp_path, monkeypatch, logged):
     poison(monkeypatch, {5})
-    made = train("gan", store, tmp_path / "r", overrides=settings(20))
-    tensors, state = made.load()
+    run = train("gan", store, tmp_path / "r", overrides=settings(20))
+    tensors, state = run.load()
     assert (state["rollbacks"], state["skipped"]) == (0, 1)
-    assert all_finite(made)
+    assert all_finite(run)
     assert tensors["optimizer.generator.0.weight.step"].item() == 19  # one of twenty was left out
     assert tensors["system.generator.1.num_batches_tracked"].item() == 19
-    assert [row["skipped"] for row in rows(made)] == [0, 1, 1, 1, 1]
+    assert [row["skipped"] for row in rows(run)] == [0, 1, 1, 1, 1]
     assert "1 of 20 steps were left out" in logged[-1]
 
 
 def test_bad_steps_in_a_row_roll_back_and_go_on(store, tmp_path, monkeypatch, logged):
     poison(monkeypatch, {5, 6, 7})
-    made = train("gan", store, tmp_path / "r", overrides=settings(20))
-    state = made.load()[1]
+    run = train("gan", store, tmp_path / "r", overrides=settings(20))
+    state = run.load()[1]
     assert (state["rollbacks"], state["lr_scale"], state["seen"], state["skipped"]) == (1, 0.5, 320, 3)
     assert any("back to 64" in line for line in logged)
-    assert all_finite(made)
+    assert all_finite(run)
 
 
 def test_three_in_a_row_are_noticed_long_before_the_report(store, tmp_path, monkeypatch, logged):
     poison(monkeypatch, {405, 406, 407})
-    made = train("gan", store, tmp_path / "r", overrides=settings(1000, report=400))
+    run = train("gan", store, tmp_path / "r", overrides=settings(1000, report=400))
     assert any(f"at {16 * (400 + EVERY):,} images: back to 6,400" in line for line in logged), logged
-    assert made.load()[1]["seen"] == 16_000
+    assert run.load()[1]["seen"] == 16_000
 
 
 def test_bad_steps_again_and_again_are_too_many_though_never_three_in_a_row(store, tmp_path, monkeypatch):
@@ -107,14 +107,14 @@ def test_numbers_that_stay_bad_stop_the_run_with_words_that_help(store, tmp_path
     words = ["train", "gan", str(store), "--out", str(tmp_path / "r"), "--images", "320", "--train.report", "64"]
     tiny = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16", "--train.precision", "fp32"]
     assert main([*words, *tiny]) == 4
-    said = capsys.readouterr().err
-    assert "again after going back 2 times" in said
+    message = capsys.readouterr().err
+    assert "again after going back 2 times" in message
     run = Run(tmp_path / "r")
     assert run.load()[1]["seen"] == 64
     assert all_finite(run)
     assert all(value == value for row in rows(run) for value in row.values())
     monkeypatch.undo()
-    advised = shlex.split(said.split("ganforge ")[-1])
+    advised = shlex.split(message.split("ganforge ")[-1])
     assert main(advised) == 0
     slower = Run(Path(advised[-1]))
     assert slower.settings["model"]["lr"] == run.settings["model"]["lr"] / 4
@@ -137,9 +137,9 @@ def test_a_bad_step_leaves_no_trace(tmp_path, monkeypatch, name, where):
             draw = trainer.stream.batch
 
             def batch(seen, count):
-                made = draw(seen, count)
-                made.images.fill_(NAN)
-                return made
+                shown = draw(seen, count)
+                shown.images.fill_(NAN)
+                return shown
 
             patch.setattr(trainer.stream, "batch", batch)
         else:
@@ -158,18 +158,18 @@ def test_a_bad_step_leaves_no_trace(tmp_path, monkeypatch, name, where):
 
 
 def test_a_run_goes_on_past_unreadable_lines(store, tmp_path):
-    made = train("gan", store, tmp_path / "r", overrides=settings(20))
-    file = made.path / "stats.jsonl"
+    run = train("gan", store, tmp_path / "r", overrides=settings(20))
+    file = run.path / "stats.jsonl"
     lines = file.read_bytes().splitlines()
     file.write_bytes(b"\n".join([lines[0], b"\xff\xff", *lines[1:]]) + b"\n")
     train("gan", store, tmp_path / "r", overrides=settings(24))
-    assert [row["seen"] for row in rows(made)] == [64, 128, 192, 256, 320, 384]
+    assert [row["seen"] for row in rows(run)] == [64, 128, 192, 256, 320, 384]
 
 
 def test_counts_and_buffers_survive_a_stop(store, tmp_path, monkeypatch, logged):
     """Two bad steps before a stop and one after it are three in a row."""
     poison(monkeypatch, {6, 7, 8})
     train("gan", Store(store), tmp_path / "r", overrides=settings(8))
-    made = train("gan", Store(store), tmp_path / "r", overrides=settings(12))
+    run = train("gan", Store(store), tmp_path / "r", overrides=settings(12))
     assert any("back to 128" in line for line in logged)
-    assert made.load()[1]["skipped"] == 3
+    assert run.load()[1]["skipped"] == 3

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganforge.base.errors import InputError, did_you_mean
-from ganforge.compose.catalogue import ALSO, LAYERS, Layer, Setting, plain
+from ganforge.compose.catalogue import ALSO, LAYERS, LayerType, Setting, plain
 from ganforge.compose.shapes import Context, Misfit, Shape, show
 
 MAX_LAYERS = 1000
@@ -44,7 +44,7 @@ class Step:
 @dataclass(frozen=True)
 class _Line:
     where: str
-    row: Layer
+    row: LayerType
     name: str
     values: dict[str, Any]
 

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
-from ganforge.nn.gaussian import Gaussian
+from ganforge.nn.gaussian import FittedGaussian
 from ganforge.nn.layers import Down, Up
 from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of the autoencoder."""
 
@@ -59,7 +59,7 @@ class Autoencoder(nn.Module):
         self.encoder = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(math.prod(self.grid), config.latent))
         self.dense = nn.Linear(config.latent, math.prod(self.grid))
         self.decoder = nn.Sequential(*decoder)
-        self.codes = Gaussian(config.latent)
+        self.codes = FittedGaussian(config.latent)
 
     def encode(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, Z) float32."""

@@ -21,7 +21,7 @@ from ganforge.nn.layers import Down, Up, spectral
 from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of the conditional GAN."""
 

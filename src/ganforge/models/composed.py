@@ -23,7 +23,7 @@ from ganforge.compose.network import Network
 from ganforge.compose.shapes import Shape
 from ganforge.media.spec import Spec
 from ganforge.nn import losses
-from ganforge.nn.gaussian import Gaussian
+from ganforge.nn.gaussian import FittedGaussian
 from ganforge.nn.penalties import squared_gradient
 from ganforge.system import Adam, Batch, Phase, System
 
@@ -42,7 +42,7 @@ PLAIN: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of a composed system. A list of layers that is left out is that of a small dense network."""
 
@@ -72,15 +72,20 @@ def plans(config: Config, spec: Spec) -> dict[str, list[Step]]:
     picture: Shape = (spec.channels, spec.height, spec.width)
     code = config.latent * (2 if config.kind == "vae" else 1)
     words = {
-        "height": spec.height, "width": spec.width, "channels": spec.channels, "pixels": spec.pixels,
-        "latent": config.latent, "code": code, "classes": len(spec.classes),
-    }  # fmt: skip
+        "height": spec.height,
+        "width": spec.width,
+        "channels": spec.channels,
+        "pixels": spec.pixels,
+        "latent": config.latent,
+        "code": code,
+        "classes": len(spec.classes),
+    }
     ends = {
         "generator": ((config.latent,), picture, "the pictures are"),
         "decoder": ((config.latent,), picture, "the pictures are"),
         "discriminator": (picture, (1,), "a score is"),
         "encoder": (picture, (code,), "a vae's means and log-variances are" if config.kind == "vae" else "a code is"),
-    }  # fmt: skip
+    }
     networks = {}
     for part in PARTS[config.kind]:
         start, end, why = ends[part]
@@ -125,7 +130,7 @@ class Composed(System):
         if config.kind == "gan":
             self.discriminator = parts.pop("discriminator")
         if config.kind == "autoencoder":
-            parts["codes"] = Gaussian(config.latent)
+            parts["codes"] = FittedGaussian(config.latent)
         self.maker = nn.ModuleDict(parts)
 
     @classmethod
@@ -200,7 +205,7 @@ class Composed(System):
         """The mean squared error of the reconstruction; updates the distribution of the codes as well."""
         codes = self.maker["encoder"](batch.images, batch.labels).float()
         gaussian = self.maker["codes"]
-        if isinstance(gaussian, Gaussian):
+        if isinstance(gaussian, FittedGaussian):
             gaussian.fit(codes)
         return {"loss": (self.maker["decoder"](codes, batch.labels).float() - batch.images).square().mean()}
 

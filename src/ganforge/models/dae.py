@@ -27,7 +27,7 @@ KINDS = ("gaussian", "salt_pepper", "speckle", "masking")
 BLOCKS = 3  # residual blocks at the coarse scale; `DAE.receptive_radius` depends on them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of the denoising autoencoder."""
 

@@ -23,7 +23,7 @@ from ganforge.nn.layers import Down, SpectralNorm, Up
 from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, with_label
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of the DCGAN."""
 

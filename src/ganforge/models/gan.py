@@ -20,7 +20,7 @@ from ganforge.nn import losses
 from ganforge.system import Adam, Batch, Phase, System, with_label
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of the dense GAN."""
 

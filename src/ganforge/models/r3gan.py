@@ -22,7 +22,7 @@ from ganforge.nn.layers import Down, Same, Up, leaky, same
 from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of R3GAN."""
 

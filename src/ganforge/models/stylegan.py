@@ -26,7 +26,7 @@ from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, pa
 R1_EVERY = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of StyleGAN."""
 

@@ -27,7 +27,7 @@ from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, pa
 R1_EVERY, PATH_EVERY = 16, 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of StyleGAN2."""
 

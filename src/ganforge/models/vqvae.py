@@ -28,7 +28,7 @@ DEAD = 0.1  # a code used less often than this share of the mean is restarted
 Cache = list[tuple[Tensor, Tensor]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of the VQ-VAE."""
 

@@ -21,7 +21,7 @@ from ganforge.nn.penalties import squared_gradient
 from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of the WGAN with gradient penalty."""
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 HORIZON = 100  # batches that the running averages cover
 
 
-class Gaussian(nn.Module):
+class FittedGaussian(nn.Module):
     """Running mean and covariance of codes, and samples from the normal distribution that has them.
 
     The first HORIZON batches have equal weights, later ones a weight of 1 / HORIZON, since the codes change while the
