@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from common import write
-from ganforge.base.images import Pixels, write_png
+from ganforge.base.images import Pixels, write_image
 from ganforge.base.seeds import permuted
 from ganforge.cleaning import filters
 from ganforge.cleaning.clean import suggest
@@ -102,7 +102,7 @@ def main() -> None:
             rows[kind] = {"settings": best, **found[best]}
         with tempfile.TemporaryDirectory() as folder:
             for n, pixels in enumerate(spoilt):
-                write_png(Path(folder) / f"{n:03d}.png", pixels)
+                write_image(Path(folder) / f"{n:03d}.png", pixels)
             recipe, _ = suggest(folder)
         chain = list(recipe.filters)
         rows["suggested"] = {"settings": " ".join(map(filters.short, chain)), **quality(chain, spoilt, originals)}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ganforge.base.images import write_png
+from ganforge.base.images import write_image
 from ganforge.base.seeds import key
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.models.dae import corrupt
@@ -37,7 +37,7 @@ def main() -> None:
     clean = asked.out / "clean"
     clean.mkdir(parents=True, exist_ok=True)
     for n, picture in enumerate(pixels):
-        write_png(clean / f"{n:05d}.png", picture)
+        write_image(clean / f"{n:05d}.png", picture)
     images = to_float(torch.from_numpy(pixels), store.spec)
     for strength in asked.strengths:
         torch.manual_seed(key(0, f"{kind} {strength}"))
@@ -45,7 +45,7 @@ def main() -> None:
         folder = asked.out / f"{kind}-{strength}"
         folder.mkdir(exist_ok=True)
         for n, picture in enumerate(noisy):
-            write_png(folder / f"{n:05d}.png", picture)
+            write_image(folder / f"{n:05d}.png", picture)
         made = restore(run, folder, asked.out / f"{kind}-{strength}-{run.path.name}", reference=clean)
         print(
             f"{run.path.name}: {len(pixels)} held-out pictures of {store.spec}, {kind} {strength}\n{made}\n", flush=True

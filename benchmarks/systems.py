@@ -26,7 +26,7 @@ import torch
 
 import common
 from ganforge import models
-from ganforge.base.images import enlarge, grid, write_png
+from ganforge.base.images import enlarge, grid, write_image
 from ganforge.base.logs import printed
 from ganforge.base.stats import read
 from ganforge.measuring.judge import extractor
@@ -81,7 +81,7 @@ def one(
         "command": f"ganforge train {what} {f'--images {images}' if images else f'--minutes {minutes:g}'}", "images": last["seen"], "seconds": last["seconds"],
         "images/s": round(last["seen"] / last["seconds"], 1), "parameters": sum(p.numel() for p in system.parameters()),
     }  # fmt: skip
-    write_png(
+    write_image(
         folder.with_suffix(".png"),
         grid(enlarge(drawn(system, store), 32), ACROSS),
         {"system": name, "seconds": row["seconds"]},

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ganforge.base import marks
 from ganforge.base.errors import DataError, GanforgeError, StoreError
-from ganforge.base.images import grid, write_png
+from ganforge.base.images import grid, write_image
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.preparing.prepare import prepare
 from ganforge.preparing.shape import parse_resolution
@@ -248,7 +248,7 @@ def test_grid_and_mark(tmp_path):
     sheet = grid(np.zeros((5, 4, 6, 3), np.uint8), columns=3, gap=2)
     assert sheet.shape == (2 * 6 - 2, 3 * 8 - 2, 3)
     assert sheet[5:, 16:].min() == 255
-    write_png(tmp_path / "a.png", sheet, {"seeds": [1]})
+    write_image(tmp_path / "a.png", sheet, {"seeds": [1]})
     assert marks.read(tmp_path / "a.png") == {"generated": True, "seeds": [1]}
     assert b"trainedAlgorithmicMedia" in (tmp_path / "a.png").read_bytes()
     picture(0).save(tmp_path / "b.png")

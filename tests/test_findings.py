@@ -12,7 +12,7 @@ import pytest
 
 from ganforge.auditing.audit import audit
 from ganforge.base.errors import DataError
-from ganforge.base.images import write_png
+from ganforge.base.images import write_image
 from ganforge.cli import main
 from ganforge.preparing.prepare import prepare, prepare_shard
 from ganforge.store.split import joined
@@ -22,7 +22,7 @@ from synthetic import natural
 
 def save(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(path, natural(seed, 32))
+    write_image(path, natural(seed, 32))
 
 
 @pytest.fixture

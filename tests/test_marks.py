@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from ganforge.base import marks
 from ganforge.base.errors import InputError
-from ganforge.base.images import write_png
+from ganforge.base.images import write_image
 from ganforge.cli import main
 from ganforge.latent.walk import write_video
 from ganforge.media.spec import Spec
@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 )
 def test_every_picture_format_carries_the_mark(tmp_path, suffix, mark, term):
     path = tmp_path / f"a{suffix}"
-    write_png(path, PIXELS, SAID, mark)
+    write_image(path, PIXELS, SAID, mark)
     assert marks.read(path) == {mark: True, **SAID}
     with Image.open(path) as image:
         image.load()
@@ -70,15 +70,15 @@ def test_what_carries_no_mark_has_none(tmp_path):
 def test_a_format_that_cannot_carry_the_mark_is_refused(tmp_path):
     for name in ("a", "a.bmp", "a.tif", "a.pgn"):
         with pytest.raises(InputError, match=r"has to end in \.png"):
-            write_png(tmp_path / name, PIXELS, SAID)
+            write_image(tmp_path / name, PIXELS, SAID)
     with pytest.raises(InputError, match="JPEG knows none"):
-        write_png(tmp_path / "a.jpg", np.zeros((4, 4, 4), np.uint8), SAID)
+        write_image(tmp_path / "a.jpg", np.zeros((4, 4, 4), np.uint8), SAID)
     with pytest.raises(InputError, match="so many seeds"):
-        write_png(tmp_path / "a.jpg", PIXELS, {"seeds": list(range(20_000))})
+        write_image(tmp_path / "a.jpg", PIXELS, {"seeds": list(range(20_000))})
     for name in ("a.jpg", "a.webp"):
         with pytest.raises(InputError, match=r"a side. Let it end in \.png"):
-            write_png(tmp_path / name, np.zeros((1, 70_000, 1), np.uint8), SAID)
-    write_png(tmp_path / "a.webp", PIXELS, {"seeds": list(range(20_000))})
+            write_image(tmp_path / name, np.zeros((1, 70_000, 1), np.uint8), SAID)
+    write_image(tmp_path / "a.webp", PIXELS, {"seeds": list(range(20_000))})
     assert len(marks.read(tmp_path / "a.webp")["seeds"]) == 20_000
     assert [file.name for file in tmp_path.iterdir()] == ["a.webp"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganforge.base.images import write_png
+from ganforge.base.images import write_image
 from ganforge.cli import main
 from ganforge.collecting.collect import collect
 from ganforge.measuring.judge import Remaining
@@ -44,7 +44,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     for n, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
         folder = place / ("unseen" if n % 3 == 2 else "seen") / whole.spec.classes[label]
         folder.mkdir(parents=True, exist_ok=True)
-        write_png(folder / f"{n:04d}.png", picture)
+        write_image(folder / f"{n:04d}.png", picture)
     return prepare(place / "seen", place / "store", heldout=0.4).store, place / "unseen"
 
 
@@ -68,7 +68,7 @@ def test_real_pictures_that_nobody_has_seen_measure_at_their_floor(digits):
 def test_a_folder_of_training_pictures_is_found_out(digits, tmp_path):
     store, _ = digits
     for n, picture in enumerate(store.read(store.train[:200])):
-        write_png(tmp_path / f"{n}.png", picture)
+        write_image(tmp_path / f"{n}.png", picture)
     assert measure_folder(tmp_path, store)[0].copies > 0.98
 
 
@@ -87,7 +87,7 @@ def test_a_folder_from_the_command_line(digits, tmp_path, capsys, fails):
     assert "notes.png" in capsys.readouterr().err
     (tmp_path / "few").mkdir()
     for n in range(9):
-        write_png(tmp_path / "few" / f"{n}.png", np.full((16, 16, 1), 20 * n, np.uint8))
+        write_image(tmp_path / "few" / f"{n}.png", np.full((16, 16, 1), 20 * n, np.uint8))
     assert "at least 16" in fails("measure", tmp_path / "few", "--store", store.path)
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ganforge.base.errors import StoreError
-from ganforge.base.images import write_png
+from ganforge.base.images import write_image
 from ganforge.cli import main
 from ganforge.preparing.prepare import prepare, prepare_shard
 from ganforge.store.store import Store
@@ -28,7 +28,7 @@ def pictures(root: Path, *folders: str, count: int = 10, first: int = 0) -> Path
     for f, folder in enumerate(folders):
         (root / folder).mkdir(parents=True, exist_ok=True)
         for n in range(count):
-            write_png(root / folder / f"{n}.png", natural(first + 100 * f + n, 24))
+            write_image(root / folder / f"{n}.png", natural(first + 100 * f + n, 24))
     return root
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganforge.base.images import Pixels, write_png
+from ganforge.base.images import Pixels, write_image
 from ganforge.cli import main
 from ganforge.collecting.collect import collect
 from ganforge.measuring.training_data import Taught, Worth, worth_of_folder
@@ -37,7 +37,7 @@ def folder(path: Path, pixels: Pixels, classes: list[str]) -> Path:
     """Pictures in class folders."""
     for n, (picture, name) in enumerate(zip(pixels, classes, strict=True)):
         (path / name).mkdir(parents=True, exist_ok=True)
-        write_png(path / name / f"{n:04d}.png", picture)
+        write_image(path / name / f"{n:04d}.png", picture)
     return path
 
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_taught_is_one_sentence(digits, tmp_path, fails):
     flat = tmp_path / "flat"
     flat.mkdir()
     for n, picture in enumerate(pixels):
-        write_png(flat / f"{n}.png", picture)
+        write_image(flat / f"{n}.png", picture)
     words = ("--store", digits.path, "--as-training-data")
     assert "put them into folders named as the store's classes: 0, 1" in fails("measure", flat, *words)
     one = folder(tmp_path / "one", pixels, ["7"] * len(pixels))

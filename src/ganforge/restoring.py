@@ -15,12 +15,12 @@ from torch import Tensor
 from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import writing
-from ganforge.base.images import Pixels, write_png
+from ganforge.base.images import Pixels, write_image
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.metrics.fidelity import WINDOW, psnr, ssim
 from ganforge.runs import Run, weights_hash
 from ganforge.sources import labels, survey
-from ganforge.sources.decode import decode, fit_channels, probe
+from ganforge.sources.decode import FULL_SIZE, WHITE, decode, decode_whole, fit_channels
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, is_picture, read_file
 from ganforge.sources.formats import refusal
@@ -30,7 +30,6 @@ from ganforge.system import System
 
 TILE = 512  # side in pixels of a tile without its margins; a multiple of every stride
 _ALIGN = 16
-_AS_IT_IS = 1 << 20  # a short side so long that the decoder never shrinks
 
 Pair = tuple[float, float]
 
@@ -140,7 +139,7 @@ def _one(system: System, before: Pixels, target: Path, mark: dict[str, Any], res
     if target.exists():
         try:
             same = marks.read(target) == {"restored": True, **mark}
-            done = decode(target.read_bytes(), before.shape[2], (255, 255, 255), _AS_IT_IS)[0] if same else None
+            done = decode(target.read_bytes(), before.shape[2], WHITE, FULL_SIZE)[0] if same else None
         except (OSError, ValueError, Skip):
             done = None
         if done is None or done.shape != before.shape:
@@ -151,7 +150,7 @@ def _one(system: System, before: Pixels, target: Path, mark: dict[str, Any], res
     result.resized += not system.receptive_radius and before.shape[:2] != (system.spec.height, system.spec.width)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    write_png(target, after, mark, "restored")
+    write_image(target, after, mark, "restored")
     result.written += 1
     return after
 
@@ -219,13 +218,7 @@ def _read(entry: Entry, levels: Levels | None) -> Pixels:
     """(H, W, C) uint8, upright, with the channels of the file. Raises Skip."""
     if why := refusal(entry.name):
         raise Skip(why)
-    data = entry.read()
-    if not isinstance(data, bytes):
-        return np.ascontiguousarray(data)
-    if not data:
-        raise Skip("empty file")
-    header = probe(data)
-    return decode(data, header.channels, (255, 255, 255), _AS_IT_IS, levels)[0]
+    return decode_whole(entry.read(), levels)
 
 
 def _stem(name: str) -> str:

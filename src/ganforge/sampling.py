@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganforge.base.errors import InputError, did_you_mean
 from ganforge.base.files import writing
-from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows, write_png
+from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows, write_image
 from ganforge.base.seeds import uniform
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.runs import Run, weights_hash
@@ -209,7 +209,7 @@ def write(
         if columns:
             sheet = name_rows(sheet, system.spec.classes)
         mark |= {"seeds": list(seeds), **marked(spec, numbers)}
-        write_png(out, sheet, mark)
+        write_image(out, sheet, mark)
         if together is None:
             return [out]
         medium.write(together, rows, mark)

@@ -11,7 +11,7 @@ import torch
 
 from ganforge.base import config
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.images import write_png
+from ganforge.base.images import write_image
 from ganforge.base.seeds import permuted
 from ganforge.base.stats import read
 from ganforge.media.spec import spec_from, to_float, to_uint8
@@ -104,7 +104,7 @@ def _store(store: Store) -> list[str]:
     chosen = permuted(0, "sheet", len(store), np.arange(min(SHEET, len(store))))
     sheet = store.path / "sheet.png"
     try:
-        write_png(sheet, store.spec.sheet(store.read(np.sort(chosen))))
+        write_image(sheet, store.spec.sheet(store.read(np.sort(chosen))))
         drawn = str(sheet)
     except DataError as error:  # a store that may only be read has its facts all the same
         drawn = f"none: {error}"
@@ -140,7 +140,7 @@ def _augmented(store: Store, changes: str) -> Path:
     out = to_uint8(drawn, store.spec).numpy()
     out[:: DRAWS + 1] = pixels[:: DRAWS + 1]
     file = store.path / "augmented.png"
-    write_png(file, store.spec.sheet(out, DRAWS + 1))
+    write_image(file, store.spec.sheet(out, DRAWS + 1))
     return file
 
 

@@ -23,7 +23,6 @@ from ganforge.base.images import Pixels
 from ganforge.sources import depth, formats, profiles
 from ganforge.sources.decode import (
     JPEGS,
-    PNG,
     UNKNOWN,
     check_png,
     check_size,
@@ -140,7 +139,7 @@ def _array(data: Pixels, facts: Facts) -> Pixels:
 def _decode(data: bytes, facts: Facts, levels: depth.Levels | None) -> Pixels:
     if not data:
         raise Skip("empty file")
-    if data[:3] == b"\xff\xd8\xff":
+    if data[:3] == formats.JPEG:
         exif, profile = profiles.of_jpeg(data)
         facts.quality = _quality(data)
         if not exif:
@@ -150,7 +149,7 @@ def _decode(data: bytes, facts: Facts, levels: depth.Levels | None) -> Pixels:
             if facts.mode:  # no need of Pillow, whose opening costs as much as decoding a small picture
                 facts.profile = _profile(profile, facts.mode)
                 return decode_jpeg(data, facts.mode, 1, 1 if facts.mode == "L" else 3, SIDE, profile)
-    chunks = check_png(data) if data[:8] == PNG else set()
+    chunks = check_png(data) if data[:8] == formats.PNG else set()
     if (plain := plain_png(data, chunks)) is not None:
         facts.height, facts.width, channels = plain.shape
         facts.format, facts.mode = "PNG", "L" if channels == 1 else "RGB"
@@ -178,7 +177,7 @@ def _decode(data: bytes, facts: Facts, levels: depth.Levels | None) -> Pixels:
 def _profile(profile: bytes, mode: str) -> str:
     try:
         return "converted to sRGB" if profiles.differs(profile, mode) else ""
-    except profiles.Unusable:
+    except profiles.UnusableProfile:
         return "it cannot be used, so the colours are taken for sRGB"
 
 
@@ -303,9 +302,9 @@ def _frames(image: Image.Image) -> int:
 
 def _cut_short(data: bytes, message: str) -> bool:
     """Whether a file that could not be decoded lacks its end, by its own marks or by the decoder's message."""
-    if data[:8] == PNG:
+    if data[:8] == formats.PNG:
         return b"IEND" not in data[-64:]
-    if data[:3] == b"\xff\xd8\xff":
+    if data[:3] == formats.JPEG:
         return b"\xff\xd9" not in data[-64:]
     if data[:4] == b"RIFF":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from ganforge.auditing.hashes import SIDE
 from ganforge.auditing.numbers import COLUMNS, UNIFORM
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.seeds import key
+from ganforge.base.tables import write_csv
 from ganforge.sources.entry import Entry
 
 FILES = ("pictures.parquet", "findings.parquet", "findings.csv", "summary.json", "report.html", "page")
@@ -228,24 +228,25 @@ def write_tables(folder: Path, pictures: Pictures, verdicts: list[str], reasons:
         "group": pa.array([f.group for f in findings], pa.int64()),
     }
     _write(pa.table(table), folder / "findings.parquet")
-    with (folder / "findings.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(table)
-        for f in findings:
-            name, label = names[f.row], labels[f.row] or ""
-            value = "" if f.value is None else f"{f.value:.6g}"
-            row = (name, label, f.code, f.severity, value, CHECKS[f.code].remedy, recorded(f.detail), f.group)
-            writer.writerow([_cell(str(cell)) for cell in row])
+    rows = (
+        {
+            "file": names[f.row],
+            "label": labels[f.row] or "",
+            "code": f.code,
+            "severity": f.severity,
+            "value": "" if f.value is None else f"{f.value:.6g}",
+            "remedy": CHECKS[f.code].remedy,
+            "detail": recorded(f.detail),
+            "group": f.group,
+        }
+        for f in findings
+    )
+    write_csv(folder / "findings.csv", table, rows)
 
 
 def _write(table: pa.Table, path: Path) -> None:
     """With a checksum a page, so that no flipped bit changes a verdict."""
     pq.write_table(table, path, compression="zstd", row_group_size=65_536, write_page_checksum=True)
-
-
-def _cell(text: str) -> str:
-    """A name that a spreadsheet would run as a formula gets an apostrophe in front. (-1 stays a number.)"""
-    return "'" + text if text[:1] in ("=", "+", "@", "\t", "\r") or (text[:1] == "-" and text != "-1") else text
 
 
 # ---------------------------------------------------------------------------------------------------------- the summary

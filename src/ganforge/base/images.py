@@ -62,7 +62,7 @@ def as_image(pixels: Pixels) -> Image.Image:
 
 
 def check_suffix(path: Path, channels: int = 3) -> None:
-    """InputError where `write_png` could not write a picture of so many channels at `path`."""
+    """InputError where `write_image` could not write a picture of so many channels at `path`."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path} is no picture that can be written: its name has to end in {', '.join(SUFFIXES)}.")
@@ -70,7 +70,7 @@ def check_suffix(path: Path, channels: int = 3) -> None:
         raise InputError(f"{path} cannot hold transparency, since JPEG knows none. Let it end in .png or .webp.")
 
 
-def write_png(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None, mark: str = "generated") -> None:
+def write_image(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None, mark: str = "generated") -> None:
     """Write (H, W, C) uint8 beside its place and rename it there: as PNG, JPEG or lossless WebP, by the suffix.
 
     `made_by` marks a picture that is `generated` or `restored` (see marks.py), so that a program can tell what it is

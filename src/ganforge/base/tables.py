@@ -1,4 +1,4 @@
-"""Tables as spreadsheets read and write them."""
+"""CSV tables as spreadsheets read and write them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ganforge.base.files import atomic_file
 
 MAX_CELL = 4096
 
 
+def encoding(head: bytes) -> str:
+    """The encoding of a table by its first bytes: UTF-16 where it begins with that one's mark, else UTF-8."""
+    return "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def delimiter(header: str) -> str:
+    """What stands between the cells, by the first line of a table: commas, semicolons or tabs."""
+    return max(",;\t", key=header.count)
+
+
 def read_csv(data: bytes) -> list[dict[str, Any]]:
-    """The rows of a table as spreadsheets write it: UTF-8, or UTF-16 with its mark; commas, semicolons or tabs, by its
-    first line. ValueError or csv.Error where it is none."""
+    """The rows of a table by the names in its first line, as `csv.DictReader` gives them. ValueError or csv.Error where
+    it is none."""
     try:
-        text = data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+        text = data.decode(encoding(data))
     except UnicodeDecodeError as error:
         raise ValueError("it is not in UTF-8; save it as CSV UTF-8") from error
-    by = max(",;\t", key=text.partition("\n")[0].count)
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=by))
+    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter(text.partition("\n")[0])))
 
 
 def cell(text: str) -> str:
@@ -31,13 +40,21 @@ def cell(text: str) -> str:
     return "'" + text if text.lstrip()[:1] in ("=", "+", "-", "@") else text
 
 
-def write_csv(path: Path, fields: Iterable[str], rows: Iterable[Mapping[str, str]]) -> int:
-    """Write a table, each value as one `cell`; returns the number of rows. OSError where it cannot be written."""
+def write_rows(file: TextIO, fields: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write a table to an open file, its values as they are, and return the number of rows. The file is opened with
+    newline="". Values of other names than `fields` are left out."""
+    writer = csv.DictWriter(file, list(fields), restval="", extrasaction="ignore")
+    writer.writeheader()
     count = 0
-    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(fields), restval="")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: cell(value) for name, value in row.items()})
-            count += 1
+    for row in rows:
+        writer.writerow(row)
+        count += 1
     return count
+
+
+def write_csv(path: Path, fields: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write a table whole or not at all, each text as one `cell`, and return the number of rows. OSError where it
+    cannot be written."""
+    cells = ({name: cell(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows)
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        return write_rows(file, fields, cells)

@@ -14,7 +14,6 @@ this step added."""
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import hashlib
 import io
@@ -32,12 +31,13 @@ from ganforge.auditing.findings import Findings, chosen
 from ganforge.base.config import read_toml, to_toml
 from ganforge.base.errors import DataError, GanforgeError, InputError, did_you_mean
 from ganforge.base.files import writing
-from ganforge.base.images import Pixels, as_image, write_png
+from ganforge.base.images import Pixels, as_image, write_image
 from ganforge.base.pool import chunks, ordered
 from ganforge.base.seeds import permuted
+from ganforge.base.tables import write_csv
 from ganforge.cleaning import comparison, filters, noise
 from ganforge.sources import labels, survey
-from ganforge.sources.decode import decode, probe
+from ganforge.sources.decode import decode_whole, probe
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, is_picture
 from ganforge.sources.formats import EXTENSIONS, of_name, refusal
@@ -47,8 +47,6 @@ from ganforge.store import history
 CHUNK = 16
 SAMPLE = 64
 LARGE = 4_000_000  # pixels; of larger pictures one is in work at a time, so that memory stays flat
-WHITE = (255, 255, 255)
-FULL_SIZE = 1 << 20  # a JPEG is never read smaller than it is
 JOURNAL = ".journal.jsonl"
 _large = threading.Lock()
 
@@ -315,7 +313,7 @@ def _write(path: Path, data: bytes) -> None:
 def _filtered(data: bytes, chain: tuple[filters.Filter, ...], levels: Levels) -> tuple[bool, bytes]:
     """Whether the filters changed the picture, and the new file: a PNG, or the very bytes. Raises Skip."""
     with _large if _is_large(data) else contextlib.nullcontext():
-        pixels = _read(data, levels)
+        pixels = decode_whole(data, levels)
         try:
             after = filters.apply(chain, pixels)
         except (GanforgeError, Skip):
@@ -339,23 +337,12 @@ def _is_large(data: bytes) -> bool:
     return header.height * header.width > LARGE
 
 
-def _read(data: bytes | Pixels, levels: Levels | None = None) -> Pixels:
-    """(H, W, C) uint8, upright, with as many channels as the picture has. Raises Skip."""
-    if not isinstance(data, bytes):
-        return data
-    try:
-        channels = probe(data).channels
-    except Skip:
-        channels = 3  # decode says what is wrong
-    return decode(data, channels, WHITE, FULL_SIZE, levels)[0]
-
-
 def _finish(source: Path, partial: Path, what: Recipe, made: Cleaned, rows: list[dict[str, Any]]) -> None:
     """The side files: tables of what was kept, what was dropped and why, and the history with this step."""
     kept = {row["file"]: row["out"] for row in rows if row["out"]}
     labels.carry(source, partial, [row["file"] for row in rows], kept)
-    with (partial / "dropped.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file", "reason"), *made.dropped])
+    dropped = ({"file": name, "reason": reason} for name, reason in made.dropped)
+    write_csv(partial / "dropped.csv", ("file", "reason"), dropped)
     history.carry(source, partial)
     digest = hashlib.sha256("".join(f"{r['sha256']}  {r['out']}\n" for r in rows if r["out"]).encode())
     history.record(
@@ -398,7 +385,7 @@ def preview(
     found = comparison.stages(shown, what.filters, references)
     numbers = [stage.row() for stage in found]
     facts = {"pictures": names, "recipe": what.to_toml(), "stages": numbers}
-    write_png(sheet, comparison.sheet(found, references))
+    write_image(sheet, comparison.sheet(found, references))
     sheet.with_suffix(".json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return numbers
 
@@ -411,7 +398,7 @@ def _sample(path: Path, what: str, count: int) -> tuple[list[str], list[Pixels]]
     names, pictures = [], []
     for n in permuted(0, what, max(len(entries), 1), np.arange(len(entries))):
         with contextlib.suppress(Skip):
-            pictures.append(_read(entries[n].read(), levels))
+            pictures.append(decode_whole(entries[n].read(), levels))
             names.append(entries[n].name)
         if len(names) == count:
             break
@@ -425,7 +412,7 @@ def _reference(folder: Path, name: str) -> Pixels | None:
     for path in (folder / name, *((folder / name).with_suffix(suffix) for suffix in sorted(EXTENSIONS))):
         if path.is_file():
             with contextlib.suppress(Skip):
-                return _read(path.read_bytes())
+                return decode_whole(path.read_bytes())
     return None
 
 

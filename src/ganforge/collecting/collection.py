@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import file_sha256
-from ganforge.base.images import Pixels, write_png
+from ganforge.base.images import Pixels, write_image
 from ganforge.collecting.folder import WORK, blobs_path, journal_path
 from ganforge.collecting.journal import CollectionJournal, Item
 from ganforge.collecting.public_set import collect_public_set
@@ -189,7 +189,7 @@ class Collection:
             partial.write_bytes(data)
         else:
             kind = "png"
-            write_png(partial, data)
+            write_image(partial, data)
             data = partial.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         partial.replace(self.blobs / sha256)

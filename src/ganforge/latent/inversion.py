@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import atomic_file, writing
-from ganforge.base.images import Pixels, check_suffix, enlarge, grid, write_png
+from ganforge.base.images import Pixels, check_suffix, enlarge, grid, write_image
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import noise_seed
 from ganforge.runs import Run
@@ -159,5 +159,5 @@ def write(
         with atomic_file(point) as partial:
             save_file({name: value.cpu() for name, value in inversion.tensors.items()}, partial)
     sheet = grid(enlarge(np.stack([target, inversion.start, inversion.picture]), 224), 3)
-    write_png(out, sheet, {**made_by(run, system), "projected": image.name})
+    write_image(out, sheet, {**made_by(run, system), "projected": image.name})
     return inversion, point

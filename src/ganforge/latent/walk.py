@@ -14,7 +14,7 @@ from torch import Tensor
 from ganforge.base import marks
 from ganforge.base.errors import InputError, did_you_mean
 from ganforge.base.files import atomic_file, writing
-from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_png
+from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_image
 from ganforge.media.spec import to_uint8
 from ganforge.nn.style import noise_seed
 from ganforge.runs import Run
@@ -151,7 +151,7 @@ def write_walk(
     strip = out.with_name(f"{out.stem}-strip.png")
     columns = np.linspace(0, frames, STRIP).round().astype(int)
     chosen = (np.arange(len(seeds))[:, None] * frames + columns).ravel() % len(pictures)
-    write_png(strip, grid(enlarge(pictures[chosen], 56), STRIP), mark)
+    write_image(strip, grid(enlarge(pictures[chosen], 56), STRIP), mark)
     return [out, strip]
 
 
@@ -279,7 +279,7 @@ def write_mix(
         "layers": [layers.start, layers.stop - 1],
     }
     _make_folder(out)
-    write_png(out, system.spec.sheet(np.concatenate(sheet), len(columns) + 1), {**made_by(run, system), **mark})
+    write_image(out, system.spec.sheet(np.concatenate(sheet), len(columns) + 1), {**made_by(run, system), **mark})
     return out
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ganforge.base import busy, device
 from ganforge.base.errors import DataError, InputError, RunError
 from ganforge.base.files import writing
-from ganforge.base.images import Pixels, write_png
+from ganforge.base.images import Pixels, write_image
 from ganforge.base.seeds import permuted
 from ganforge.measuring.judge import NEIGHBOURS, SEEN, Floors, Judge, Remaining
 from ganforge.metrics import features, frechet, kernel, neighbours, pixels, pyramid, sliced, twosample
@@ -376,7 +376,7 @@ def _write_pairs(samples: Pixels, judge: Judge, copied: Sequence[neighbours.Copi
     pairs = np.stack([samples[order], np.concatenate(near)], 1).reshape(-1, *samples.shape[1:])
     seeds = [FIRST_SEED + int(n) for n in order]
     sheet = judge.store.spec.sheet(pairs, 8)
-    write_png(path, sheet, {"run": path.parent.name, "seeds": seeds, "beside": judge.store.name})
+    write_image(path, sheet, {"run": path.parent.name, "seeds": seeds, "beside": judge.store.name})
 
 
 def keep(path: Path, result: DataclassInstance) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ganforge.base.images import MODES, Pixels, grid, write_png
+from ganforge.base.images import MODES, Pixels, grid, write_image
 from ganforge.media.medium import Medium
 
 _NAMES = {1: "grey", 3: "RGB", 4: "RGBA"}
@@ -31,4 +31,4 @@ class Picture(Medium):
         return rows
 
     def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
-        write_png(path, rows[0] if len(rows) == 1 else grid(rows), made_by)
+        write_image(path, rows[0] if len(rows) == 1 else grid(rows), made_by)

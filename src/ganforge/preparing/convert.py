@@ -20,7 +20,7 @@ from ganforge.preparing import media
 from ganforge.preparing.parts import Meta, PartWriter, finished
 from ganforge.sources.decode import decode, fit_channels
 from ganforge.sources.depth import Levels
-from ganforge.sources.entry import Entry, Part, Skip, digest
+from ganforge.sources.entry import Entry, Portion, Skip, digest
 from ganforge.sources.formats import refusal
 from ganforge.sources.transform import fit, stretch
 
@@ -79,7 +79,7 @@ class Plan:
 
 def convert_part(
     plan: Plan,
-    portions: Sequence[Part],
+    portions: Sequence[Portion],
     number: int,
     path: Path,
     threads: int,

@@ -29,7 +29,7 @@ from ganforge.preparing.parts import Sides, finished
 from ganforge.preparing.settings import HELD_OUT, Settings
 from ganforge.preparing.shape import choose, parse_color
 from ganforge.sources.depth import Levels
-from ganforge.sources.entry import Part
+from ganforge.sources.entry import Portion
 from ganforge.sources.layout import Layout, some
 from ganforge.sources.source import keep_apart, open_source
 from ganforge.store import card, history
@@ -142,7 +142,7 @@ class _Work:
         self.opened = open_source(path, table, before)
         spec, chosen, self.notes = choose(self.opened, s.resolution, s.channels, s.background, s.levels)
         size = s.part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
-        self.portions = self.opened.parts(size)
+        self.portions = self.opened.portions(size)
         self.found = found = Findings(s.audit) if s.audit else None
         if (s.drop or s.keep) and found is None:
             raise InputError(
@@ -349,10 +349,10 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
 @lru_cache(1)
 def _portions(
     source: str, labels: str | None, classes: tuple[str, ...], layout: tuple[int | None, int | None, str], size: int
-) -> list[Part]:
+) -> list[Portion]:
     """Listed once in each worker."""
     known = None if layout[2] else Layout(classes, *layout)
-    return open_source(Path(source), Path(labels) if labels else None, known).parts(size)
+    return open_source(Path(source), Path(labels) if labels else None, known).portions(size)
 
 
 def _known(plan: dict[str, Any], source: Path) -> Layout | None:

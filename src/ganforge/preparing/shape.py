@@ -7,7 +7,7 @@ import statistics
 from ganforge.base.errors import InputError
 from ganforge.media.spec import LARGEST, Spec
 from ganforge.sources import survey
-from ganforge.sources.decode import Header, probe, span
+from ganforge.sources.decode import PictureHeader, probe, span
 from ganforge.sources.depth import Levels, Span
 from ganforge.sources.entry import Skip, Source
 
@@ -18,7 +18,7 @@ def choose(
     source: Source, resolution: str | int | None, channels: int | None, background: str, levels: str
 ) -> tuple[Spec, Levels, list[str]]:
     """Look at the headers of some pictures and decide what was not said."""
-    headers: list[Header] = []
+    headers: list[PictureHeader] = []
     spans: list[Span | None] = []
     for entry in survey.sample(source):
         try:
@@ -28,7 +28,7 @@ def choose(
                 spans.append(span(data))
             else:
                 height, width, own = data.shape
-                headers.append(Header(height, width, own >= 3, own == 4, False))
+                headers.append(PictureHeader(height, width, own >= 3, own == 4, False))
         except Skip:
             continue
     notes = list(source.notes)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganforge.base.errors import DataError
 from ganforge.base.images import Pixels
-from ganforge.sources.entry import Entry, Source, in_parts
+from ganforge.sources.entry import Entry, Source, in_portions
 from ganforge.sources.layout import Layout
 from ganforge.store.provenance import NOWHERE, Origin
 
@@ -46,7 +46,7 @@ def from_idx(path: Path, origins: Mapping[str, Origin]) -> Source:
                 f"{prefix}/{n:05d}", lambda image=images[n]: image[..., None], classes[labels[n]], side, None, origin,  # type: ignore[misc]
             )  # fmt: skip
 
-    return Source(path.resolve().name, in_parts(int(ends[-1]), between), Layout(classes), given)
+    return Source(path.resolve().name, in_portions(int(ends[-1]), between), Layout(classes), given)
 
 
 def read_idx(path: Path) -> Pixels:
@@ -94,4 +94,4 @@ def from_cifar10(path: Path, origins: Mapping[str, Origin]) -> Source:
                 origins.get(file.name, NOWHERE),
             )  # fmt: skip
 
-    return Source(path.resolve().name, in_parts(int(ends[-1]), between), Layout(CIFAR10), given)
+    return Source(path.resolve().name, in_portions(int(ends[-1]), between), Layout(CIFAR10), given)

@@ -17,7 +17,17 @@ import pyarrow.parquet as pq
 
 from ganforge.base.errors import DataError
 from ganforge.base.images import Pixels
-from ganforge.sources.entry import MAX_FILE_BYTES, SIDE_FILES, Entry, Part, Skip, Source, Table, in_parts, plain_name
+from ganforge.sources.entry import (
+    MAX_FILE_BYTES,
+    SIDE_FILES,
+    Entry,
+    Portion,
+    Skip,
+    Source,
+    Table,
+    in_portions,
+    plain_name,
+)
 from ganforge.sources.formats import EXTENSIONS
 from ganforge.sources.layout import SPLITS, TABLES, Layout, arranged, natural, of_names
 from ganforge.store.meta import Origins
@@ -38,13 +48,13 @@ def from_tars(
     """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member
     has one, tables and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
 
-    `tars` are the files by their relative names, "" for one alone. Each is a part. Names of tars or their folders that
+    `tars` are the files by their relative names, "" for one alone. Each is a portion. Names of tars or their folders that
     begin with train, test, val or valid say the split, where both sides are there. `origins` are of whole tars; what
     `.json` says of a picture is its own."""
     split_of = _splits(tars)
     layout = known if known and not labels else _tar_layout(name, tars, labels)
 
-    def part(tar: str) -> Iterator[Entry]:
+    def portion(tar: str) -> Iterator[Entry]:
         common = (origins or {}).get(tar, NOWHERE)
         for member, label, own in _samples(tars[tar]):
             inner = _inner(tar, member.name)
@@ -54,8 +64,8 @@ def from_tars(
             read = partial(_read_member, tars[tar], member)
             yield Entry(shown, read, given if layout.classes else None, side, None, own if any(own) else common)
 
-    parts: list[Part] = [partial(part, tar) for tar in tars]
-    return Source(name, lambda size: parts, layout, bool(split_of) or layout.split_at is not None)
+    portions: list[Portion] = [partial(portion, tar) for tar in tars]
+    return Source(name, lambda size: portions, layout, bool(split_of) or layout.split_at is not None)
 
 
 def _tar_layout(name: str, tars: dict[str, Path], labels: Table | None) -> Layout:
@@ -159,7 +169,7 @@ def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin
     """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is
     one.
 
-    `files` are by their relative names; each is a part. Names of classes come from the file's own metadata, else they
+    `files` are by their relative names; each is a portion. Names of classes come from the file's own metadata, else they
     are the numbers or words themselves. The split is said by names of files or folders, as for tars. `origins` are of
     whole files; columns such as `licence` and `author` say them of each picture."""
     paths = list(files.values())
@@ -181,7 +191,7 @@ def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin
     classes = names or tuple(sorted(found, key=natural))
     split_of = _splits(files)
 
-    def part(place: str) -> Iterator[Entry]:
+    def portion(place: str) -> Iterator[Entry]:
         common = (origins or {}).get(place, NOWHERE)
         with pq.ParquetFile(files[place]) as file:
             row = 0
@@ -198,8 +208,8 @@ def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin
                     )
                     row += 1
 
-    parts: list[Part] = [partial(part, place) for place in files]
-    return Source(name, lambda size: parts, Layout(classes if len(classes) > 1 else ()), bool(split_of))
+    portions: list[Portion] = [partial(portion, place) for place in files]
+    return Source(name, lambda size: portions, Layout(classes if len(classes) > 1 else ()), bool(split_of))
 
 
 def _holds_images(field: pa.Field) -> bool:
@@ -262,7 +272,7 @@ def from_store(path: Path) -> Source:
             yield Entry(name or f"row-{row}", partial(_row, store, row), label, side, None, said)
 
     given = bool(len(store.train) and len(store.heldout))
-    return Source(path.resolve().name, in_parts(len(rows), between), Layout(store.spec.classes), given)
+    return Source(path.resolve().name, in_portions(len(rows), between), Layout(store.spec.classes), given)
 
 
 def _row(store: Store, row: int) -> Pixels:

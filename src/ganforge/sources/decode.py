@@ -17,13 +17,16 @@ from PIL import Image, UnidentifiedImageError
 from ganforge.base.images import MODES, Pixels
 from ganforge.sources import depth, formats, profiles
 from ganforge.sources.entry import Skip
+from ganforge.sources.formats import JPEG, PNG
 
 MAX_PIXELS = 64_000_000
+WHITE = (255, 255, 255)
+FULL_SIZE = 1 << 20
+"""A short side so long that no picture comes back smaller than it is."""
 TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"fdAT"}
 _PNG_PLAIN = {b"IHDR", b"IDAT", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"pHYs", b"tIME", b"bKGD", b"tEXt"}
 _PNG_TEXT = {b"tEXt", b"zTXt", b"iTXt"}
@@ -40,7 +43,7 @@ Image.MAX_IMAGE_PIXELS = None  # our own limit, read from the header before anyt
 Image.init()  # else Pillow knows only five formats until one of them fails
 
 
-class Header(NamedTuple):
+class PictureHeader(NamedTuple):
     """What a file says of its picture before it is decoded; height and width are upright."""
 
     height: int
@@ -74,7 +77,7 @@ def decode(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if data[:3] == b"\xff\xd8\xff":
+            if data[:3] == JPEG:
                 exif, profile = profiles.of_jpeg(data)
                 height, width, colours, _ = (0, 0, "", "") if exif else simplejpeg.decode_jpeg_header(data)
                 if colours in _PLAIN:  # no need of Pillow, whose opening costs as much as decoding a small picture
@@ -101,6 +104,18 @@ def decode(
         raise Skip("does not fit into memory") from None
     except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
         raise Skip(f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+
+
+def decode_whole(data: bytes | Pixels, levels: depth.Levels | None = None) -> Pixels:
+    """(H, W, C) uint8 in full size, with as many channels as the picture has: 1, 3 or 4. Otherwise as `decode`; pixels
+    are returned as they are. Raises Skip."""
+    if not isinstance(data, bytes):
+        return np.ascontiguousarray(data)
+    try:
+        channels = probe(data).channels
+    except Skip:
+        channels = 3  # decode says what is wrong
+    return decode(data, channels, WHITE, FULL_SIZE, levels)[0]
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -166,7 +181,7 @@ def span(data: bytes) -> depth.Span | None:
         return None
 
 
-def probe(data: bytes) -> Header:
+def probe(data: bytes) -> PictureHeader:
     """What the header alone says. Raises Skip."""
     try:
         with warnings.catch_warnings():
@@ -178,7 +193,7 @@ def probe(data: bytes) -> Header:
                     width, height = height, width
                 transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
                 grey = image.mode in ("1", "L", "LA", "La") or image.mode in depth.GREY
-                return Header(height, width, not grey, transparent, other_profile(image))
+                return PictureHeader(height, width, not grey, transparent, other_profile(image))
     except Skip:
         raise
     except Exception as error:
@@ -189,7 +204,7 @@ def other_profile(image: Image.Image) -> bool:
     """Whether an opened picture has a colour profile other than sRGB that can be used."""
     try:
         return profiles.differs(image.info.get("icc_profile") or b"", image.mode)
-    except profiles.Unusable:
+    except profiles.UnusableProfile:
         return False
 
 

@@ -46,7 +46,7 @@ class Skip(Exception):
     """A file that is not used, with the reason."""
 
 
-Part = Callable[[], Iterator[Entry]]
+Portion = Callable[[], Iterator[Entry]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Source:
     """Pictures that can be iterated over again and again, always in the same order."""
 
     name: str
-    parts: Callable[[int], list[Part]]
-    """The pictures in portions of about so many, each of which can be read alone; files that hold many are a part
+    portions: Callable[[int], list[Portion]]
+    """The pictures in portions of about so many, each of which can be read alone; files that hold many are a portion
     each."""
     layout: Layout
     """Classes, groups that must not be split, and what is to be said."""
@@ -84,8 +84,8 @@ class Source:
 
     def entries(self) -> Iterator[Entry]:
         """All pictures."""
-        for part in self.parts(1 << 14):
-            yield from part()
+        for portion in self.portions(1 << 14):
+            yield from portion()
 
 
 def is_picture(name: str) -> bool:
@@ -98,13 +98,13 @@ def digest(data: bytes | Pixels) -> bytes:
     return hashlib.sha256(data if isinstance(data, bytes) else np.ascontiguousarray(data).data).digest()
 
 
-def in_parts(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Callable[[int], list[Part]]:
+def in_portions(count: int, between: Callable[[int, int], Iterator[Entry]]) -> Callable[[int], list[Portion]]:
     """Portions of `count` pictures, of which `between(start, stop)` gives some."""
 
-    def parts(size: int) -> list[Part]:
+    def portions(size: int) -> list[Portion]:
         return [lambda start=start: between(start, min(start + size, count)) for start in range(0, count, size)]  # type: ignore[misc]
 
-    return parts
+    return portions
 
 
 def plain_name(name: str) -> bool:

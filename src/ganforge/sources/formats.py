@@ -26,14 +26,16 @@ class Kind(NamedTuple):
     read: bool = True
 
 
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+"""The first bytes of every file of these formats."""
 HEAD = 512
 """As many first bytes of a file tell its format."""
 _BOX = rb"....ftyp"  # of the ISO base media file format: a brand, a version, and compatible brands follow
 
 KINDS = (
-    Kind("JPEG", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), rb"\xff\xd8\xff",
+    Kind("JPEG", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), re.escape(JPEG),
          "grey, RGB, CMYK; of several pictures in one file (MPO) the first"),
-    Kind("PNG", "PNG", (".png", ".apng"), rb"\x89PNG\r\n\x1a\n", "1 to 16 bits, alpha; of an animation the first frame"),
+    Kind("PNG", "PNG", (".png", ".apng"), re.escape(PNG), "1 to 16 bits, alpha; of an animation the first frame"),
     Kind("WEBP", "WebP", (".webp",), rb"RIFF....WEBP", "alpha; of an animation the first frame"),
     Kind("AVIF", "AVIF", (".avif", ".avifs"), _BOX + rb"(?:avi[fs]|(?:mif1|msf1).{4}(?:.{4})*?avi[fs])",
          "alpha; 10 and 12 bits become 8"),

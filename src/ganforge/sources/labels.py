@@ -4,14 +4,13 @@ pictures."""
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ganforge.base.errors import DataError
-from ganforge.base.tables import read_csv
+from ganforge.base.tables import read_csv, write_rows
 from ganforge.sources.layout import finder
 
 _COLUMNS = {"provenance.csv": "file", "labels.csv": "file", "metadata.csv": "file_name", "metadata.jsonl": "file_name",
@@ -40,7 +39,8 @@ def carry(source: Path, to: Path, names: Sequence[str], made: Mapping[str, str])
                     rows.append(row | {column: made[found[0]].removeprefix(folder)})
             if rows:
                 (to / folder).mkdir(parents=True, exist_ok=True)
-                (to / folder / kind).write_text(_written(kind, rows), "utf-8", newline="")
+                with (to / folder / kind).open("w", encoding="utf-8", newline="") as file:
+                    _write(file, kind, rows)
 
 
 def _read(place: Path) -> list[dict[str, Any]]:
@@ -57,13 +57,11 @@ def _read(place: Path) -> list[dict[str, Any]]:
         raise DataError(f"{place} cannot be read: {error}. Repair or remove it; the same command goes on.") from error
 
 
-def _written(kind: str, rows: list[dict[str, Any]]) -> str:
+def _write(file: TextIO, kind: str, rows: list[dict[str, Any]]) -> None:
+    """The values as they are: each row has to name its file exactly."""
     if kind.endswith(".jsonl"):
-        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    if kind.endswith(".json"):
-        return json.dumps({"labels": [[row["file"], row["label"]] for row in rows]})
-    file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, [name for name in rows[0] if name is not None], restval="", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    elif kind.endswith(".json"):
+        json.dump({"labels": [[row["file"], row["label"]] for row in rows]}, file)
+    else:
+        write_rows(file, [name for name in rows[0] if name is not None], rows)

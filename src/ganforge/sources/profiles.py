@@ -15,7 +15,7 @@ NOTICEABLE = 2
 _ICC = b"ICC_PROFILE\0"
 
 
-class Unusable(Exception):
+class UnusableProfile(Exception):
     """A profile that is damaged, or for another kind of picture."""
 
 
@@ -36,7 +36,7 @@ def of_jpeg(data: bytes) -> tuple[bool, bytes]:
 
 
 def differs(profile: bytes, mode: str) -> bool:
-    """Whether a profile is another one than sRGB, for a picture of Pillow's `mode`. Raises Unusable."""
+    """Whether a profile is another one than sRGB, for a picture of Pillow's `mode`. Raises UnusableProfile."""
     return bool(profile) and _transform(profile, _kind(mode)) is not None
 
 
@@ -48,7 +48,7 @@ def to_srgb(image: Image.Image, profile: bytes, short_side: int = 1 << 20) -> Im
         return image
     try:
         transform = _transform(profile, _kind(image.mode))
-    except Unusable:
+    except UnusableProfile:
         return image
     if transform is None:
         return image
@@ -92,7 +92,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
             flags=ImageCms.Flags.NOCACHE,  # shared by threads
         )
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        raise Unusable(str(error)) from None
+        raise UnusableProfile(str(error)) from None
     if mode in ("CMYK", "LAB"):
         return transform
     steps = np.linspace(0, 255, 9).round().astype(np.uint8)

@@ -23,12 +23,12 @@ from ganforge.sources.entry import (
     Skip,
     Source,
     Table,
-    in_parts,
+    in_portions,
     plain_name,
     read_file,
 )
 from ganforge.sources.formats import EXTENSIONS
-from ganforge.sources.layout import TABLES, Layout, arranged
+from ganforge.sources.layout import TABLES, Layout, arranged, natural
 from ganforge.store import provenance
 from ganforge.store.provenance import NOWHERE
 
@@ -181,7 +181,7 @@ def of_files(
                 origins.get(frames[0] if frames else name, NOWHERE), tuple(partial(read, frame) for frame in frames),
             )  # fmt: skip
 
-    return Source(own_name, in_parts(len(files), between), layout, layout.split_at is not None, medium)
+    return Source(own_name, in_portions(len(files), between), layout, layout.split_at is not None, medium)
 
 
 def _of(suffixes: Collection[str], names: Iterable[str]) -> list[str]:
@@ -213,7 +213,7 @@ def _clips(names: Sequence[str], read: Callable[[str], bytes], root: str) -> dic
 
 def _frame_order(name: str) -> list[tuple[int, str]]:
     """Sorts frame2 before frame10."""
-    return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", name)]
+    return [natural(word) for word in re.split(r"(\d+)", name)]
 
 
 def _is_animation(name: str, read: Callable[[str], bytes]) -> bool:

@@ -17,18 +17,18 @@ from ganforge.sources.depth import BITS, Levels, Pair, Span, proposed
 from ganforge.sources.entry import Entry, Skip, Source, is_picture
 
 LOOKED_AT = 256
-_PART = 16
+_PORTION = 16
 _FAINT = 8  # a picture that uses less than such a part of the levels is probably not meant by them
 
 
 def sample(source: Source, count: int = LOOKED_AT) -> Iterator[Entry]:
     """About `count` entries that are pictures by their names, or all there are, chosen by key over the whole source."""
-    parts = source.parts(_PART)
-    each = math.ceil(count / max(1, len(parts)))
+    portions = source.portions(_PORTION)
+    each = math.ceil(count / max(1, len(portions)))
 
     def chosen() -> Iterator[Entry]:
-        for number in permuted(0, "look", max(1, len(parts)), np.arange(len(parts))).tolist():
-            pictures = enumerate(entry for entry in parts[number]() if not source.refusal(entry))
+        for number in permuted(0, "look", max(1, len(portions)), np.arange(len(portions))).tolist():
+            pictures = enumerate(entry for entry in portions[number]() if not source.refusal(entry))
             for _, entry in heapq.nsmallest(each, pictures, lambda pair: key(number, "look", pair[0])):  # noqa: B023
                 yield entry
 

@@ -88,15 +88,10 @@ def _records(place: str, data: bytes) -> list[dict[str, Any]]:
 def read(folder: Path) -> dict[str, dict[str, str]]:
     """The rows of a folder's table by file; none where there is no table that can be read."""
     try:
-        with (folder / NAME).open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            return {
-                row["file"]: {k: v or "" for k, v in row.items() if isinstance(k, str)}
-                for row in rows
-                if row.get("file")
-            }
-    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = _records(NAME, (folder / NAME).read_bytes())
+    except (OSError, DataError):
         return {}
+    return {row["file"]: {k: v or "" for k, v in row.items() if isinstance(k, str)} for row in rows if row.get("file")}
 
 
 def safe_label(text: str | None) -> str | None:

@@ -23,7 +23,7 @@ from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
 from ganforge.base.config import setting
 from ganforge.base.errors import Diverged, RunError, Stopped
-from ganforge.base.images import Pixels, name_rows, write_png
+from ganforge.base.images import Pixels, name_rows, write_image
 from ganforge.base.seeds import key
 from ganforge.nn import ema
 from ganforge.runs import Run
@@ -331,7 +331,7 @@ class Trainer:
         folder.mkdir(exist_ok=True)
         sheet, seeds_and_labels = self._sheet()
         mark = {"run": self.run.path.name, "system": self.run.system_name, **seeds_and_labels}
-        write_png(folder / f"{p.seen:09d}.png", sheet, mark, "generated" if self.average.generates else "restored")
+        write_image(folder / f"{p.seen:09d}.png", sheet, mark, "generated" if self.average.generates else "restored")
         terms = [(*name.split("/"), value) for name, value in row.items() if "/" in name]
         several = len(self.phases) > 1  # then the losses are printed with the names of their phases
         losses = "  ".join(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ganforge.base.errors import DataError
+from ganforge.base.tables import delimiter
 
 SUFFIXES = {".csv", ".tsv", ".txt", ".parquet"}
 _MAX_LINE = 1 << 16
@@ -40,7 +41,9 @@ def read(path: Path) -> Iterator[ListedPicture]:
         if path.suffix.lower() == ".parquet":
             yield from _parquet(path)
             return
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        with path.open("rb") as start:
+            kind = encoding(start.read(2))
+        with path.open(encoding=kind, errors="replace", newline="") as file:
             lines = _lines(file)
             yield from _text(lines) if path.suffix.lower() == ".txt" else _csv(path, lines)
     except OSError as error:
@@ -81,9 +84,9 @@ def _text(lines: Iterator[str]) -> Iterator[ListedPicture]:
 
 def _csv(path: Path, lines: Iterator[str]) -> Iterator[ListedPicture]:
     header = next(lines, "")
-    delimiter = max(",;\t", key=header.count)
-    columns = _columns(path, next(csv.reader([header], delimiter=delimiter), []))
-    rows = csv.reader(lines, delimiter=delimiter)
+    by = delimiter(header)
+    columns = _columns(path, next(csv.reader([header], delimiter=by), []))
+    rows = csv.reader(lines, delimiter=by)
     while True:
         try:
             row = next(rows)

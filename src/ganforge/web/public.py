@@ -16,7 +16,7 @@ import numpy as np
 
 from ganforge.base.errors import DataError
 from ganforge.base.files import file_sha256
-from ganforge.base.images import write_png
+from ganforge.base.images import write_image
 
 _TIMEOUT = 30
 
@@ -124,7 +124,7 @@ def _digits(out: Path) -> list[dict[str, str]]:
     for n, (image, label) in enumerate(zip(data.images, data.target, strict=True)):
         path = out / str(label) / f"{n:04d}.png"
         path.parent.mkdir(exist_ok=True)
-        write_png(path, np.round(image * (255 / 16)).astype(np.uint8)[..., None])
+        write_image(path, np.round(image * (255 / 16)).astype(np.uint8)[..., None])
         rows.append(
             _row(
                 "digits",
