@@ -247,7 +247,7 @@ def test_recipes_in_a_file_and_dry_run(audited, tmp_path, capsys, fails):
     assert "does not exist" in fails("clean", tmp_path / "none", "-o", tmp_path / "o", "--filter", "median")
     (tmp_path / "none").mkdir()
     assert "Nothing of" in fails("clean", tmp_path / "none", "-o", tmp_path / "o", "--filter", "median")
-    assert "cannot be made" in fails("clean", root, "-o", audit / "findings.parquet" / "o", "--filter", "median")
+    assert "cannot be written" in fails("clean", root, "-o", audit / "findings.parquet" / "o", "--filter", "median")
     assert not (tmp_path / "o").exists()
     assert not list(tmp_path.glob(".o.partial*"))
 

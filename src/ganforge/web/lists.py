@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ganforge.base.errors import DataError
-from ganforge.base.tables import delimiter
+from ganforge.base.tables import delimiter, encoding
 
 SUFFIXES = {".csv", ".tsv", ".txt", ".parquet"}
 _MAX_LINE = 1 << 16
