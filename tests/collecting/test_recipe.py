@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
 from ganforge.base.errors import DataError, InputError
@@ -88,3 +93,56 @@ def test_what_a_journal_remembers_keeps_its_names(tmp_path, fast):
     }
     limits = "bytes total_bytes seconds pixels redirects tries wait rate per_host at_once allow_host"
     assert " ".join(recipe.permissions()) == limits
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "collect.md"
+
+
+def test_the_recipe_for_commons_works_with_a_server_that_answers_like_it(tmp_path, site):
+    def answer(to) -> None:
+        if not to.path.startswith("/w/api.php"):
+            return plain(to)
+        start = int(parse_qs(urlsplit(to.path).query).get("gcmcontinue", ["0"])[0])
+        pages = [
+            {
+                "title": f"File:{n}.png",
+                "imageinfo": [
+                    {
+                        "thumburl": site.url(f"/p/{n}.png"),
+                        "extmetadata": {
+                            "LicenseShortName": {"value": "CC BY-SA 4.0" if n % 2 else "Copyrighted"},
+                            "Artist": {"value": f"<a href='//x'>Ann</a> {n}"},
+                        },
+                    }
+                ],
+            }
+            for n in range(start, start + 3)
+        ]
+        following = {"continue": {"gcmcontinue": str(start + 3), "continue": "gcmcontinue||"}} if start < 6 else {}
+        body = {"batchcomplete": True, "query": {"pages": pages}, **following}
+        return to.send(body=json.dumps(body).encode(), Content_Type="application/json")
+
+    plain, site.answer = site.answer, answer
+    text, secret, _ = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.S)
+    text = text.replace("https://commons.wikimedia.org", site.url("")).replace("rate = 2.0", "rate = 0")
+    (tmp_path / "r.toml").write_text(f"allow_host = '{site.host}'\n{text}")
+    collected = collect_pictures([tmp_path / "r.toml"], tmp_path / "o")
+    assert collected.kept == {"commons": 4} and collected.reasons == {"the licence 'Copyrighted' is not known": 5}
+    rows = {row["address"]: row for row in table(tmp_path / "o" / "provenance.csv")}
+    row = rows[site.url("/p/7.png")]
+    assert (row["licence"], row["author"], row["label"]) == ("CC-BY-SA-4.0", "Ann 7", "tulip")
+    assert "me@example.org" in site.headers["/p/7.png"]["User-Agent"]
+    (tmp_path / "r.toml").write_text(text + secret)
+    assert read([tmp_path / "r.toml"], {}).sources[0].api.secret.prefix == "Bearer "
+
+
+def test_the_recipe_of_a_mix_on_the_page_is_read_as_it_stands(tmp_path):
+    (tmp_path / "photos").mkdir()
+    write_list(tmp_path / "list.csv", [])
+    (tmp_path / "r.toml").write_text(re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.S)[2])
+    recipe = read([tmp_path / "r.toml"], {})
+    assert [(source.kind, source.cap) for source in recipe.sources] == [
+        ("local", 6000),
+        ("list", 2000),
+        ("public", 2000),
+    ]

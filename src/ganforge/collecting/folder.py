@@ -147,5 +147,5 @@ def _notes(recipe: CollectionRecipe, journal: CollectionJournal, with_splits: bo
         if source.cap is not None and kept < source.cap and recipe.settings.total:
             notes.append(f"{source.name} has {kept:,} of the {source.cap:,} that are its share")
     if count := journal.count("state = 'kept' AND apart = 0 AND licence = ''"):
-        notes.append(f"{count:,} pictures of your folders state no licence")
+        notes.append(f"{count:,} pictures state no licence")
     return notes

@@ -1,4 +1,4 @@
-"""What a site asks of programs: robots.txt (RFC 9309) and the headers that keep pictures out of training."""
+"""What a site forbids programs: robots.txt (RFC 9309), and the headers that keep pictures out of training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
-MAX_BYTES = 500 << 10  # what RFC 9309 wants read at least
+MAX_BYTES = 500 << 10  # RFC 9309, 2.5: at least as much must be read
 NOT_FOR_TRAINING = {"noai", "noimageai"}
 _VALUED = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 
@@ -70,20 +70,21 @@ def _plain(path: str) -> str:
 
 
 def _fits(pattern: str, target: str) -> bool:
-    """`*` is any characters and a last `$` the end. Piece by piece from the left: linear, whatever the pattern."""
+    """Whether a pattern matches the beginning of a path: `*` stands for any characters, a last `$` for the end. Matched
+    piece by piece from the left, in linear time whatever the pattern."""
     ends = pattern.endswith("$")
     first, *rest = pattern.removesuffix("$").split("*")
     if not target.startswith(first):
         return False
     if not rest:
         return not ends or target == first
-    at = len(first)
+    matched = len(first)
     for piece in rest[:-1] if ends else rest:
-        found = target.find(piece, at)
-        if found < 0:
+        start = target.find(piece, matched)
+        if start < 0:
             return False
-        at = found + len(piece)
-    return not ends or (target.endswith(rest[-1]) and len(target) - len(rest[-1]) >= at)
+        matched = start + len(piece)
+    return not ends or (target.endswith(rest[-1]) and len(target) - len(rest[-1]) >= matched)
 
 
 def opted_out(headers: Iterable[tuple[str, str]], agent: str) -> str | None:
