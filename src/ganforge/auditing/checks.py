@@ -1,4 +1,4 @@
-"""What can be wrong with a picture: a row of CHECKS a check, with its text, its limits and the function that judges.
+"""What can be wrong with a picture: a check is a row of CHECKS, with its text, its limits and the function that judges.
 
 docs/audit.md says how to add one. Duplicates, outliers and text are searched for in files of their own, which name the
 codes of their rows here.
@@ -240,7 +240,7 @@ def _grey_as_rgb(numbers: Numbers) -> Iterable[Hits]:
 
 # ---------------------------------------------------------------------------------------------------------------- rows
 
-_ROWS = (
+_CHECKS = (
     Check(
         "unreadable", "reject", "disk or archive refuses it, or its format is not read",
         "check permissions, or convert it", unreadable=True,
@@ -348,9 +348,9 @@ _ROWS = (
     ),
 )  # fmt: skip
 
-CHECKS = {check.code: check for check in _ROWS}
+CHECKS = {check.code: check for check in _CHECKS}
 """By code, in the order in which findings of one severity are listed."""
-LIMITS = {name: value for check in _ROWS for name, value in check.limits.items()}
+LIMITS = {name: value for check in _CHECKS for name, value in check.limits.items()}
 
 
 def of_file(row: int, facts: Facts, name: str, unlabelled: bool) -> list[Finding]:
@@ -358,7 +358,7 @@ def of_file(row: int, facts: Facts, name: str, unlabelled: bool) -> list[Finding
     if facts.code:
         return [Finding(row, facts.code, None, facts.detail)]
     file = File(facts, name, unlabelled)
-    hits = ((check.code, check.of_file(file)) for check in _ROWS if check.of_file)
+    hits = ((check.code, check.of_file(file)) for check in _CHECKS if check.of_file)
     return [Finding(row, code, *hit) for code, hit in hits if hit is not None]
 
 
@@ -366,7 +366,7 @@ def of_pixels(rows: Sequence[int], numbers: Numbers) -> list[Finding]:
     """What the pixels of the pictures `rows` tell."""
     return [
         Finding(rows[n], check.code, float(hits.values[n]), hits.detail.format(hits.values[n]))
-        for check in _ROWS
+        for check in _CHECKS
         if check.of_pixels
         for hits in check.of_pixels(numbers)
         for n in np.flatnonzero(hits.holds).tolist()
@@ -375,4 +375,4 @@ def of_pixels(rows: Sequence[int], numbers: Numbers) -> list[Finding]:
 
 def of_set(pictures: Pictures) -> list[Finding]:
     """What only the whole set tells."""
-    return [finding for check in _ROWS if check.of_set for finding in check.of_set(pictures)]
+    return [finding for check in _CHECKS if check.of_set for finding in check.of_set(pictures)]
