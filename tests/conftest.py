@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ganforge.cli import main
 from served import Site
@@ -83,3 +86,22 @@ def fast(tmp_path: Path, site: Site) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def licensed(tmp_path_factory) -> Path:
+    """Two classes, one with a name that no path can hold, some names twice, with licences and authors."""
+    root = tmp_path_factory.mktemp("rights") / "set"
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(40):
+        path = root / ("cat", "dog & co")[n % 2] / ("ä b", "c")[n // 2 % 2] / f"{n // 4:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
+        if n:
+            address = f"https://{('a', 'b')[n % 2]}.example/{n}.png" if n > 1 else "http://[no address"
+            author = f"<b>N. {n % 3}</b> | *x*"
+            rows.append((path.relative_to(root).as_posix(), address, ("CC-BY-4.0", "CC0-1.0", "")[n % 3], author))
+    with (root / "provenance.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", "address", "licence", "author"), *rows])
+    return root

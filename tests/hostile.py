@@ -34,7 +34,7 @@ def photo(seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
 
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     """The bytes of a file."""
     file = io.BytesIO()
     image.save(file, kind, **options)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from ganforge.base.images import Pixels
+import numpy as np
+from PIL import Image
+
+from ganforge.base.images import Pixels, write_image
 
 
 def natural(seed: int, side: int = 96) -> Pixels:
@@ -33,3 +36,18 @@ def peppered(pixels: Pixels, share: float, seed: int) -> Pixels:
 
 def off(one: Pixels, two: Pixels) -> int:
     return int(np.abs(one.astype(int) - two.astype(int)).max())
+
+
+def picture(seed: int, height: int = 40, width: int = 50) -> Image.Image:
+    """A smooth RGB picture."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def write_pictures(root: Path, *folders: str, count: int = 10, first: int = 0) -> Path:
+    """A folder of `folders` with `count` PNG files each."""
+    for f, folder in enumerate(folders):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for n in range(count):
+            write_image(root / folder / f"{n}.png", natural(first + 100 * f + n, 24))
+    return root

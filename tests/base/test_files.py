@@ -95,11 +95,15 @@ def test_a_sealed_file_is_known_again(tmp_path):
 def test_an_array_comes_back_or_is_made_again(tmp_path):
     path = tmp_path / "a.npy"
     assert read_array(path) is None
+    write_array(path, np.arange(5))
     write_array(path, np.arange(6).reshape(2, 3))
     assert np.array_equal(read_array(path), np.arange(6).reshape(2, 3))
     with path.open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\1")
+    assert read_array(path) is None
+    write_array(path, np.arange(5))
+    (tmp_path / "a.npy.sha256").unlink()
     assert read_array(path) is None
 
 

@@ -80,7 +80,7 @@ def test_settings_follow_the_rate():
 
 
 @pytest.mark.parametrize("change", [{"rate": 0}, {"hop": 300}, {"low": 5000.0}, {"floor": 3.0}, {"fft": 64}])
-def test_settings_that_make_no_sense_are_refused(change):
+def test_settings_of_sounds_that_make_no_sense_are_refused(change):
     with pytest.raises(ValueError, match=r"rate|window|low"):
         Sound(**{**SOUND.__dict__, **change}).check(64, 48, 1)
     with pytest.raises(ValueError, match="1 channel"):

@@ -6,13 +6,14 @@ import json
 import tomllib
 
 import pytest
+import torch
 
 from ganforge.base import config
 from ganforge.base.errors import InputError
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
 from ganforge.media.sound import Sound
-from ganforge.media.spec import MEDIA, Spec, spec_from
+from ganforge.media.spec import MEDIA, Spec, spec_from, to_float, to_uint8
 from ganforge.nn import augment as discriminator
 from ganforge.store import augment
 
@@ -80,3 +81,10 @@ def test_names_of_media_differ():
     for name in ("kind", "plural", "suffix"):
         assert len({getattr(medium, name) for medium in MEDIA}) == len(MEDIA)
     assert all(issubclass(medium, Medium) for medium in MEDIA)
+
+
+def test_doors_between_bytes_and_floats_are_exact():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
+    images = to_float(pixels)
+    assert (images.min(), images.max()) == (-1, 1)
+    assert torch.equal(to_uint8(images), pixels)

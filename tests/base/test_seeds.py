@@ -1,4 +1,4 @@
-"""Randomness is a pure function of (seed, what, index)."""
+"""Randomness as a pure function."""
 
 from __future__ import annotations
 

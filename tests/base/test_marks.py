@@ -1,4 +1,4 @@
-"""What a system made says so, in every format, to any program."""
+"""The mark of what a system made, in every format."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ganforge.testing import make_store
 from ganforge.training.train import train
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+
+
 SAID = {"run": 'a "b" & <c> ü', "seeds": [3, 5]}
 
 

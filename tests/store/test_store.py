@@ -1,4 +1,4 @@
-"""What is read is what was written: stores, their features and caches are compared with their SHA-256, once."""
+"""A store on disk: rows, damage, stamps."""
 
 from __future__ import annotations
 
@@ -19,6 +19,61 @@ from ganforge.runs import Run
 from ganforge.store import stamps
 from ganforge.store.store import Store
 from ganforge.testing import make_store
+
+
+def test_a_store_is_plain_numpy_with_one_byte_range_a_picture(tmp_path):
+    store = make_store(tmp_path / "s", Spec(8, 10, 3), 20)
+    plain = np.load(tmp_path / "s" / "images-00000.npy")
+    assert plain.shape == (20, 8, 10, 3)
+    raw = (tmp_path / "s" / "images-00000.npy").read_bytes()
+    assert raw[4096 + 7 * 240 : 4096 + 8 * 240] == plain[7].tobytes()
+    assert np.array_equal(store.read(np.array([7, 3])), plain[[7, 3]])
+    assert store.manifest["mean"] == pytest.approx(plain.mean((0, 1, 2)).tolist())
+    assert store.manifest["deviation"] == pytest.approx(plain.std((0, 1, 2)).tolist())
+
+
+def test_shards_read_as_one(tmp_path):
+    whole = make_store(tmp_path / "one", Spec(8, 8, 1), 50)
+    parts = make_store(tmp_path / "many", Spec(8, 8, 1), 50, shards=8)
+    assert len(parts.shards) == 8
+    rows = np.random.default_rng(0).permutation(50)
+    assert np.array_equal(whole.read(rows), parts.read(rows))
+    parts.verify()
+
+
+def _edit(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda s: (s / "images-00000.npy").write_bytes((s / "images-00000.npy").read_bytes()[:-1]),
+        lambda s: _edit(s / "images-00000.npy", 60),
+        lambda s: _edit(s / "labels.npy", -1),
+        lambda s: (s / "splits.npy").unlink(),
+        lambda s: (s / "manifest.json").write_text(
+            (s / "manifest.json").read_text().replace('"rows": 20', '"rows": 21', 1)
+        ),
+        lambda s: (s / "manifest.json").write_text("{"),
+        lambda s: (s / "manifest.json").write_text("[]"),
+        lambda s: (s / "manifest.json").unlink(),
+    ],
+)
+def test_a_damaged_store_is_refused(tmp_path, damage):
+    make_store(tmp_path / "s", Spec(8, 8, 1), 20)
+    damage(tmp_path / "s")
+    with pytest.raises(StoreError):
+        Store(tmp_path / "s")
+
+
+def test_one_changed_pixel_is_found(tmp_path, fails):
+    store = make_store(tmp_path / "s", Spec(8, 8, 1), 20)
+    store.verify()
+    _edit(tmp_path / "s" / "images-00000.npy", 4096 + 500)
+    assert "images-00000.npy has another SHA-256" in fails("show", tmp_path / "s")
 
 
 @pytest.fixture
@@ -182,15 +237,3 @@ def test_features_and_extractor_are_compared_too(place, tmp_path):
     _flip(place / "features" / "extractor-v3.safetensors", -1)
     with pytest.raises(StoreError, match=r"extractor-v3\.safetensors is damaged"):
         extractor(store)
-
-
-def test_arrays_with_their_hash(tmp_path):
-    path = tmp_path / "a.npy"
-    assert files.read_array(path) is None
-    files.write_array(path, np.arange(5))
-    assert np.array_equal(files.read_array(path), np.arange(5))
-    assert {p.name for p in tmp_path.iterdir()} == {"a.npy", "a.npy.sha256"}
-    files.write_array(path, np.arange(6))
-    assert len(files.read_array(path)) == 6
-    (tmp_path / "a.npy.sha256").unlink()
-    assert files.read_array(path) is None

@@ -1,4 +1,4 @@
-"""Training beside other programs: what they take is seen and said, threads wait more briefly, and no bit changes."""
+"""Other programs on the same processors."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Augmentation: folded matrices against changes one after the other, ADA's chance and its averages, lists of words as
-pure functions."""
+"""Augmentation of a data set."""
 
 from __future__ import annotations
 

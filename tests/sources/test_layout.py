@@ -1,4 +1,4 @@
-"""What names and tables of labels say: one rule for folders, zips and tars; what does not fit is named."""
+"""What names, folders and tables say of a set."""
 
 from __future__ import annotations
 
@@ -163,9 +163,6 @@ def test_a_tar_that_is_cut_short_loses_nothing_in_silence(tmp_path, cut):
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"cannot be read as a tar: .*Copy or fetch it again"):
         prepare(path, tmp_path / "store")
-
-
-# --------------------------------------------------------------------------------------------------------------- labels
 
 
 def csv(place: Path, *rows: str, columns: str = "file,label") -> Path:

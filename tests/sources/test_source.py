@@ -1,5 +1,4 @@
-"""Folders as they are found: closed, linked, in each other; what is there already; what is unfinished; nothing at
-all."""
+"""Folders and archives as sources: permissions, links, damage."""
 
 from __future__ import annotations
 
@@ -16,23 +15,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ganforge.base.errors import StoreError
-from ganforge.base.images import write_image
-from ganforge.cli import main
-from ganforge.preparing.prepare import prepare, prepare_shard
+from ganforge.preparing.prepare import prepare
 from ganforge.store.store import Store
-from synthetic import natural
-
-
-def pictures(root: Path, *folders: str, count: int = 10, first: int = 0) -> Path:
-    for f, folder in enumerate(folders):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        for n in range(count):
-            write_image(root / folder / f"{n}.png", natural(first + 100 * f + n, 24))
-    return root
-
-
-# --------------------------------------------------------------------------------------------------------- permissions
+from synthetic import write_pictures
 
 NOBODY = """
 import ctypes, json, os, sys
@@ -86,7 +71,7 @@ def closing() -> Iterator[Callable[[Path], Path]]:
 
 @pytest.mark.parametrize("verb", ["prepare", "audit", "collect", "clean"])
 def test_a_folder_that_cannot_be_listed_is_one_sentence(tmp_path, restricted, closing, verb):
-    root = closing(pictures(tmp_path / "in", "."))
+    root = closing(write_pictures(tmp_path / "in", "."))
     more = ["--filter", "median"] if verb == "clean" else []
     code, _, said = restricted(root, verb, root, "-o", tmp_path / "out", *more)
     assert code == 1
@@ -97,7 +82,7 @@ def test_a_folder_that_cannot_be_listed_is_one_sentence(tmp_path, restricted, cl
 
 @pytest.mark.parametrize("verb", ["prepare", "audit", "collect", "clean"])
 def test_a_sub_folder_that_cannot_be_listed_is_named_and_stops_nothing(tmp_path, restricted, closing, verb):
-    root = pictures(tmp_path / "in", "cat", "dog", "lost.d")
+    root = write_pictures(tmp_path / "in", "cat", "dog", "lost.d")
     closed = closing(root / "lost.d")
     more = ["--filter", "median"] if verb == "clean" else []
     code, out, said = restricted(closed, verb, root, "-o", tmp_path / "out", *more)
@@ -115,8 +100,8 @@ def test_a_sub_folder_that_cannot_be_listed_is_named_and_stops_nothing(tmp_path,
 
 
 def test_files_and_places_that_are_closed(tmp_path, restricted, closing):
-    root = pictures(tmp_path / "in", "cat", "dog")
-    closed = closing(pictures(tmp_path / "closed", "."))
+    root = write_pictures(tmp_path / "in", "cat", "dog")
+    closed = closing(write_pictures(tmp_path / "closed", "."))
     for words, what in (
         (["prepare", closed / "set.zip", "-o", tmp_path / "o"], "Permission denied"),
         (["prepare", root, "-o", closed / "o"], "Permission denied"),
@@ -127,12 +112,9 @@ def test_files_and_places_that_are_closed(tmp_path, restricted, closing):
         assert code == 1 and what in said, (words, said)
 
 
-# --------------------------------------------------------------------------------------------------------------- links
-
-
 def test_links_to_folders_are_followed_inside_the_source_only(tmp_path):
-    root = pictures(tmp_path / "in", "cat", "pool/canines", first=0)
-    pictures(tmp_path / "outside", ".", first=500)
+    root = write_pictures(tmp_path / "in", "cat", "pool/canines", first=0)
+    write_pictures(tmp_path / "outside", ".", first=500)
     (root / "dog").symlink_to("pool/canines")
     (root / "away").symlink_to(tmp_path / "outside")
     (root / "cat" / "up").symlink_to("..")
@@ -148,7 +130,7 @@ def test_links_to_folders_are_followed_inside_the_source_only(tmp_path):
 
 
 def test_links_between_folders_cannot_multiply_what_is_read(tmp_path):
-    root = pictures(tmp_path / "in", *(f"d{n}" for n in range(12)), count=1)
+    root = write_pictures(tmp_path / "in", *(f"d{n}" for n in range(12)), count=1)
     for n in range(11):
         for way in ("a", "b"):
             (root / f"d{n}" / way).symlink_to(f"../d{n + 1}")
@@ -157,12 +139,9 @@ def test_links_between_folders_cannot_multiply_what_is_read(tmp_path):
     assert {why for _, why in made.skipped} == {"a link to a folder inside a linked folder"}
 
 
-# -------------------------------------------------------------------------------------------------------------- places
-
-
 @pytest.mark.parametrize("verb", ["prepare", "audit", "collect", "clean"])
 def test_what_is_made_never_lies_in_the_source(tmp_path, fails, verb, monkeypatch):
-    root = pictures(tmp_path / "in", "cat", "dog")
+    root = write_pictures(tmp_path / "in", "cat", "dog")
     more = ["--filter", "median"] if verb == "clean" else []
     assert "lie in each other" in fails(verb, root, "-o", root / "made", *more)
     (root / "way").symlink_to(root)
@@ -181,16 +160,13 @@ def test_collecting_nothing_is_a_mistake(tmp_path, fails):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
     assert "Nothing was collected" in fails("collect", tmp_path / "texts", "-o", tmp_path / "o")
-    pictures(tmp_path / "mine", ".", count=3)
+    write_pictures(tmp_path / "mine", ".", count=3)
     said = fails("collect", tmp_path / "mine", "-o", tmp_path / "p", "--licence", "cc0")
     assert "Nothing was collected" in said and "no licence is stated" in said
 
 
-# ------------------------------------------------------------------------------------------------------------ archives
-
-
 def test_archives_that_cannot_be_read_are_called_what_they_are(tmp_path, fails):
-    root = pictures(tmp_path / "set", "cat", "dog")
+    root = write_pictures(tmp_path / "set", "cat", "dog")
     for path in (
         Path(shutil.make_archive(str(tmp_path / "set"), kind, root)) for kind in ("zip", "gztar", "bztar", "xztar")
     ):
@@ -207,7 +183,7 @@ def test_archives_that_cannot_be_read_are_called_what_they_are(tmp_path, fails):
 
 
 def test_a_tar_is_known_by_its_content(tmp_path):
-    root = pictures(tmp_path / "set", "cat", "dog")
+    root = write_pictures(tmp_path / "set", "cat", "dog")
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr("x.txt", "x")
@@ -219,68 +195,3 @@ def test_a_tar_is_known_by_its_content(tmp_path):
     made = prepare(tmp_path / "noname", tmp_path / "o", resolution=16)
     assert (len(made.store), made.store.spec.classes) == (20, ("cat", "dog"))
     assert made.skipped == [("last.zip", "not a picture: .zip file")]
-
-
-# ---------------------------------------------------------------------------------------- unfinished and already there
-
-
-def test_unfinished_parts_are_shown(tmp_path, capsys):
-    root = pictures(tmp_path / "in", "cat", "dog", count=20)
-    prepare_shard(root, tmp_path / "s", 0, 2, resolution=16, part_size=10)
-    for place in (tmp_path / "s", tmp_path / ".s.parts"):
-        assert main(["show", str(place)]) == 0
-        assert "s: unfinished, 2 of 4 parts are there" in capsys.readouterr().out
-    prepare(root, tmp_path / "s", resolution=16, part_size=10)
-    assert main(["show", str(tmp_path / "s")]) == 0
-    assert "unfinished," not in capsys.readouterr().out
-    prepare_shard(root, tmp_path / "s", 0, 2, resolution=8, part_size=10, overwrite=True)
-    assert main(["show", str(tmp_path / "s")]) == 0
-    out = capsys.readouterr().out
-    assert "a store of" in out and "unfinished, 2 of 4 parts" in out
-
-
-def test_overwrite_replaces_a_store_when_the_new_one_is_finished(tmp_path, fails, capsys):
-    root = pictures(tmp_path / "in", "cat", "dog")
-    first = prepare(root, tmp_path / "s", resolution=16).store.root
-    assert "replace it with --overwrite" in fails("prepare", root, "-o", tmp_path / "s", "--resolution", "8")
-    pictures(tmp_path / "few", ".", count=3)
-    assert "3 usable" in fails("prepare", tmp_path / "few", "-o", tmp_path / "s", "--overwrite")
-    assert Store(tmp_path / "s").root == first, "a new one that cannot be made leaves the old one"
-    prepare_shard(root, tmp_path / "s", 0, 2, resolution=24, part_size=10, overwrite=True)
-    assert main(["show", str(tmp_path / "s")]) == 0  # writes a sheet into it
-    assert main(["prepare", str(root), "-o", str(tmp_path / "s"), "--resolution", "8", "--overwrite"]) == 0
-    assert Store(tmp_path / "s").spec.height == 8
-    assert {path.name for path in tmp_path.iterdir()} == {"in", "few", "s"}
-
-
-def test_overwrite_does_not_read_another_set_by_the_layout_of_the_one_before(tmp_path):
-    for name, folders in (("old", ("cat", "dog")), ("new", ("car", "bus", "tram"))):
-        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
-            tar.add(pictures(tmp_path / name, *folders), ".")
-    prepare_shard(tmp_path / "old.tar", tmp_path / "s", 0, 1, resolution=16)
-    made = prepare(tmp_path / "new.tar", tmp_path / "s", resolution=16, overwrite=True)
-    assert made.store.spec.classes == ("bus", "car", "tram") and not made.skipped
-
-
-def test_overwrite_spares_what_is_no_store_or_holds_more(tmp_path):
-    root = pictures(tmp_path / "in", "cat", "dog")
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(StoreError, match="is no store, so it is not overwritten"):
-        prepare(root, tmp_path / "mine", overwrite=True)
-    store = prepare(root, tmp_path / "s", resolution=16).store.path
-    (store / "letter.txt").write_text("dear")
-    with pytest.raises(StoreError, match=r"holds other files too \('letter\.txt'\)"):
-        prepare(root, store, resolution=8, overwrite=True)
-    assert (store / "letter.txt").read_text() == "dear"
-
-
-def test_a_format_that_has_no_place_is_refused_before_the_work(tmp_path, fails):
-    root = pictures(tmp_path / "in", "cat", "dog")
-    (tmp_path / "o").mkdir()
-    assert "exists already" in fails("prepare", root, "-o", tmp_path / "o", "--format", "folder")
-    assert {path.name for path in tmp_path.iterdir()} == {"in", "o"}
-    (tmp_path / "o").rmdir()
-    prepare(root, tmp_path / ".o.store", resolution=8)  # left behind by a call that was killed
-    assert main(["prepare", str(root), "-o", str(tmp_path / "o"), "--format", "folder", "--resolution", "16"]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"in", "o"}

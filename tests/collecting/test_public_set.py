@@ -1,0 +1,35 @@
+"""Public sets."""
+
+from __future__ import annotations
+
+
+def test_collect_checks_what_it_gets(tmp_path, fails):
+    (tmp_path / "from").mkdir()
+    assert "has no train-images" in fails("collect", "mnist", "--from", tmp_path / "from", "--out", tmp_path / "o")
+    (tmp_path / "from" / "train-images-idx3-ubyte.gz").write_bytes(b"x" * 9912422)
+    assert "is not the original" in fails("collect", "mnist", "--from", tmp_path / "from", "--out", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+    assert "Did you mean mnist?" in fails("collect", "mnits")
+
+
+def test_no_network_is_one_sentence_that_names_both_ways(tmp_path, fails, monkeypatch):
+    import urllib.error
+    import urllib.request
+
+    def nothing(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlopen", nothing)
+    said = fails("collect", "mnist", "--out", tmp_path / "o")
+    assert "Connect to the network" in said
+    assert "--from FOLDER" in said
+
+
+def test_digits_need_no_network(tmp_path):
+    from ganforge.collecting.collect import collect
+
+    out = collect("digits", tmp_path / "digits")
+    assert len(list(out.rglob("*.png"))) == 1797
+    lines = (out / "provenance.csv").read_text().splitlines()
+    assert len(lines) == 1798
+    assert collect("digits", out) == out
