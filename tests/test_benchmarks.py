@@ -1,4 +1,4 @@
-"""The program for accelerators runs on the CPU from end to end, for every system."""
+"""The program for accelerators runs on the CPU for every system; the comparison of versions finds what differs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import runpy
 import sys
 from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
 
 from ganforge import models
 
@@ -32,3 +35,21 @@ def test_the_program_for_accelerators(tmp_path, monkeypatch, capsys):
     assert all(
         found["images_per_second"][f"{n}, 28x28 grey, {p}"] > 0 for n in models.names() for p in ("fp32", "bf16")
     )
+
+
+def test_a_renamed_tensor_is_equal_and_a_changed_one_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(PROGRAMS))
+    import equal  # type: ignore[import-not-found]
+
+    a, b = np.arange(6.0).reshape(2, 3), np.ones(4, np.int64)
+    for name, tensors in {"one": {"a": a, "b": b}, "two": {"c": a, "d": b}, "three": {"a": a.T, "b": b}}.items():
+        save_file(tensors, tmp_path / name)
+    one, two, three = (sorted(equal._tensors(tmp_path / name)) for name in ("one", "two", "three"))
+    assert one == two != three
+    hashes = [{f"tensor {n}": value for n, value in enumerate(tensors)} for tensors in (one, two, three)]
+    assert equal.compare(hashes[0], hashes[1]) == 0
+    assert equal.compare(hashes[0], {**hashes[2], "more": "0"}) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 of 2 hashes are equal"
+    assert lines[1].startswith("different: tensor 0: float64 [2, 3]") and lines[2] == "different: more: missing and 0"
+    assert lines[-1] == "1 of 3 hashes are equal"
