@@ -11,11 +11,7 @@ from ganforge.compose.catalogue import ALSO, LAYERS, ROWS
 from ganforge.compose.network import Network, sparse
 
 WORDS = {"height": 28, "width": 28, "channels": 1, "pixels": 784, "latent": 16, "code": 16, "classes": 5}
-
-
 SHAPES = {1: (48,), 2: (12, 16), 3: (16, 12, 8)}
-
-
 MORE = {  # settings beside the example's own
     "convolution": [
         "convolution 6 kernel=5 stride=3 padding=2 dilation=2 groups=2 bias=no",

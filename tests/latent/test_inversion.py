@@ -14,8 +14,6 @@ from ganforge.testing import make_store
 from ganforge.training.train import train
 
 TINY = {"width": 8, "latent": 16}
-
-
 GREY = Spec(16, 16, 1)
 
 

@@ -18,21 +18,7 @@ from ganforge.nn import style
 from ganforge.sampling import drawn, pictures
 from ganforge.testing import make_store
 from ganforge.training.train import train
-
-TINY = {"width": 8, "latent": 16}
-
-
-GREY = Spec(16, 16, 1)
-
-
-def new(name, spec=GREY, **settings):
-    torch.manual_seed(0)
-    loaded = models.load(name)
-    system = loaded.system(loaded.config(**{**TINY, **settings}), spec)
-    for part in system.modules():
-        if isinstance(getattr(part, "strength", None), torch.nn.Parameter):
-            torch.nn.init.constant_(part.strength, 0.3)  # so that noise is to be seen
-    return system.requires_grad_(False)
+from tiny import GREY, TINY, new
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,6 @@ from ganforge.system import Batch
 from ganforge.testing import check_system, make_store
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "composed").glob("*.toml"))
-
-
 SPEC = Spec(12, 16, 3)
 
 

@@ -11,11 +11,7 @@ from ganforge.media.spec import Spec
 from ganforge.testing import check_system
 
 TINY = {"width": 8, "latent": 16}
-
-
 TINIER = {"prior": 32, "depth": 1, "codes": 16}
-
-
 SPECS = {
     "grey 16x16": Spec(16, 16, 1),
     "colour 32x32": Spec(32, 32, 3),

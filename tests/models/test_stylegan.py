@@ -7,27 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ganforge import models
 from ganforge.media.spec import Spec
 from ganforge.nn import grow, resample, style
 from ganforge.sampling import sample
 from ganforge.testing import check_system, make_store
 from ganforge.training.train import train
-
-TINY = {"width": 8, "latent": 16}
-
-
-GREY = Spec(16, 16, 1)
-
-
-def new(name, spec=GREY, **settings):
-    torch.manual_seed(0)
-    loaded = models.load(name)
-    system = loaded.system(loaded.config(**{**TINY, **settings}), spec)
-    for part in system.modules():
-        if isinstance(getattr(part, "strength", None), torch.nn.Parameter):
-            torch.nn.init.constant_(part.strength, 0.3)  # so that noise is to be seen
-    return system.requires_grad_(False)
+from tiny import GREY, TINY, new
 
 
 @pytest.mark.parametrize("name", ["pggan", "stylegan"])

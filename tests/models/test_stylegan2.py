@@ -5,26 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ganforge import models
 from ganforge.media.spec import Spec
 from ganforge.models.stylegan2 import path_lengths
 from ganforge.nn import style
 from ganforge.nn.penalties import squared_gradient
-
-TINY = {"width": 8, "latent": 16}
-
-
-GREY = Spec(16, 16, 1)
-
-
-def new(name, spec=GREY, **settings):
-    torch.manual_seed(0)
-    loaded = models.load(name)
-    system = loaded.system(loaded.config(**{**TINY, **settings}), spec)
-    for part in system.modules():
-        if isinstance(getattr(part, "strength", None), torch.nn.Parameter):
-            torch.nn.init.constant_(part.strength, 0.3)  # so that noise is to be seen
-    return system.requires_grad_(False)
+from tiny import new
 
 
 def test_path_length_of_a_linear_map():

@@ -21,8 +21,6 @@ from ganforge.training.train import Trainer, plan, train
 from ganforge.training.watchdog import EVERY
 
 SPEC = Spec(8, 8, 1, ("a", "b"))
-
-
 NAN = float("nan")
 
 
