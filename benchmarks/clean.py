@@ -23,8 +23,8 @@ from common import write
 from ganforge.base.images import Pixels, write_image
 from ganforge.base.seeds import permuted
 from ganforge.cleaning import filters
-from ganforge.cleaning.clean import suggest
 from ganforge.cleaning.comparison import stages
+from ganforge.cleaning.preview import suggest
 from ganforge.metrics.fidelity import psnr, ssim
 from ganforge.sources.decode import decode
 
@@ -104,7 +104,7 @@ def main() -> None:
             for n, pixels in enumerate(spoilt):
                 write_image(Path(folder) / f"{n:03d}.png", pixels)
             recipe, _ = suggest(folder)
-        chain = list(recipe.filters)
+        chain = filters.chain(recipe.filters)
         rows["suggested"] = {"settings": " ".join(map(filters.short, chain)), **quality(chain, spoilt, originals)}
         effects[noise] = rows
     times = {text: round(stages(originals, [filters.parse(text)])[1].milliseconds, 3) for text in TIMED}

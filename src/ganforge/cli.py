@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ganforge import commands, models
+from ganforge.auditing.settings import Settings as AuditSettings
 from ganforge.base.errors import GanforgeError, InputError, Stopped, did_you_mean
+from ganforge.cleaning.settings import Settings as CleanSettings
 from ganforge.commands import options
 from ganforge.commands.options import number, whole
 from ganforge.preparing.settings import Settings as PrepareSettings
@@ -23,7 +25,7 @@ EPILOG = "Start with: ganforge demo. Every verb explains itself: ganforge prepar
 # By verb: options of which one would have no effect beside the other, and options that mean something beside another
 # alone.
 APART = {
-    "audit": [("--diff", name) for name in ("--out", "--labels", "--features", "--ocr", "--seed", "--overwrite")],
+    "audit": [("--diff", name) for name in ("--out", "--labels", "--features", "--ocr", "--seed", "--overwrite", "--config", "--dry-run")],
     "clean": [
         *(("--suggest", name) for name in ("--out", "--recipe", "--filter", "--audit", "--drop", "--keep", "--preview", "--dry-run")),
         *(("--preview", name) for name in ("--out", "--audit", "--drop", "--keep", "--dry-run")),
@@ -51,15 +53,6 @@ def parser() -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help, aliases=aliases)
         made.set_defaults(do=getattr(commands, name))
         return made
-
-    def findings(verb: argparse.ArgumentParser) -> None:
-        verb.add_argument(
-            "--drop", type=_names, default=(), metavar="FINDING,…",
-            help="what an audit found that goes, such as blurred,near-duplicate (of duplicates the best stays); warn: all warnings",
-        )  # fmt: skip
-        verb.add_argument(
-            "--keep", type=_names, default=(), metavar="FINDING,…", help="what an audit found that stays, even if it is rejected for that",
-        )  # fmt: skip
 
     def device(verb: argparse.ArgumentParser) -> None:
         verb.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps")
@@ -98,12 +91,7 @@ def parser() -> argparse.ArgumentParser:
     clean.add_argument("folder", type=Path, help="the pictures; they are only read")
     clean.add_argument("-o", "--out", type=Path, help="the folder to make")
     clean.add_argument("--recipe", type=Path, help="a TOML file of all that follows; --dry-run prints one")
-    clean.add_argument(
-        "--filter", action="append", default=[], metavar="KIND:NAME=VALUE,…",
-        help="such as median:size=3; again for the next one; docs/clean.md lists them",
-    )  # fmt: skip
-    clean.add_argument("--audit", type=Path, help="the folder of an audit; what it rejects is left out")
-    findings(clean)
+    options.add(clean, CleanSettings, {"filters": "--filter"})
     clean.add_argument("--preview", type=Path, metavar="PNG", help="only write a sheet of a few, before and after")
     clean.add_argument(
         "--reference", type=Path, help="clean pictures of the same names, for PSNR and SSIM in the preview"
@@ -115,16 +103,10 @@ def parser() -> argparse.ArgumentParser:
     audit = verb("audit", "look at every picture of a folder, a zip or a store, and say what is wrong with it")
     audit.add_argument("source", type=Path, nargs="?", help="folder, zip or store; it is only read")
     audit.add_argument("-o", "--out", type=Path, help="folder for tables and page (audits/NAME)")
-    audit.add_argument("--labels", type=Path, help="CSV with the columns file and label, instead of sub-folders")
-    audit.add_argument(
-        "--features",
-        action="store_true",
-        help="name pictures unlike all others, an order to look in",
-    )
-    audit.add_argument("--ocr", action="store_true", help="mark pictures with text; needs Tesseract")
-    audit.add_argument("--seed", type=whole, default=0, help="of the random sheet (0)")
+    options.add(audit, AuditSettings)
     audit.add_argument("--overwrite", action="store_true", help="replace an older audit")
     audit.add_argument("--diff", type=Path, nargs=2, metavar=("OLD", "NEW"), help="compare two audits instead")
+    options.add_config(audit)
 
     prepare = verb("prepare", "turn a folder, a zip or a collected set into a store")
     prepare.add_argument("source", type=Path, help="folder or zip; sub-folders are the classes")
@@ -216,11 +198,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _names(text: str) -> tuple[str, ...]:
-    """blurred,noisy -> ("blurred", "noisy")."""
-    return tuple(filter(None, text.split(",")))
-
-
 class _Parser(argparse.ArgumentParser):
     """argparse, but words are never abbreviated and mistakes are ours: one sentence, with the nearest known word."""
 
@@ -298,7 +275,8 @@ def _check(verb: str, words: Sequence[str], chosen: argparse.ArgumentParser) -> 
     for word in itertools.takewhile("--".__ne__, words):
         name = word.partition("=")[0] if word.startswith("--") else word[:2]
         if name in known:
-            option = known[name].option_strings[-1]
+            spellings = known[name].option_strings
+            option = next((word for word in spellings if word.startswith("--")), spellings[0])
             if option in given and not isinstance(known[name], argparse._AppendAction):
                 raise InputError(f"{verb}: {option} is said twice.")
             given.add(option)

@@ -17,7 +17,9 @@ from torch.nn.functional import interpolate
 from ganforge.auditing import checks, page
 from ganforge.auditing.facts import Facts, code_of, look, spread
 from ganforge.auditing.numbers import Numbers, columns
+from ganforge.auditing.settings import Settings
 from ganforge.auditing.tables import FILES, Chunk, Pictures, summarise, write_json, write_tables
+from ganforge.base import config
 from ganforge.base.device import keep_memory
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import atomic_folder, writing
@@ -51,23 +53,22 @@ def audit(
     source: str | Path,
     out: str | Path | None = None,
     *,
-    labels: str | Path | None = None,
-    features: bool = False,
-    ocr: bool = False,
-    seed: int = 0,
+    settings: Settings | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Audited:
     """Look at every file in `source`, a folder, a zip or a store, and write what was found to the folder `out`.
 
-    `labels` is a CSV as for `prepare`. `features` names pictures unlike all others. `ocr` looks for text with
-    Tesseract. `seed` keys the random sheet. An older audit at `out` is replaced only with `overwrite`. `progress` is
-    told what is being done. DataError or InputError where source or place do not fit."""
+    `options` are values of `auditing.settings.Settings`, such as features=True, and take the place of those in
+    `settings`. An older audit at `out` is replaced only with `overwrite`. `progress` is told what is being done.
+    DataError or InputError where `source` or `out` do not fit."""
+    s = config.build(Settings, {**vars(settings or Settings()), **options}, "audit")
     path = Path(source)
-    opened = open_source(path, Path(labels) if labels else None)
+    opened = open_source(path, s.labels)
     out = Path(out) if out else Path("audits") / opened.name
     keep_apart(path, out)
-    reader = _reader() if ocr else None
+    reader = _reader() if s.ocr else None
     say = progress or (lambda words: None)
     _check_path(out, overwrite)
     with (
@@ -85,7 +86,7 @@ def audit(
         pictures.close()
         say("comparing all with all")
         pictures.compare()
-        if features:
+        if s.features:
             from ganforge.auditing.outliers import outliers
 
             outliers(pictures, opened, levels, say)
@@ -94,14 +95,9 @@ def audit(
 
             pictures.findings += texts(opened, pictures.usable, reader, say)
         verdicts, reasons = pictures.judge()
-        settings = {
-            "source": path.resolve().name,  # names, as paths are private
-            "labels": Path(labels).name if labels else None,
-            "features": features,
-            "ocr": ocr,
-            "seed": seed,
-        }
-        summary = summarise(pictures, verdicts, settings) | {"made": step("audit")}
+        plain = vars(s) | {"labels": s.labels.name if s.labels else None}
+        summary = summarise(pictures, verdicts, {"source": path.resolve().name, **plain})  # names: paths are private
+        summary |= {"made": step("audit")}
         write_tables(folder, pictures, verdicts, reasons)
         write_json(folder / "summary.json", summary)
         say("writing the page")

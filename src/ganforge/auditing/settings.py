@@ -15,7 +15,7 @@ class Settings:
     labels: Path | None = setting(None, "CSV with the columns file and label, instead of sub-folders")
     features: bool = setting(False, "name pictures unlike all others, an order to look in")
     ocr: bool = setting(False, "mark pictures with text; needs Tesseract")
-    seed: int = setting(0, "decides which pictures are on the random sheet", low=0)
+    seed: int = setting(0, "decides which pictures are on the random sheet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,8 @@ class Selection:
     )
 
     def __post_init__(self) -> None:
-        """InputError for words that are no findings."""
+        """Writes findings by their codes, near_duplicate for near-duplicate. InputError where there is no such."""
         from ganforge.auditing.findings import chosen
 
-        chosen((*self.drop, *self.keep))
+        object.__setattr__(self, "drop", chosen(self.drop))
+        object.__setattr__(self, "keep", chosen(self.keep))

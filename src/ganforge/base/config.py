@@ -23,7 +23,7 @@ KINDS = {
     Path: "path",
     tuple: "list of texts",
 }
-SEPARATORS = {";": "semicolons", ",": "commas"}
+SEPARATORS = {";": "semicolons between them", ",": "commas between them", "": "each by itself"}
 
 
 def setting(
@@ -38,7 +38,8 @@ def setting(
 ) -> Any:
     """A dataclass field with its meaning (with unit) and its limits, both inclusive.
 
-    `split` stands between the texts of a list on the command line, where `metavar` names the value in the help."""
+    `split` stands between the texts of a list on the command line; where it is "", the option is said again for each.
+    `metavar` names the value in the help."""
     facts = {"help": help, "low": low, "high": high, "choices": choices, "split": split, "metavar": metavar}
     return dataclasses.field(default=default, metadata=facts)
 
@@ -86,7 +87,7 @@ def describe(cls: type, values: Mapping[str, Any]) -> dict[str, tuple[str, str, 
         default, kind, choices = values.get(f.name, f.default), _kinds(hints[f.name])[0], f.metadata["choices"]
         span = f"{KINDS[kind]} {_span(f.metadata['low'], f.metadata['high'])}".strip()
         if kind is tuple:
-            span += f", {SEPARATORS[f.metadata['split']]} between them"
+            span += f", {SEPARATORS[f.metadata['split']]}"
         one_of = " | ".join(map(str, choices))
         rows[f.name] = ("none" if default is None else _toml(default), one_of or span, f.metadata["help"])
     return rows

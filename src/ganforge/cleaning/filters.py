@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -411,6 +411,11 @@ def parse(text: str) -> Filter:
             )
         values[name] = config.parse(cls, name, value, kind)
     return config.build(cls, values, kind)
+
+
+def chain(texts: Iterable[str]) -> tuple[Filter, ...]:
+    """Several of them, see `parse`."""
+    return tuple(map(parse, texts))
 
 
 def _kind(word: str) -> type[Filter]:

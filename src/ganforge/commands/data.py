@@ -54,18 +54,22 @@ def clean(asked: argparse.Namespace) -> int:
     """A new folder, or a preview, a suggestion, a recipe. 2 where files cannot be read."""
     from rich.console import Console
 
-    from ganforge.cleaning.clean import clean, make_recipe, preview, suggest
+    from ganforge.cleaning import recipe
+    from ganforge.cleaning.clean import clean
+    from ganforge.cleaning.preview import preview, suggest
+    from ganforge.cleaning.settings import Settings
 
     if asked.suggest:
-        recipe, reasons = suggest(asked.folder)
-        print("\n".join(f"# {reason}" for reason in reasons), end=f"\n\n{recipe.to_toml()}")
+        proposed, reasons = suggest(asked.folder)
+        print("\n".join(f"# {reason}" for reason in reasons), end=f"\n\n{recipe.text(proposed)}")
         return 0
+    given = options.given(asked, Settings)
     if asked.dry_run:
-        print(make_recipe(asked.recipe, asked.filter, asked.drop, asked.keep).to_toml(), end="")
+        print(recipe.text(recipe.read(asked.recipe, given)), end="")
         return 0
     if asked.preview:
         rows = preview(
-            asked.folder, asked.preview, filters=asked.filter, recipe=asked.recipe, reference=asked.reference,
+            asked.folder, asked.preview, filters=given.get("filters", ()), recipe=asked.recipe, reference=asked.reference,
             pictures=asked.pictures,
         )  # fmt: skip
         print(_table(rows))
@@ -75,9 +79,7 @@ def clean(asked: argparse.Namespace) -> int:
         raise InputError("clean: name the folder to make with -o; or see --preview, --suggest and --dry-run.")
     with Console(stderr=True).status("looking") as status:
         made = clean(
-            asked.folder, asked.out, filters=asked.filter, recipe=asked.recipe, audit=asked.audit, drop=asked.drop,
-            keep=asked.keep,
-            progress=lambda count: status.update(f"{count:,} files"),
+            asked.folder, asked.out, recipe=asked.recipe, progress=lambda count: status.update(f"{count:,} files"), **given
         )  # fmt: skip
     for file, reason in made.dropped[:20]:
         print(f"  left out: {file!r}: {reason}")
@@ -113,13 +115,16 @@ def audit(asked: argparse.Namespace) -> int:
         raise InputError("audit: name a folder, a zip or a store, or two audits with --diff OLD NEW.")
     if asked.diff:
         return _audit_diff(*asked.diff)
+    from ganforge.auditing.settings import Settings
+
+    settings = options.settings(asked, Settings)
+    if asked.dry_run:
+        print(options.toml(asked, settings))
+        return 0
     from ganforge.auditing.audit import audit
 
     with Console(stderr=True).status("looking") as status:
-        made = audit(
-            asked.source, asked.out, labels=asked.labels, features=asked.features, ocr=asked.ocr, seed=asked.seed,
-            overwrite=asked.overwrite, progress=status.update,
-        )  # fmt: skip
+        made = audit(asked.source, asked.out, settings=settings, overwrite=asked.overwrite, progress=status.update)
     for note in made.notes:
         print(f"  {note}")
     for code, count in made.findings.items():

@@ -25,7 +25,10 @@ from ganforge.base.errors import DataError, InputError
 from ganforge.base.images import Pixels
 from ganforge.cleaning import filters as F
 from ganforge.cleaning import noise
-from ganforge.cleaning.clean import clean, make_recipe, preview, suggest
+from ganforge.cleaning.clean import clean
+from ganforge.cleaning.filters import chain
+from ganforge.cleaning.preview import preview, suggest
+from ganforge.cleaning.recipe import read, text
 from ganforge.cli import main
 from ganforge.metrics.fidelity import psnr
 from ganforge.store import history
@@ -217,13 +220,15 @@ def test_recipes_in_a_file_and_dry_run(audited, tmp_path, capsys, fails):
     root, audit = audited
     words = ["clean", str(root), "--filter", "median", "--filter", "unsharp:amount=1.5", "--drop", "blurred"]
     assert main([*words, "--dry-run"]) == 0
-    text = capsys.readouterr().out
-    (tmp_path / "clean.toml").write_text(text)
-    read = make_recipe(tmp_path / "clean.toml")
-    assert read.filters == (F.Median(3), F.Unsharp(1.0, 1.5))
-    assert read.drop == ("blurred",)
-    assert read.to_toml() == text
-    assert make_recipe(tmp_path / "clean.toml", ["otsu"]).filters == (F.Otsu(),)
+    printed = capsys.readouterr().out
+    (tmp_path / "clean.toml").write_text(printed)
+    settings = read(tmp_path / "clean.toml")
+    assert chain(settings.filters) == (F.Median(3), F.Unsharp(1.0, 1.5))
+    assert settings.drop == ("blurred",)
+    assert text(settings) == printed
+    assert read(tmp_path / "clean.toml", {"filters": ["otsu"]}).filters == ("otsu",)
+    assert read(settings, {"keep": ["near-duplicate"]}).keep == ("near_duplicate",)
+    assert read(settings, {"keep": ["near-duplicate"]}).drop == ()
     for bad, said in {
         '[[filter]]\nkind = "medain"': "Did you mean median?", "[filter]\nkind = 'median'": "two brackets",
         "[[filters]]\nkind = 'median'": "Did you mean filter?", "[select]\ndorp = ['x']": "Did you mean drop?",
@@ -325,8 +330,8 @@ def _proposal(pictures: list[Pixels], spoil: object, tmp_path: Path) -> tuple[li
         save(tmp_path / "spoilt" / f"{n}.png", pixels)
     recipe, reasons = suggest(tmp_path / "spoilt")
     assert len(reasons) >= 2
-    gain = [psnr(F.apply(recipe.filters, s), p) - psnr(s, p) for s, p in zip(spoilt, pictures, strict=True)]
-    return [F.describe(step)["kind"] for step in recipe.filters], float(np.mean(gain))
+    gain = [psnr(F.apply(chain(recipe.filters), s), p) - psnr(s, p) for s, p in zip(spoilt, pictures, strict=True)]
+    return [F.describe(step)["kind"] for step in chain(recipe.filters)], float(np.mean(gain))
 
 
 CASES = {
@@ -362,7 +367,7 @@ def test_the_proposal_on_the_command_line_is_a_recipe(tmp_path, capsys):
         save(tmp_path / "in" / f"{n}.png", noisy(natural(n), 25, n))
     assert main(["clean", str(tmp_path / "in"), "--suggest"]) == 0
     (tmp_path / "clean.toml").write_text(capsys.readouterr().out)
-    (step,) = make_recipe(tmp_path / "clean.toml").filters
+    (step,) = chain(read(tmp_path / "clean.toml").filters)
     assert isinstance(step, F.Bilateral)
     assert clean(tmp_path / "in", tmp_path / "out", recipe=tmp_path / "clean.toml").changed == 6
 
@@ -373,7 +378,7 @@ def test_the_proposal_for_clean_pictures_is_a_recipe_too(tmp_path, capsys, fails
     recipe = tmp_path / "clean.toml"
     assert main(["clean", str(tmp_path / "in"), "--suggest"]) == 0
     recipe.write_text(capsys.readouterr().out)
-    assert make_recipe(recipe).filters == ()
+    assert read(recipe).filters == ()
     assert main(["clean", str(tmp_path / "in"), "--recipe", str(recipe), "--preview", str(tmp_path / "sheet.png")]) == 0
     assert main(["clean", str(tmp_path / "in"), "--recipe", str(recipe), "-o", str(tmp_path / "out")]) == 0
     assert "0 pictures filtered, 6 as they were" in capsys.readouterr().out
