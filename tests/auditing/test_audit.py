@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -120,3 +121,16 @@ def test_mistakes_on_the_command_line(folder, tmp_path, fails, capsys, monkeypat
     monkeypatch.setitem(sys.modules, "pytesseract", None)
     assert "ganforge[ocr]" in fails("audit", folder, "-o", tmp_path / "b", "--ocr")
     assert not (tmp_path / "b").exists()
+
+
+def test_no_private_path_stands_in_an_audit(tmp_path):
+    (tmp_path / "private" / "set").mkdir(parents=True)
+    for n in range(4):
+        (tmp_path / "private" / "set" / f"{n}.png").write_bytes(encoded(photo(n)))
+    table = tmp_path / "private" / "labels.csv"
+    table.write_text("file,label\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(4)))
+    out = audit(tmp_path / "private" / "set", tmp_path / "private" / "audit", labels=table).path
+    settings = json.loads((out / "summary.json").read_text("utf-8"))["settings"]
+    assert (settings["source"], settings["labels"]) == ("set", "labels.csv")
+    for path in out.rglob("*"):
+        assert path.is_dir() or b"private" not in path.read_bytes(), path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from defects import EMPTY, bar, defects, encoded, photo, pressed, reasons
 from ganforge.auditing.audit import audit
-from ganforge.auditing.checks import CHECKS
+from ganforge.auditing.checks import CHECKS, LIMITS
 
 NEAREST, BILINEAR, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 BY_HAND = {"unreadable", "text", "outlier"}  # codes that have a test of their own below
@@ -141,3 +143,14 @@ def test_only_what_is_plain_in_every_channel_is_near_uniform(tmp_path):
     assert {row["file"][:-4] for row in rows if "near_uniform" in row["reasons"]} == set(EMPTY)
     about_light = {"dark", "bright", "low_contrast", "blurred", "noisy"}
     assert not [row for row in rows if about_light & set(row["reasons"])]
+
+
+def test_the_documented_codes_are_those_of_the_table():
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text("utf-8")
+    documented = dict(re.findall(r"^\| `(\w+)` \| (reject|warn|convert)\b", page, re.M))
+    assert documented == {code: check.severity for code, check in CHECKS.items()}
+
+
+def test_limits_have_names_of_their_own_and_stand_in_the_summary(made):
+    assert len(LIMITS) == sum(len(check.limits) for check in CHECKS.values())
+    assert made.summary["limits"].items() >= LIMITS.items()

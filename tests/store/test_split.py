@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ganforge.preparing.prepare import prepare
-from ganforge.store.split import ASIDE, HELDOUT, TRAIN, split
+from ganforge.store.split import ASIDE, HELDOUT, TRAIN, joined, split
 from synthetic import picture
 
 
@@ -97,3 +97,11 @@ def test_caps_take_only_training_pictures():
     assert [((made.sides == TRAIN) & (labels == n)).sum() for n in range(4)] == [50] * 4
     assert set(made.reasons.values()) == {"over the cap of its class"}
     assert (made.sides == ASIDE).sum() == len(made.reasons)
+
+
+def test_groups_of_the_audit_and_of_a_table_are_joined():
+    groups = joined({"a": "0", "b": "0", "c": "1", "d": "1"}, {"b": "film", "e": "film", "f": "other"})
+    assert groups["a"] == groups["b"] == groups["e"]
+    assert len({groups["a"], groups["c"], groups["f"]}) == 3 and groups["c"] == groups["d"]
+    chain = joined({"a": "0", "b": "0", "c": "1"}, {"b": "x", "c": "x"})
+    assert len(set(chain.values())) == 1

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from defects import save
 from ganforge.base import files
 from ganforge.base.errors import StoreError
 from ganforge.cli import main
 from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import measure
 from ganforge.media.spec import Spec
+from ganforge.preparing.prepare import prepare
 from ganforge.runs import Run
 from ganforge.store import stamps
-from ganforge.store.store import Store
+from ganforge.store.store import Store, root_hash
 from ganforge.testing import make_store
 
 
@@ -237,3 +241,45 @@ def test_features_and_extractor_are_compared_too(place, tmp_path):
     _flip(place / "features" / "extractor-v3.safetensors", -1)
     with pytest.raises(StoreError, match=r"extractor-v3\.safetensors is damaged"):
         extractor(store)
+
+
+# ------------------------------------------------------------------------------------------------------- the root hash
+
+
+def test_the_same_pictures_elsewhere_give_the_same_hash_and_no_place_is_told(tmp_path):
+    roots = set()
+    for folder in ("here/private-name", "there/other"):
+        for n in range(12):
+            save(tmp_path / folder / ("cat" if n % 2 else "dog") / f"{n}.png", n)
+        store = prepare(tmp_path / folder, tmp_path / folder.replace("/", "-"), resolution=16).store
+        assert str(tmp_path) not in (store.path / "manifest.json").read_text()
+        assert "private-name" not in (store.path / "manifest.json").read_text()
+        roots.add(store.root)
+    assert len(roots) == 1
+
+
+def test_no_private_path_comes_along_from_collecting_and_cleaning(tmp_path):
+    for n in range(12):
+        save(tmp_path / "mine" / ("cat" if n % 2 else "dog") / f"{n}.png", n)
+    assert main(["collect", str(tmp_path / "mine"), "-o", str(tmp_path / "set")]) == 0
+    words = ["clean", str(tmp_path / "set"), "-o", str(tmp_path / "cleaned"), "--filter", "median"]
+    assert main(words) == 0
+    store = prepare(tmp_path / "cleaned", tmp_path / "store", resolution=16).store
+    rows = pq.read_table(store.path / "meta.parquet").to_pylist()
+    assert {row["source"] for row in rows} == {"mine"}
+    steps = [json.loads(line)["verb"] for line in (store.path / "history.jsonl").read_text().splitlines()]
+    assert steps == ["collect", "clean", "prepare"]
+    for path in store.path.iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
+def test_the_root_hash_is_that_of_the_content_whatever_wrote_the_tables(tmp_path):
+    for n in range(12):
+        save(tmp_path / "in" / f"{n}.png", n)
+    store = prepare(tmp_path / "in", tmp_path / "store", resolution=16).store
+    manifest = json.loads(json.dumps(store.manifest))
+    manifest["made"]["torch"] = "another"
+    manifest["files"]["meta.parquet"]["sha256"] = "bytes of another writer"
+    assert root_hash(manifest) == store.root
+    manifest["files"]["meta.parquet"]["content"] = "other rows"
+    assert root_hash(manifest) != store.root

@@ -85,7 +85,7 @@ class Store:
             self.maps: dict[int, npt.NDArray[np.uint8]] = {}
             if not self.cache:
                 self.maps = {n: self._map(n) for n in range(len(self.shards))}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"{path} was cut short or edited: {error}. Prepare it again from the originals."
             ) from error
