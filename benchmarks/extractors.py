@@ -1,15 +1,15 @@
-"""What is the store's own extractor worth? Spoilt pictures ranked by strength, and systems ranked beside networks that
+"""How good is the store's own extractor? Spoilt pictures ranked by strength, and systems ranked beside networks that
 saw a million photographs.
 
     python benchmarks/extractors.py --data FOLDER [--sets flowers/flowers128.zip cifar10] [--sides 32 64 128]
         [--runs FOLDER ...] [--models FOLDER] [--samples 5000]
 
 First part: held-out pictures of each set at each side (not above their own) are spoilt in six ways of three strengths
-each. Every judge should put them in the order of their strengths, the unspoilt ones first; Spearman's rank correlation
-over all of them says how far two judges agree. Second part: samples of every run in the folders `--runs` (those of
-`systems.py`), by the same judges.
+each. Every metric should put them in the order of their strengths, the unspoilt ones first; Spearman's rank
+correlation over all of them says how far two metrics agree. Second part: samples of every run in the folders `--runs`
+(those of `systems.py`), by the same metrics.
 
-The independent networks (`--models`, a folder with load_models.py and weights; see its README) are asked through
+Of the independent networks (`--models`, a folder with load_models.py and weights; see its README) the metrics are
 Fréchet distances of their features at 224 px. They are no truth either: read how far they agree with each other."""
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from ganforge.base.device import autocast, keep_memory, resolve_precision
 from ganforge.base.images import Pixels
 from ganforge.base.logs import printed
 from ganforge.base.seeds import permuted
-from ganforge.measuring.judge import Judge
 from ganforge.measuring.measure import FIRST_SEED
+from ganforge.measuring.reference import Reference
 from ganforge.metrics import frechet, pyramid, sliced, twosample
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import Run
@@ -127,46 +127,37 @@ def networks(folder: Path | None) -> dict[str, Callable[[Pixels], Tensor]]:
     return {name: partial(features, getattr(loaded, where)) for name, where in NETWORKS.items()}
 
 
-class Judges:
-    """Every judge's number for a set of pictures."""
+class Metrics:
+    """Every metric's number for a set of pictures."""
 
-    def __init__(self, store: Store, others: dict[str, Callable[[Pixels], Tensor]], count: int) -> None:
+    def __init__(self, store: Store, others: dict[str, Callable[[Pixels], Tensor]]) -> None:
         with printed():
-            self.judge = Judge(store)
-        self.count = count
-        reference = self.judge.train_pixels(5000)
-        self.patches = sliced.patches(reference[:2000])
-        self.real = reference
-        self.others = {}
-        for name, features in others.items():
-            found = features(reference)
-            self.others[name] = features, frechet.Moments(found.shape[1]).add(found)
+            self.reference = Reference(store)
+        self.moments = frechet.moments(self.reference.train)
+        self.real = self.reference.train_pixels(5000)
+        self.patches = sliced.patches(self.real[:2000])
+        self.others = {name: (features, frechet.moments(features(self.real))) for name, features in others.items()}
 
     def __call__(self, pixels: Pixels, learned_from: Pixels) -> dict[str, float]:
         """The numbers of `pixels`, (N, H, W, C) uint8; the two-sample test learns from `learned_from`, others of the
         same kind."""
-        found = self.judge.extract([pixels])
-        scales = sliced.distances(self.patches, sliced.patches(pixels))
-        tried = min(len(pixels), len(self.judge.heldout))
-        apart = twosample.accuracy(
-            self.real[: len(learned_from)], learned_from, self.judge.heldout_pixels(tried), pixels[:tried]
-        )
+        sides = pyramid.scales(*pixels.shape[1:3])
+        distances = sliced.distances(self.patches, sliced.patches(pixels))
+        tried = min(len(pixels), len(self.reference.heldout))
         row = {
-            "distance": frechet.distance(self.judge.moments, frechet.Moments(found.shape[1]).add(found)),
-            **{
-                f"patches, {side} px": value
-                for side, value in zip(pyramid.scales(*pixels.shape[1:3]), scales, strict=True)
-            },
-            "told apart": apart,
+            "distance": frechet.distance(self.moments, frechet.moments(self.reference.extract([pixels]))),
+            **{f"patches, {side} px": value for side, value in zip(sides, distances, strict=True)},
+            "told apart": twosample.accuracy(
+                self.real[: len(learned_from)], learned_from, self.reference.heldout_pixels(tried), pixels[:tried]
+            ),
         }
-        for name, (features, reference) in self.others.items():
-            theirs = features(pixels)
-            row[name] = frechet.distance(reference, frechet.Moments(theirs.shape[1]).add(theirs))
+        for name, (features, moments) in self.others.items():
+            row[name] = frechet.distance(moments, frechet.moments(features(pixels)))
         return {name: float(f"{value:.4g}") for name, value in row.items()}
 
 
 def agreement(table: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Spearman's rank correlation of each pair of judges over the rows."""
+    """Spearman's rank correlation of each pair of metrics over the rows."""
     columns = list(next(iter(table.values())))
     return {
         f"{a} and {b}": round(
@@ -177,16 +168,16 @@ def agreement(table: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def in_order(table: dict[str, dict[str, float]]) -> dict[str, dict[str, bool]]:
-    """Whether each judge puts the strengths of each way in order, the pictures as they are first."""
+    """Whether each metric puts the strengths of each way in order, the pictures as they are first."""
     ways = dict.fromkeys(name.rsplit(" ", 1)[0] for name in table if name != "as they are")
-    found: dict[str, dict[str, bool]] = {}
+    ordered: dict[str, dict[str, bool]] = {}
     for column in table["as they are"]:
         for way in ways:
             values = [table["as they are"][column]] + [
                 row[column] for n, row in table.items() if n.startswith(f"{way} ")
             ]
-            found.setdefault(column, {})[way] = values == sorted(values) and values[-1] > values[0]
-    return found
+            ordered.setdefault(column, {})[way] = values == sorted(values) and values[-1] > values[0]
+    return ordered
 
 
 def main() -> None:
@@ -198,37 +189,39 @@ def main() -> None:
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="folders of run folders")
     parser.add_argument("--models", type=Path)
     parser.add_argument("--samples", type=int, default=5000)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     keep_memory()
-    others = networks(asked.models)
+    others = networks(args.models)
     results: dict[str, Any] = {"protocol": __doc__.split("\n\n")[2].replace("\n", " ")}
-    for name, side in itertools.product(asked.sets, asked.sides):
+    for name, side in itertools.product(args.sets, args.sides):
         with tempfile.TemporaryDirectory() as temporary:
-            source = asked.data / name
+            source = args.data / name
             if source.is_dir() and side != 32:
                 continue  # these are of 32 px: enlarged, they have no more to show
             store = prepare(source, Path(temporary) / "store", resolution=side).store
-            judges = Judges(store, others, COUNT)
+            metrics = Metrics(store, others)
             held = store.read(
                 store.heldout[permuted(0, "real", len(store.heldout), np.arange(min(COUNT, len(store.heldout))))]
             )
-            learned = spoilt(judges.judge.train_pixels(4000)[2000:])
-            table = {which: judges(made, learned[which]) for which, made in spoilt(held).items()}
+            learned = spoilt(metrics.reference.train_pixels(4000)[2000:])
+            table = {name: metrics(made, learned[name]) for name, made in spoilt(held).items()}
             results[f"{store.name}, {source.stem}, {side} px"] = {
-                "accuracy": judges.judge.extract.accuracy, "in order": in_order(table), "agreement": agreement(table),
+                "accuracy": metrics.reference.extract.accuracy,
+                "in order": in_order(table),
+                "agreement": agreement(table),
                 "numbers": table,
-            }  # fmt: skip
+            }
             common.write("extractors", results)
-    for folder in asked.runs:
+    for folder in args.runs:
         runs = [Run(path.parent) for path in sorted(folder.glob("*/run.toml"))]
-        judges = Judges(Store(runs[0].store), others, asked.samples)
+        metrics = Metrics(Store(runs[0].store), others)
         table = {}
         for run in runs:
             system = run.build()
-            seeds = range(FIRST_SEED, FIRST_SEED + asked.samples)
-            labels = drawn(seeds, np.bincount(judges.judge.store.labels)) if system.classes else None
+            seeds = range(FIRST_SEED, FIRST_SEED + args.samples)
+            labels = drawn(seeds, np.bincount(metrics.reference.store.labels)) if system.classes else None
             made = np.concatenate(list(pictures(system, seeds, labels)))
-            table[run.path.name] = judges(made[2000:], made[:2000])
+            table[run.path.name] = metrics(made[2000:], made[:2000])
         results[f"systems, {folder.name}"] = {"agreement": agreement(table), "numbers": table}
         common.write("extractors", results)
 

@@ -1,5 +1,5 @@
-"""Every system under one protocol: the same store, the same minutes on the same cores, the same judge; a table, and a
-sheet each.
+"""Every system under one protocol: the same store, the same minutes on the same cores, the same metrics; a table, and
+a sheet each.
 
     python benchmarks/systems.py --data FOLDER [--set fashion-mnist] [--minutes 5] [--jobs 2] [--systems dcgan cgan]
         [--conditional] [--like FILE] [--work FOLDER]
@@ -17,7 +17,6 @@ import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,8 @@ from ganforge import models
 from ganforge.base.images import enlarge, grid, write_image
 from ganforge.base.logs import printed
 from ganforge.base.stats import read
-from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import FIRST_SEED, measure
+from ganforge.measuring.reference import extractor
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.preparing.prepare import prepare
 from ganforge.sampling import pictures
@@ -77,10 +76,14 @@ def one(
     last, system = read(run.path)[-1], run.build()
     what = f"composed {store.name} --config {name}" if layers else f"{name} {store.name} --size {size}"
     what += " --model.conditional true" * conditional
+    length = f"--images {images}" if images else f"--minutes {minutes:g}"
     row: dict[str, Any] = {
-        "command": f"ganforge train {what} {f'--images {images}' if images else f'--minutes {minutes:g}'}", "images": last["seen"], "seconds": last["seconds"],
-        "images/s": round(last["seen"] / last["seconds"], 1), "parameters": sum(p.numel() for p in system.parameters()),
-    }  # fmt: skip
+        "command": f"ganforge train {what} {length}",
+        "images": last["seen"],
+        "seconds": last["seconds"],
+        "images/s": round(last["seen"] / last["seconds"], 1),
+        "parameters": sum(p.numel() for p in system.parameters()),
+    }
     write_image(
         folder.with_suffix(".png"),
         grid(enlarge(drawn(system, store), 32), ACROSS),
@@ -88,12 +91,14 @@ def one(
     )
     if not system.generates:
         return row | {"dB, noisy": last["denoiser/noisy"], "dB, restored": last["denoiser/restored"]}
-    found = asdict(measure(run, store, samples))
+    found = measure(run, store, samples).as_dict()
     found["measured in seconds"] = found.pop("seconds")
     shown_too = {
-        "above floor": found["distance"] - found["floor"], "patches": found["sliced"][0], "told apart": found["told_apart"],
+        "above floor": found["distance"] - found["floor"],
+        "patches": found["sliced"][0],
+        "told apart": found["told_apart"],
         "asked class hit": found["asked"],
-    }  # fmt: skip
+    }
     return row | found | shown_too
 
 
@@ -144,38 +149,38 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=[n for n in models.names() if n != "composed"])
     parser.add_argument("--conditional", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("systems"))
-    asked = parser.parse_args()
-    if asked.conditional:
-        asked.systems = [
-            n for n in asked.systems if n in models.names() and hasattr(models.load(n).config, "conditional")
+    args = parser.parse_args()
+    if args.conditional:
+        args.systems = [
+            n for n in args.systems if n in models.names() and hasattr(models.load(n).config, "conditional")
         ]
-    source = asked.data / asked.set
+    source = args.data / args.set
     source = source if source.is_dir() else source.with_suffix(".zip")
-    threads = asked.threads or max(1, (os.cpu_count() or 1) // asked.jobs)
+    threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
     place = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{threads} core{'s' * (threads > 1)}"
-    title = f"{source.stem}, {asked.size}, {asked.minutes:g} minutes on {place}"
-    work = asked.work / title.replace(",", "").replace(" ", "-")
+    title = f"{source.stem}, {args.size}, {args.minutes:g} minutes on {place}"
+    work = args.work / title.replace(",", "").replace(" ", "-")
     store = work / source.stem
     if not store.exists():
-        prepare(source, store, resolution=asked.resolution)
+        prepare(source, store, resolution=args.resolution)
     with printed():
         extractor(Store(store))
-    by = ", by class" * asked.conditional
-    images = {n: row["images"] for n, row in json.loads(asked.like.read_text())[title].items()} if asked.like else {}
+    by = ", by class" * args.conditional
+    images = {n: row["images"] for n, row in json.loads(args.like.read_text())[title].items()} if args.like else {}
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.jobs, spawn, torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(args.jobs, spawn, torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
         jobs = {
             pool.submit(
                 one,
                 system,
                 str(store),
-                asked.minutes,
+                args.minutes,
                 images.get(system + by),
-                asked.size,
-                asked.samples,
-                asked.conditional,
+                args.size,
+                args.samples,
+                args.conditional,
             ): system
-            for system in asked.systems
+            for system in args.systems
         }
         for job in as_completed(jobs):
             table = add(title, jobs[job] + by, job.result())

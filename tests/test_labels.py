@@ -16,9 +16,10 @@ from ganforge.base import marks
 from ganforge.base.errors import InputError
 from ganforge.base.images import as_image
 from ganforge.cli import main
-from ganforge.measuring.judge import extractor
-from ganforge.measuring.measure import FIRST_SEED, asked_class_hit, measure_system
+from ganforge.measuring.measure import FIRST_SEED, measure_system
+from ganforge.measuring.reference import extractor
 from ganforge.media.spec import Spec, to_float
+from ganforge.metrics.labels import accuracy
 from ganforge.sampling import crossed, drawn, pictures
 from ganforge.store.store import Store
 from ganforge.system import System, with_label
@@ -161,20 +162,20 @@ def test_the_asked_class_is_hit_by_an_oracle_and_by_chance_otherwise(store):
     assert measure_system(Oracle(found), found, 400).asked == 1.0
     chance = measure_system(Oracle(found, shift=True), found, 2000)
     assert chance.asked == pytest.approx(1 / 4, abs=4 * (3 / 16 / 2000) ** 0.5)
-    assert "asked class hit" in str(chance)
+    assert "label accuracy" in str(chance)
 
 
 def test_no_class_asked_and_none_known_is_no_number(store):
     found = Store(store)
     extract = extractor(found)
     features = extract([found.read(found.train)])
-    assert asked_class_hit(extract, features, None) is None
-    assert asked_class_hit(extract, features, found.labels[found.train].tolist()) > 0.5
-    assert asked_class_hit(replace(extract, kind="clusters"), features, [0] * len(features)) is None
+    assert accuracy(extract, features, None) is None
+    assert accuracy(extract, features, found.labels[found.train].tolist()) > 0.5
+    assert accuracy(replace(extract, kind="clusters"), features, [0] * len(features)) is None
     loaded = models.load("gan")
     unconditional = measure_system(loaded.system(loaded.config(width=8, latent=8), SPEC), found, 50)
     assert unconditional.asked is None
-    assert "asked class" not in str(unconditional)
+    assert "label accuracy" not in str(unconditional)
 
 
 def test_a_label_as_numbers():

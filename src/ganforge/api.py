@@ -21,11 +21,11 @@ from ganforge.latent.inversion import STEPS, Inversion
 from ganforge.latent.inversion import invert as _invert
 from ganforge.latent.inversion import read as _read
 from ganforge.latent.walk import walk as _walk
+from ganforge.measuring.classification import ClassificationScores
+from ganforge.measuring.classification import classification_scores as _classification_scores
 from ganforge.measuring.measure import SAMPLES, Measured
 from ganforge.measuring.measure import measure as _measure
 from ganforge.measuring.measure import measure_folder as _measure_folder
-from ganforge.measuring.training_data import Worth
-from ganforge.measuring.training_data import worth as _worth
 from ganforge.preparing.prepare import prepare
 from ganforge.report import write as _report
 from ganforge.restoring import Restored
@@ -64,10 +64,12 @@ class Run(_run.Run):
         """Its numbers; see `ganforge.measuring.measure`."""
         return _measure(self, store, samples, device_name=device)
 
-    def worth(self, store: Store | None = None, samples: int | None = None, device: str = "auto") -> Worth:
-        """What its samples are worth for training a classifier; see `ganforge.measuring.training_data`, also for the
-        pictures of a folder."""
-        return _worth(self, store, samples, device_name=device)
+    def classification_scores(
+        self, store: Store | None = None, samples: int | None = None, device: str = "auto"
+    ) -> ClassificationScores:
+        """What its samples teach a classifier; see `ganforge.measuring.classification`, also for the pictures of a
+        folder."""
+        return _classification_scores(self, store, samples, device_name=device)
 
     def restore(
         self, source: str | Path, out: str | Path, reference: str | Path | None = None, device: str = "auto"
@@ -122,7 +124,7 @@ def measure(
 ) -> Measured:
     """The numbers of a run against its store, or of a folder or zip of pictures, by whatever made, against `store`.
 
-    See `ganforge.measuring.measure.Measured` for each number. InputError for a folder without a store.
+    See `ganforge.measuring.measured.Measured` for how to read them. InputError for a folder without a store.
     """
     store = Store(store) if isinstance(store, (str, Path)) else store
     if isinstance(what, _run.Run) or (Path(what) / "run.toml").exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,43 +42,29 @@ def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path
         speed=_curves(rows, ["images_per_second"]) if drawn else None,
         first_sheet=_data_url(sheets[0]) if len(sheets) > 2 else "",
         settings=(run.path / "run.toml").read_text("utf-8"),
-        data={"stats": rows, "measured": {name: asdict(numbers) for name, numbers in measured}},
+        data={"stats": rows, "measured": {name: numbers.as_dict() for name, numbers in measured}},
     )
     with writing(out):
         out.write_text(page, "utf-8")
     return out
 
 
-def _tiles(m: Measured) -> list[tuple[str, str]]:
-    """The numbers, each with its name and that of held-out pictures."""
-
-    def beside(text: str, floor: float | None, form: str) -> str:
-        return f"{text}; real ones {format(floor, form)}" if floor is not None else text
-
-    kernel_floor = None if m.kernel_floor is None else 1000 * m.kernel_floor
-    tiles = [
-        (f"{m.distance:.2f}", beside("Fréchet distance", m.floor, ".2f")),
-        (f"{1000 * m.kernel:.2f}", beside("kernel distance x 1000", kernel_floor, ".2f")),
-        (f"{m.precision:.2f}", beside("precision", m.precision_floor, ".2f")),
-        (f"{m.recall:.2f}", beside("recall", m.recall_floor, ".2f")),
-        (f"{m.coverage:.2f}", beside("coverage", m.coverage_floor, ".2f")),
-        (f"{m.sliced[0]:.0f}", beside(f"patches at {m.scales[0]} px", (m.sliced_floor or [None])[0], ".0f")),
-    ]
-    if m.told_apart is not None:
-        tiles.append((f"{m.told_apart:.0%}", "told from real ones; 50% is perfect"))
-    if m.copies is not None:
-        tiles.append((f"{m.copies:.1%}", "copies; real ones 1.0%"))
+def _tiles(measured: Measured) -> list[tuple[str, str]]:
+    """Each number, with its name and that of held-out pictures."""
+    tiles = []
+    for row in measured.printed:
+        name = row.title if row.times == 1 else f"{row.title} x {row.times:,}"
+        tiles.append((row.shown, name if row.floor is None else f"{name}; real ones {row.floor_shown}"))
     return tiles
 
 
 def _table(measured: Sequence[tuple[str, Measured]]) -> str:
-    width = max(len(name) for name, _ in measured)
-    lines = [f"{'':{width}}  distance     floor  precision  recall  coverage"]
-    for name, m in measured:
-        floor = "-" if m.floor is None else f"{m.floor:.3f}"
-        lines.append(
-            f"{name:{width}}  {m.distance:8.3f}  {floor:>8}  {m.precision:9.3f}  {m.recall:6.3f}  {m.coverage:8.3f}"
-        )
+    """The numbers side by side, a line each, and those of held-out pictures."""
+    first = measured[0][1]
+    lines = [f"{'':<23}" + "".join(f"{name:>20}" for name in [*(name for name, _ in measured), "real, held out"])]
+    for row in first.printed:
+        cells = [*(numbers[row.name].shown for _, numbers in measured), row.floor_shown]
+        lines.append(f"{row.title:<23}" + "".join(f"{cell:>20}" for cell in cells))
     return "\n".join(lines)
 
 

@@ -15,8 +15,8 @@ from defects import save
 from ganforge.base import files
 from ganforge.base.errors import StoreError
 from ganforge.cli import main
-from ganforge.measuring.judge import extractor
 from ganforge.measuring.measure import measure
+from ganforge.measuring.reference import extractor
 from ganforge.media.spec import Spec
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import Run
@@ -229,7 +229,7 @@ def test_features_and_extractor_are_compared_too(place, tmp_path):
     assert main([str(word) for word in words]) == 0
     run, store = Run(tmp_path / "run"), Store(place)
     whole = measure(run, store, 40)
-    kept = sorted((place / "features").glob("*.npy"))
+    kept = sorted(path for path in (place / "features").iterdir() if path.suffix in (".json", ".npy"))
     assert [path.name.split("-")[0] for path in kept] == ["floors", "heldout", "thumbnails", "train"]
     before = kept[0].read_bytes()
     for path in kept:

@@ -13,8 +13,8 @@ from ganforge.base import config, logs
 from ganforge.base.errors import InputError
 
 if TYPE_CHECKING:
+    from ganforge.measuring.classification import ClassificationScores
     from ganforge.measuring.measure import Measured
-    from ganforge.measuring.training_data import Worth
     from ganforge.runs import Run
 
 
@@ -226,8 +226,8 @@ def measure(asked: argparse.Namespace) -> int:
 
 
 def _measure(asked: argparse.Namespace) -> int:
+    from ganforge.measuring.classification import classification_scores, classification_scores_of_folder
     from ganforge.measuring.measure import SAMPLES, as_json, measure, measure_folder
-    from ganforge.measuring.training_data import worth, worth_of_folder
     from ganforge.runs import Run
     from ganforge.store.store import Store
 
@@ -239,11 +239,11 @@ def _measure(asked: argparse.Namespace) -> int:
             )
         if asked.report or asked.samples is not None:
             raise InputError("measure: --report and --samples belong to a run; all pictures of a folder are measured.")
-        result: Measured | Worth
+        result: Measured | ClassificationScores
         if asked.as_training_data:
             if asked.device not in ("auto", "cpu"):
                 raise InputError("measure: --device says where samples are made; classifiers learn on the processor.")
-            result, skipped = worth_of_folder(asked.run, store)
+            result, skipped = classification_scores_of_folder(asked.run, store)
         else:
             result, skipped = measure_folder(asked.run, store, asked.device)
         print(as_json(result) if asked.json else result)
@@ -252,7 +252,7 @@ def _measure(asked: argparse.Namespace) -> int:
         return 2 if skipped else 0
     run = Run(asked.run)
     if asked.as_training_data:
-        taught = worth(run, store, asked.samples, asked.device)
+        taught = classification_scores(run, store, asked.samples, asked.device)
         print(as_json(taught) if asked.json else taught)
         return 0
     result = measure(run, store, SAMPLES if asked.samples is None else asked.samples, asked.device)

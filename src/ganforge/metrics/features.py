@@ -11,6 +11,7 @@ pictures' variance sums to 64: distances are then of one size for all data sets.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,7 @@ EPOCHS = 20
 SCALED = 10_000  # pictures by which features are scaled
 BATCH = 64
 PORTION = 256
-LEAST = (
-    1.0  # deviation of an amplitude, in levels, below which it counts as constant: the colours of grey pictures, say
-)
+LEAST = 1.0  # deviation of an amplitude, in levels, below which it is constant: the colours of grey pictures, say
 
 
 def _block(before: int, after: int, stride: int, side: int = 3) -> nn.Sequential:
@@ -136,7 +135,7 @@ def train(
         torch.manual_seed(key(seed, "extractor"))
         network = Network(sample.shape[-1], int(labels.max()) + 1, side)
         place(network, torch.device("cpu"))
-        fit(network, read, rows, labels, seed, images_for(side, len(rows)), shown=shown)
+        fit(network, read, rows, labels, seed=seed, images=images_for(side, len(rows)), shown=shown)
     network.eval()
     if kind == "classes" and test_labels is not None and len(test_rows):
         found = accuracy(network, read, test_rows, test_labels)
@@ -159,9 +158,16 @@ def images_for(side: int, count: int) -> int:
 
 
 def fit(
-    network: nn.Module, read: Reader, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], seed: int, images: int,
-    changed: bool = True, shown: Callable[[int], None] | None = None,
-) -> None:  # fmt: skip
+    network: nn.Module,
+    read: Reader,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    *,
+    seed: int,
+    images: int,
+    changed: bool = True,
+    shown: Callable[[int], None] | None = None,
+) -> None:
     """One cycle of AdamW over so many images, `changed` by chance or as they are; bf16 where that is the faster one."""
     keep_memory()
     cpu = torch.device("cpu")
@@ -252,11 +258,12 @@ def _portions(rows: npt.NDArray[np.int64], size: int = 500) -> Iterator[npt.NDAr
 def save(extractor: Extractor, path: Path) -> Extractor:
     """Write an extractor; returned with the SHA-256 of its file as its digest. OSError where it cannot be written."""
     facts = {"kind": extractor.kind, "accuracy": repr(extractor.accuracy), "side": str(extractor.side)}
+    metadata = {"extractor": json.dumps(facts)}  # one entry: safetensors writes several in an order of chance
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = extractor.network.state_dict() | {"mean": extractor.mean, "scale": extractor.scale}
     with sealed_file(path) as partial:
         try:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, partial, facts)
+            save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata)
         except SafetensorError as error:
             raise OSError(str(error)) from error
     return load(path)
@@ -268,6 +275,7 @@ def load(path: Path, device: torch.device | None = None) -> Extractor:
     try:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
+        facts = json.loads(facts["extractor"]) if "extractor" in facts else facts  # an earlier version's have many
         tensors = load_file(path)
         mean, scale = (tensors.pop(name).to(device) for name in ("mean", "scale"))
         network = Network(tensors["convolutions.0.0.weight"].shape[1], len(tensors["logits.bias"]), int(facts["side"]))

@@ -1,11 +1,55 @@
-"""The Fréchet distance between two sets of features (Dowson and Landau 1982; Heusel et al. 2017, eq. 6)."""
+"""The Fréchet distance between two sets of features (Dowson and Landau 1982; Heusel et al. 2017, "GANs Trained by a Two
+Time-Scale Update Rule Converge to a Local Nash Equilibrium", eq. 6)."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ganforge.base.seeds import key
+from ganforge.metrics.metric import RealPictures, Row, Samples
+
+
+def floor(real: RealPictures, size: int) -> list[float]:
+    """Distance and spread of `size` held-out pictures."""
+    return list(estimate(moments(real.train), real.heldout, size))
+
+
+def rows(real: RealPictures, samples: Samples, size: int, floor: Sequence[float] | None) -> list[Row]:
+    """The distance of the samples' features from the training pictures'."""
+    value, spread = estimate(moments(real.train), samples.features, size)
+    return [
+        Row(
+            name="distance",
+            title="Fréchet distance",
+            says="how far mean and covariance of the features are apart",
+            value=value,
+            spread=spread,
+            floor=floor[0] if floor else None,
+            floor_spread=floor[1] if floor else None,
+            better="lower",
+            keys=("distance", "distance_spread", "floor", "floor_spread"),
+            note=f"{size:,} pictures each",
+            conclusion=_conclusion(value, spread, size, floor),
+        )
+    ]
+
+
+def _conclusion(value: float, spread: float, size: int, floor: Sequence[float] | None) -> str:
+    """How far the distance is from the floor."""
+    if floor is None:
+        return f"Fréchet distance {value:.2f}; nothing is held out, so there is no floor to compare it with."
+    gap, margin = value - floor[0], math.hypot(spread, floor[1])
+    beside = f"held-out real pictures get {floor[0]:.2f}, from {size:,} pictures each"
+    if gap < -2 * margin:
+        nearer = f"Fréchet distance {value:.2f}, nearer to the training pictures than reality"
+        return f"{nearer} ({beside}): look at the copies."
+    if gap < 2 * margin:
+        return f"Fréchet distance {value:.2f}, at its floor within the spread of {margin:.2f}: {beside}."
+    return f"Fréchet distance {value:.2f}, {gap:.2f} (± {margin:.2f}) above its floor: {beside}."
 
 
 class Moments:
@@ -45,6 +89,11 @@ class Moments:
         return self.scatter / max(self.count - 1, 1)
 
 
+def moments(features: Tensor) -> Moments:
+    """The moments of features, (N, D)."""
+    return Moments(features.shape[1]).add(features)
+
+
 def distance(a: Moments, b: Moments) -> float:
     """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), with A and B the covariances.
 
@@ -75,17 +124,11 @@ def estimate(reference: Moments, features: Tensor, size: int, seed: int = 0) -> 
         if count >= times * size
         else [torch.randperm(count, generator=generator)[:size] for _ in range(times)]
     )
-    values = [distance(reference, Moments(features.shape[1]).add(features[rows])) for rows in chosen]
+    values = [distance(reference, moments(features[rows])) for rows in chosen]
     half = size // 2
     if half < 2:
         return sum(values) / len(values), float("nan")
-    halves = torch.tensor(
-        [
-            distance(
-                reference, Moments(features.shape[1]).add(features[torch.randperm(count, generator=generator)[:half]])
-            )
-            for _ in range(16)
-        ]
-    )
+    subsets = (torch.randperm(count, generator=generator)[:half] for _ in range(16))
+    halves = torch.tensor([distance(reference, moments(features[rows])) for rows in subsets])
     correction = (1 / size) / (1 / half - 1 / count)
     return sum(values) / len(values), float(halves.std()) * correction**0.5

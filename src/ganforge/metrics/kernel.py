@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganforge.base.seeds import key
+from ganforge.metrics.features import HIDDEN
+from ganforge.metrics.metric import RealPictures, Row, Samples
 
 SUBSET = 1000
+
+
+def floor(real: RealPictures, size: int) -> list[float]:
+    """Distance and spread of the held-out pictures."""
+    return list(_of_hidden(real.train, real.heldout, size))
+
+
+def rows(real: RealPictures, samples: Samples, size: int, floor: Sequence[float] | None) -> list[Row]:
+    """The distance of the samples from the training pictures."""
+    value, spread = _of_hidden(real.train, samples.features, size)
+    return [
+        Row(
+            name="kernel",
+            title="kernel distance",
+            says="the squared maximum mean discrepancy of the classifier's features",
+            value=value,
+            spread=spread,
+            floor=floor[0] if floor else None,
+            better="lower",
+            keys=("kernel", "kernel_spread", "kernel_floor"),
+            times=1000,
+            note="x 1000",
+        )
+    ]
+
+
+def _of_hidden(train: Tensor, others: Tensor, size: int) -> tuple[float, float]:
+    """Of the classifier's features alone: the cube of an outlier's amplitudes would drown all others."""
+    return distance(train[:, :HIDDEN], others[:, :HIDDEN], size=min(SUBSET, size))
 
 
 def unbiased_mmd(x: Tensor, y: Tensor) -> float:

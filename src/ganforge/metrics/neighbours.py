@@ -1,13 +1,50 @@
-"""What nearest neighbours tell: precision, recall, density, coverage, and whether samples are copies."""
+"""Precision, recall, density and coverage by nearest neighbours."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ganforge.metrics.metric import NEIGHBOURS, RealPictures, Row, Samples
+
 _ROWS = 1024
+_SAYS: dict[str, tuple[Literal["higher"] | float, str]] = {
+    "precision": ("higher", "share of samples within the real pictures' neighbourhoods"),
+    "recall": ("higher", "share of real pictures within the samples' neighbourhoods"),
+    "density": (1.0, "how deep samples lie in the real pictures' neighbourhoods"),
+    "coverage": ("higher", "share of real neighbourhoods that hold a sample"),
+}
+
+
+def floor(real: RealPictures, size: int) -> list[float]:
+    """The four numbers of held-out pictures, in the order of `Manifold`."""
+    return list(_manifold(real, real.heldout, size))
+
+
+def rows(real: RealPictures, samples: Samples, size: int, floor: Sequence[float] | None) -> list[Row]:
+    """The four numbers of the samples."""
+    values = _manifold(real, samples.features, size)
+    return [
+        Row(
+            name=name,
+            title=name,
+            says=says,
+            value=values[n],
+            floor=floor[n] if floor else None,
+            better=better,
+            keys=(name, None, f"{name}_floor"),
+        )
+        for n, (name, (better, says)) in enumerate(_SAYS.items())
+    ]
+
+
+def _manifold(real: RealPictures, others: Tensor, size: int) -> tuple[float, ...]:
+    count = min(NEIGHBOURS, size, len(real.train))
+    return astuple(manifold(real.train_features(count), others[:count]))
 
 
 @dataclass(frozen=True)
@@ -79,25 +116,3 @@ def manifold(real: Tensor, fake: Tensor, k: int = 3) -> Manifold:
         float(balls.mean()) / k,
         float(covered.float().mean()),
     )
-
-
-@dataclass(frozen=True)
-class Copies:
-    """How near samples are to training pictures, by a yardstick."""
-
-    nearest: Tensor
-    """(N,) int64: each sample's nearest training picture."""
-    distance: Tensor
-    """(N,), to that picture."""
-    limit: float
-    """The distance that 99 of 100 held-out pictures exceed."""
-
-    @property
-    def rate(self) -> float:
-        """Share of samples within the limit; 0.01 is what novelty gives."""
-        return float((self.distance < self.limit).double().mean())
-
-
-def yardstick(heldout: Tensor) -> float:
-    """The limit for `Copies` from the held-out pictures' distances to their nearest training pictures, (H,)."""
-    return float(heldout.double().quantile(0.01))

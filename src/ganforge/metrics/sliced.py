@@ -6,17 +6,46 @@ number of the largest scale sees speckle, checkerboards and blur, that of the sm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import key
+from ganforge.metrics.metric import PICTURES, RealPictures, Row, Samples
 from ganforge.metrics.pyramid import bands, scales
 
 SIDE = 7
 PATCHES = 32_768
 PROJECTIONS = 128
+
+
+def floor(real: RealPictures, size: int) -> list[float]:
+    """The distance of held-out pictures at each scale."""
+    count = min(PICTURES, size)
+    return distances(patches(real.train_pixels(count)), patches(real.heldout_pixels(count)))
+
+
+def rows(real: RealPictures, samples: Samples, size: int, floor: Sequence[float] | None) -> list[Row]:
+    """The distance of the samples' patches from those of training pictures, a row a scale."""
+    count = min(PICTURES, size)
+    found = distances(patches(real.train_pixels(count)), patches(samples.pixels[:count]))
+    return [
+        Row(
+            name=f"sliced_{side}",
+            title=f"patches, {side} px",
+            says="how far 7x7 patches are from real ones at that scale",
+            value=value,
+            floor=floor[n] if floor else None,
+            better="lower",
+            keys=("sliced[]", None, "sliced_floor[]"),
+            form=".1f",
+            note="sliced Wasserstein x 1000",
+        )
+        for n, (side, value) in enumerate(zip(scales(*samples.pixels.shape[1:3]), found, strict=True))
+    ]
 
 
 def patches(pixels: Pixels, seed: int = 0) -> list[Tensor]:

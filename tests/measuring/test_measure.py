@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ganforge.base.files import intact
 from ganforge.base.images import write_image
 from ganforge.cli import main
 from ganforge.collecting.collect import collect
-from ganforge.measuring.judge import Remaining
 from ganforge.measuring.measure import as_json, measure_folder, measure_system
+from ganforge.measuring.reference import Reference
 from ganforge.media.spec import Spec
+from ganforge.metrics import copies, frechet, kernel
 from ganforge.models import load
 from ganforge.preparing.prepare import prepare
 from ganforge.store.store import Store
 from ganforge.testing import make_store
+
+PAGE = (Path(__file__).parents[2] / "docs" / "measure.md").read_text("utf-8")
+KEYS = {
+    *("distance", "distance_spread", "floor", "floor_spread", "kernel", "kernel_spread", "kernel_floor", "precision"),
+    *("recall", "density", "coverage", "precision_floor", "recall_floor", "density_floor", "coverage_floor", "scales"),
+    *("sliced", "sliced_floor", "told_apart", "told_apart_spread", "copies", "copies_by_features", "copies_by_pixels"),
+    *("copies_by_pixels_floor", "asked", "compared", "samples", "train", "heldout", "extractor", "accuracy", "made_by"),
+    *("store", "resize", "machine", "seconds"),
+}
+"""Names in JSON, which programs read: none may go."""
 
 
 def strict(text: str) -> dict:
@@ -63,6 +75,16 @@ def test_real_pictures_that_nobody_has_seen_measure_at_their_floor(digits):
     assert found.copies < 0.05
     assert found.asked > 0.8  # its folders bear the classes' names
     assert "at its floor" in found.above_floor
+    assert found["label_accuracy"].floor == found.accuracy
+    for row in found.rows:
+        assert found[row.name] is row
+        assert row.value is not None
+        assert row.floor is not None
+    for row in found.printed:  # one line a row, here and in the page about the numbers
+        assert re.search(rf"^{row.title} +{re.escape(row.shown)} +{re.escape(row.floor_shown)}", str(found), re.M)
+        title = re.sub(r"\d+ px", "N px", row.title)
+        best = row.better if isinstance(row.better, str) else f"{row.better:.0%}" if "%" in row.form else row.better
+        assert f"| {title} | {row.says} | {best} |" in PAGE
 
 
 def test_a_folder_of_training_pictures_is_found_out(digits, tmp_path):
@@ -80,6 +102,7 @@ def test_a_folder_from_the_command_line(digits, tmp_path, capsys, fails):
     assert main(["measure", str(tmp_path / "some"), "--store", str(store.path), "--json"]) == 0
     numbers = strict(capsys.readouterr().out)
     assert (numbers["samples"], numbers["asked"]) == (60, None)
+    assert numbers.keys() == KEYS
     assert "--store" in fails("measure", tmp_path / "some")
     assert "belong to a run" in fails("measure", tmp_path / "some", "--store", store.path, "--samples", "50")
     (tmp_path / "some" / "notes.png").write_bytes(b"no picture")
@@ -101,6 +124,7 @@ def test_nothing_held_out_is_null_and_no_nan(tmp_path):
     found = measure_system(gan.system(gan.config(width=8, latent=8), spec), store, 64)
     numbers = strict(as_json(found))
     assert (numbers["floor"], numbers["copies"], numbers["told_apart"], numbers["sliced_floor"]) == (None,) * 4
+    assert numbers.keys() == KEYS
     assert "there is no floor" in str(found)
     assert not re.search(r"\bnan\b|None", str(found))
 
@@ -114,9 +138,32 @@ def test_the_same_run_gives_the_same_numbers(digits):
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
 
 
-def test_a_slow_first_portion_is_not_taken_for_the_rest(logged):
-    told = Remaining("looking", 1000)
-    time.sleep(0.2)
-    for _ in range(1000):
-        told.add(1)
-    assert not logged
+def test_a_number_by_its_name(digits):
+    store, unseen = digits
+    found, _ = measure_folder(unseen, store)
+    row = found["distance"]
+    assert (found.distance, found.floor) == (row.value, row.floor)
+    assert (found.distance_spread, found.floor_spread) == (row.spread, row.floor_spread)
+    assert found.sliced == tuple(found[f"sliced_{side}"].value for side in found.scales)
+    assert found.asked == found["label_accuracy"].value
+    assert copy.deepcopy(found) == found
+    with pytest.raises(KeyError, match="Did you mean distance"):
+        found["distnce"]
+    with pytest.raises(AttributeError, match="Did you mean recall"):
+        _ = found.recal
+
+
+def test_a_metric_more_only_adds_to_the_floors_that_are_kept(digits, monkeypatch):
+    """The floors of other metrics stay as they are; a damaged file is made again."""
+    store, _ = digits
+    reference = Reference(store)
+    size = reference.compared(300)
+    path = store.path / "features" / f"floors-{size}-{reference.extract.digest[:16]}-v3.json"
+    first = reference.floors((frechet, copies), size)
+    assert json.loads(path.read_text()).keys() >= {"frechet", "copies"}
+    monkeypatch.setattr(frechet, "floor", lambda real, size: pytest.fail("is measured again"))
+    assert reference.floors((frechet, copies, kernel), size)[:2] == first
+    assert intact(path)
+    monkeypatch.undo()
+    path.write_text(path.read_text().replace("frechet", "Frechet"))
+    assert reference.floors((frechet, copies), size) == first

@@ -1,9 +1,10 @@
-"""What generated pictures are worth for training others: one small classifier, taught by real pictures, samples, both,
-or augmented real ones.
+"""The classification accuracy score: what samples teach a classifier that is tested on real pictures.
 
-Trained on synthetic and tested on real pictures (Ravuri and Vinyals 2019, "Classification Accuracy Score for
-Conditional Generative Models"): the accuracy that samples alone teach says how much of the classes is in them, class by
-class."""
+A classifier that learned from samples alone is tested on held-out real pictures: "train on synthetic, test on real"
+(Esteban et al. 2017, "Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs", section 4), for
+pictures by class the classification accuracy score, CAS (Ravuri and Vinyals 2019, "Classification Accuracy Score for
+Conditional Generative Models"). Beside it stand classifiers that learned from real pictures, from real pictures and
+samples, and from augmented real pictures."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ import math
 import platform
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +25,14 @@ from ganforge.base import busy, device
 from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import key, permuted
-from ganforge.measuring.judge import FEWEST as FEWEST_HELDOUT
-from ganforge.measuring.judge import LARGEST, SEEN, Remaining
-from ganforge.measuring.measure import FEWEST, FIRST_SEED, checked_store, keep, read_folder
-from ganforge.metrics import features, neighbours, pixels
+from ganforge.measuring.measure import FEWEST, FIRST_SEED, checked_store, read_folder
+from ganforge.measuring.measured import keep
+from ganforge.measuring.progress import Remaining
+from ganforge.measuring.reference import FEWEST as FEWEST_HELDOUT
+from ganforge.measuring.reference import LARGEST
+from ganforge.metrics import features
+from ganforge.metrics.copies import Copies, nearest_by_pixels, thumbnails, yardstick
+from ganforge.metrics.metric import PICTURES
 from ganforge.runs import Run, weights_hash
 from ganforge.sampling import check_generates, pictures
 from ganforge.store.store import Store
@@ -36,10 +42,10 @@ IMAGES = 20_000  # shown in one training
 LEAST = 6_400  # where real pictures are few
 EPOCHS = 20
 TESTED = 5_000
-ROOM = 1 << 29  # bytes of real pictures and of samples, each
+MEMORY = 1 << 29  # bytes of real pictures and of samples, each
 COPIES = 0.05  # share of copies from which on they are warned of; 1 % is what unseen real pictures get
 LINES = 12  # classes that are printed
-NAMED = {
+TITLES = {
     "real": "real pictures",
     "samples": "samples alone",
     "both": "real pictures and samples",
@@ -50,10 +56,11 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Taught:
-    """What classifiers that learned from one kind of pictures know of held-out real ones."""
+class Trained:
+    """The accuracy of classifiers that learned from one set of pictures, on held-out real ones."""
 
     pictures: int
+    """How many they learned from."""
     accuracies: tuple[float, ...]
     """Share of held-out pictures whose class is named rightly, one a seed."""
     accuracy: float
@@ -66,16 +73,17 @@ class Taught:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What samples teach, as `ganforge measure --as-training-data --json` prints it. All four learned for equally many
-    steps."""
+class ClassificationScores:
+    """The four accuracies, as `ganforge measure --as-training-data --json` prints them. All classifiers learned for
+    equally many steps."""
 
-    real: Taught
-    samples: Taught
-    both: Taught
-    """By the same real pictures and the same samples."""
-    augmented: Taught
-    """By the same real pictures, changed by chance at each step; see `metrics.features.change`."""
+    real: Trained
+    samples: Trained
+    """From samples alone: its accuracy is the classification accuracy score."""
+    both: Trained
+    """From the same real pictures and the same samples."""
+    augmented: Trained
+    """From the same real pictures, changed by chance at each step; see `metrics.features.change`."""
     classes: tuple[str, ...]
     absent: tuple[str, ...]
     """Classes that no sample bears, though training pictures do."""
@@ -94,7 +102,11 @@ class Worth:
     machine: str
     seconds: float
 
-    def differ(self, one: Taught, two: Taught) -> bool:
+    def as_dict(self) -> dict[str, Any]:
+        """All fields by their names in JSON."""
+        return asdict(self)
+
+    def differ(self, one: Trained, two: Trained) -> bool:
         """Whether two accuracies are further apart than twice the spread: that over seeds, and that of so many held-out
         pictures."""
         share = (one.accuracy + two.accuracy) / 2
@@ -103,13 +115,13 @@ class Worth:
 
     @property
     def findings(self) -> list[str]:
-        """What the accuracies say, a sentence each."""
+        """What the accuracies show, a sentence each."""
         pairs = (("samples", "real"), ("both", "real"), ("augmented", "real"), ("both", "augmented"))
         return [self._compared(one, two) for one, two in pairs]
 
     def _compared(self, name: str, other: str) -> str:
         one, two = getattr(self, name), getattr(self, other)
-        first, second = NAMED[name].capitalize(), NAMED[other]
+        first, second = TITLES[name].capitalize(), TITLES[other]
         if not self.differ(one, two):
             return f"{first} against {second}: no difference beyond the spread."
         word = "better" if one.accuracy > two.accuracy else "worse"
@@ -118,30 +130,32 @@ class Worth:
     @property
     def warnings(self) -> list[str]:
         """What makes the accuracies doubtful, a sentence each: copies, classes that are missing."""
-        said = []
+        sentences = []
         if self.copies > COPIES:
-            said.append(
-                f"Copies: {self.copies:.1%} of the samples come nearer to a training picture than all but 1.0% of unseen real pictures; "
-                "they teach what these teach, and disclose them."
+            sentences.append(
+                f"Copies: {self.copies:.1%} of the samples come nearer to a training picture than all but 1.0% of "
+                "unseen real pictures; they teach what these teach, and disclose them."
             )
         if self.absent:
-            said.append(f"Missing: no sample is of {_named(self.absent)}.")
+            sentences.append(f"Missing: no sample is of {_listed(self.absent)}.")
         if self.weak:
-            said.append(
+            sentences.append(
                 "Hardly shown: of these classes samples alone teach to find less than half of what real pictures do: "
-                f"{_named(self.weak)}."
+                f"{_listed(self.weak)}."
             )
-        return said
+        return sentences
 
     def __str__(self) -> str:
         lines = [f"{'learned from':<28}{'pictures':>10}  accuracy on {self.tested:,} held-out real pictures"]
-        for name, label in NAMED.items():
-            taught = getattr(self, name)
-            lines.append(f"{label:<28}{taught.pictures:>10,}{taught.accuracy:>9.1%} ± {taught.spread:.1%}")
+        for name, title in TITLES.items():
+            trained = getattr(self, name)
+            note = "  classification accuracy score" if name == "samples" else ""
+            lines.append(f"{title:<28}{trained.pictures:>10,}{trained.accuracy:>9.1%} ± {trained.spread:.1%}{note}")
         lines.append(f"{'naming the commonest class':<38}{self.chance:>9.1%}")
         lines += ["", *self._by_class(), "", *self.findings, *self.warnings]
         lines.append(
-            f"protocol: {self.made_by}; {self.seeds} seeds, {self.shown:,} pictures shown in each training; store {self.store}; {self.machine}"
+            f"protocol: {self.made_by}; {self.seeds} seeds, {self.shown:,} pictures shown in each training; "
+            f"store {self.store}; {self.machine}"
         )
         return "\n".join(lines)
 
@@ -158,25 +172,25 @@ class Worth:
             title = f"recall of {LINES} of {len(order)} classes"
             short = [(s or 0) - (r or 0) for s, r in zip(self.samples.recall, self.real.recall, strict=True)]
             order = sorted(sorted(order, key=short.__getitem__)[:LINES])
-        head = f"{title:<28}" + "".join(f"{word:>11}" for word in NAMED)
+        head = f"{title:<28}" + "".join(f"{word:>11}" for word in TITLES)
         return [head] + [
             f"{self.classes[n][:27]:<28}" + "".join(f"{share(kind.recall[n]):>11}" for kind in kinds) for n in order
         ]
 
 
-def _named(names: tuple[str, ...]) -> str:
+def _listed(names: tuple[str, ...]) -> str:
     more = len(names) - LINES
     return ", ".join(names[:LINES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 @busy.noticed()
-def worth(
+def classification_scores(
     run: Run,
     store: Store | None = None,
     samples: int | None = None,
     device_name: str = "auto",
-) -> Worth:
-    """What the samples of a run are worth for training a classifier; kept in the run's `worth.jsonl` too.
+) -> ClassificationScores:
+    """The classification accuracy score of a run's samples, and what stands beside it; kept in its `worth.jsonl` too.
 
     As many samples as real pictures, of the same classes: all training pictures, at most 10,000, or so many as
     `samples` says. `device_name` says where samples are made; classifiers learn on the CPU. InputError where the run
@@ -187,18 +201,18 @@ def worth(
     if not system.classes:
         why = "its store has no labels" if not system.spec.classes else "it learned without labels"
         raise InputError(
-            f"{run.path} makes no pictures by class ({why}), so they cannot teach classes: train a system that does, such as cgan, "
-            "or dcgan with --model.conditional true, on a store with labels."
+            f"{run.path} makes no pictures by class ({why}), so they cannot teach classes: train a system that does, "
+            "such as cgan, or dcgan with --model.conditional true, on a store with labels."
         )
     store = checked_store(run, store)
     rows = _real(store, samples)
     labels = store.labels[rows]
     seeds = range(FIRST_SEED, FIRST_SEED + len(rows))
-    told = Remaining(f"making {len(rows):,} samples", len(rows))
+    remaining = Remaining(f"making {len(rows):,} samples", len(rows))
     made = []
     for portion in pictures(system, seeds, labels.tolist()):
         made.append(portion)
-        told.add(len(portion))
+        remaining.add(len(portion))
     weights = weights_hash(system.state_dict())
     made_by = f"samples of seeds from {FIRST_SEED}, averaged weights {weights}"
     result = _compare(store, rows, np.concatenate(made), labels, made_by, started)
@@ -207,11 +221,13 @@ def worth(
 
 
 @busy.noticed()
-def worth_of_folder(source: str | Path, store: Store) -> tuple[Worth, list[tuple[str, str]]]:
-    """What the pictures of a folder or zip are worth for training a classifier, by whatever made; and which could not
-    be used, and why.
+def classification_scores_of_folder(
+    source: str | Path, store: Store
+) -> tuple[ClassificationScores, list[tuple[str, str]]]:
+    """The same of the pictures of a folder or zip, by whatever made; and the files that could not be used, with the
+    reasons.
 
-    Their folders bear the names of the store's classes. DataError where they do not, or where there are too few.
+    The folders in it bear the names of the store's classes. DataError where they do not, or where there are too few.
     """
     started = time.perf_counter()
     store.check()
@@ -221,7 +237,8 @@ def worth_of_folder(source: str | Path, store: Store) -> tuple[Worth, list[tuple
         theirs, classes = made.store, store.spec.classes
         if not theirs.labelled:
             raise DataError(
-                f"The pictures in {source} have no classes; put them into folders named as the store's classes: {_named(classes)}."
+                f"The pictures in {source} have no classes; put them into folders named as the store's classes: "
+                f"{_listed(classes)}."
             )
         for name in theirs.spec.classes:
             if name not in classes:
@@ -240,13 +257,14 @@ def _check(store: Store) -> None:
     """DataError unless a classifier can learn and be tested."""
     if len(store.spec.classes) < 2:
         raise DataError(
-            f"{store.address} has {'one class' if store.labelled else 'no labels'}, so no classifier can learn from it: prepare it from a folder with a folder "
-            "for each class, or with --labels FILE."
+            f"{store.address} has {'one class' if store.labelled else 'no labels'}, so no classifier can learn from "
+            "it: prepare it from a folder with a folder for each class, or with --labels FILE."
         )
     if len(store.heldout) < FEWEST_HELDOUT or len(store.train) < FEWEST:
         raise DataError(
-            f"{store.address} has {len(store.train):,} training and {len(store.heldout):,} held-out pictures; to teach a classifier and to "
-            f"test it, at least {FEWEST} and {FEWEST_HELDOUT} are needed: prepare it again from more pictures, with --heldout 0.1."
+            f"{store.address} has {len(store.train):,} training and {len(store.heldout):,} held-out pictures; to teach "
+            f"a classifier and to test it, at least {FEWEST} and {FEWEST_HELDOUT} are needed: prepare it again from "
+            "more pictures, with --heldout 0.1."
         )
 
 
@@ -254,7 +272,7 @@ def _real(store: Store, count: int | None = None) -> Rows:
     """The training pictures that real rows learn from, as row numbers: a keyed choice of `count`, or as many as can
     be."""
     _check(store)
-    most = min(LARGEST, len(store.train), max(FEWEST, ROOM // store.spec.pixels))
+    most = min(LARGEST, len(store.train), max(FEWEST, MEMORY // store.spec.pixels))
     count = most if count is None else count
     if not FEWEST <= count <= most:
         raise InputError(
@@ -263,7 +281,9 @@ def _real(store: Store, count: int | None = None) -> Rows:
     return store.train[permuted(0, "worth/real", len(store.train), np.arange(count))]
 
 
-def _compare(store: Store, rows: Rows, fake: Pixels, fake_labels: Rows, made_by: str, started: float) -> Worth:
+def _compare(
+    store: Store, rows: Rows, fake: Pixels, fake_labels: Rows, made_by: str, started: float
+) -> ClassificationScores:
     """All four trainings with each seed: real pictures by their rows, (N,), samples (N, H, W, C) uint8 and their
     classes (N,)."""
     device.keep_memory()
@@ -271,11 +291,11 @@ def _compare(store: Store, rows: Rows, fake: Pixels, fake_labels: Rows, made_by:
     heldout = store.heldout[permuted(0, "worth/test", len(store.heldout), np.arange(min(TESTED, len(store.heldout))))]
     truth = store.labels[heldout]
     pool, labels = np.concatenate([store.read(rows), fake]), np.concatenate([store.labels[rows], fake_labels])
-    places = np.arange(2 * count)
-    used = {"real": places[:count], "samples": places[count:], "both": places, "augmented": places[:count]}
+    every = np.arange(2 * count)
+    used = {"real": every[:count], "samples": every[count:], "both": every, "augmented": every[:count]}
     side = min(store.spec.height, store.spec.width)
     images = max(LEAST, round(min(IMAGES * min(1.0, 32 / side), EPOCHS * count)))
-    told = Remaining(f"training {SEEDS * len(used)} classifiers", SEEDS * len(used) * images)
+    remaining = Remaining(f"training {SEEDS * len(used)} classifiers", SEEDS * len(used) * images)
     answers: dict[str, list[Rows]] = {name: [] for name in used}
     for seed in range(SEEDS):
         for name, part in used.items():
@@ -283,38 +303,55 @@ def _compare(store: Store, rows: Rows, fake: Pixels, fake_labels: Rows, made_by:
                 torch.manual_seed(key(seed, "worth"))
                 network = features.Network(store.spec.channels, len(classes), side)
                 device.place(network, torch.device("cpu"))
-                features.fit(network, pool.__getitem__, part, labels[part], seed, images, name == "augmented", told.add)
+                features.fit(
+                    network,
+                    pool.__getitem__,
+                    part,
+                    labels[part],
+                    seed=seed,
+                    images=images,
+                    changed=name == "augmented",
+                    shown=remaining.add,
+                )
             network.eval()
             answers[name].append(features.named(network, store.read, heldout))
-    taught = {name: _taught(len(used[name]), np.stack(found), truth, len(classes)) for name, found in answers.items()}
+    trained = {name: _trained(len(used[name]), np.stack(a), truth, len(classes)) for name, a in answers.items()}
     absent = np.setdiff1d(store.labels[store.train], fake_labels).tolist()
-    recalls = zip(taught["real"].recall, taught["samples"].recall, strict=True)
+    recalls = zip(trained["real"].recall, trained["samples"].recall, strict=True)
     weak = [n for n, (real, ours) in enumerate(recalls) if n not in absent and (ours or 0) < (real or 0) / 2]
-    return Worth(
-        **taught, classes=classes, absent=tuple(classes[n] for n in absent), weak=tuple(classes[n] for n in weak),
-        copies=_copies(store, heldout, fake), chance=float(np.bincount(truth).max() / len(truth)),
-        tested=len(heldout), shown=images, seeds=SEEDS, made_by=made_by, store=store.root[:16],
+    return ClassificationScores(
+        **trained,
+        classes=classes,
+        absent=tuple(classes[n] for n in absent),
+        weak=tuple(classes[n] for n in weak),
+        copies=_copies(store, heldout, fake),
+        chance=float(np.bincount(truth).max() / len(truth)),
+        tested=len(heldout),
+        shown=images,
+        seeds=SEEDS,
+        made_by=made_by,
+        store=store.root[:16],
         machine=f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         seconds=round(time.perf_counter() - started, 2),
-    )  # fmt: skip
+    )
 
 
-def _taught(count: int, answers: Rows, truth: Rows, classes: int) -> Taught:
+def _trained(count: int, answers: Rows, truth: Rows, classes: int) -> Trained:
     """Answers (seeds, N) and the truth (N,), as numbers of classes."""
     right = answers == truth
     shares = right.mean(1)
     recall = [float(right[:, truth == n].mean()) if (truth == n).any() else None for n in range(classes)]
-    return Taught(count, tuple(shares.tolist()), float(shares.mean()), float(shares.std(ddof=1)), tuple(recall))
+    return Trained(count, tuple(shares.tolist()), float(shares.mean()), float(shares.std(ddof=1)), tuple(recall))
 
 
 def _copies(store: Store, heldout: Rows, fake: Pixels) -> float:
-    """The share of copies among the first samples, by the yardstick of held-out pictures; see `metrics.pixels`."""
+    """The share of copies among the first samples, by the yardstick of held-out pictures; see `metrics.copies`."""
     parts = np.array_split(store.train, math.ceil(len(store.train) / 512))
-    thumbnails = np.concatenate([pixels.thumbnails(store.read(part)) for part in parts])
+    small = np.concatenate([thumbnails(store.read(part)) for part in parts])
 
     def nearest(shown: Pixels) -> tuple[Tensor, Tensor]:
-        return pixels.nearest(shown, thumbnails, lambda places: store.read(store.train[places]))
+        return nearest_by_pixels(shown, small, lambda rows: store.read(store.train[rows]))
 
-    limit = neighbours.yardstick(nearest(store.read(heldout[:SEEN]))[0])
-    distance, places = nearest(fake[:SEEN])
-    return neighbours.Copies(places, distance, limit).rate
+    limit = yardstick(nearest(store.read(heldout[:PICTURES]))[0])
+    distance, rows = nearest(fake[:PICTURES])
+    return Copies(rows, distance, limit).rate

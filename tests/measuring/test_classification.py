@@ -1,4 +1,4 @@
-"""What samples are worth as training data: copies, noise, a missing class, and what is refused."""
+"""The classification accuracy score: copies, noise, a missing class, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from ganforge.base.images import Pixels, write_image
 from ganforge.cli import main
 from ganforge.collecting.collect import collect
-from ganforge.measuring.training_data import Taught, Worth, worth_of_folder
+from ganforge.measuring.classification import ClassificationScores, Trained, classification_scores_of_folder
 from ganforge.preparing.prepare import prepare
 from ganforge.store.store import Store
 from ganforge.training.train import train
@@ -22,8 +22,8 @@ from ganforge.training.train import train
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half as long a training does for digits of 8x8 pixels."""
-    monkeypatch.setattr("ganforge.measuring.training_data.LEAST", 3_200)
-    monkeypatch.setattr("ganforge.measuring.training_data.IMAGES", 3_200)
+    monkeypatch.setattr("ganforge.measuring.classification.LEAST", 3_200)
+    monkeypatch.setattr("ganforge.measuring.classification.IMAGES", 3_200)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def some(store: Store, count: int) -> tuple[Pixels, list[str]]:
 def test_copies_teach_what_the_real_pictures_teach_and_are_named_and_a_missing_class_is(digits, tmp_path, logged):
     pixels, classes = some(digits, 300)
     keep = [n for n, name in enumerate(classes) if name != "3"]
-    found, skipped = worth_of_folder(folder(tmp_path / "copies", pixels[keep], [classes[n] for n in keep]), digits)
+    found, skipped = classification_scores_of_folder(
+        folder(tmp_path / "copies", pixels[keep], [classes[n] for n in keep]), digits
+    )
     assert not skipped
     assert [found.real.pictures, found.samples.pictures, found.both.pictures] == [len(keep), len(keep), 2 * len(keep)]
     assert found.copies > 0.98
@@ -87,8 +89,8 @@ def test_noise_teaches_nothing(digits, tmp_path, capsys):
 
 
 def test_a_run_from_the_command_line(digits, tmp_path, capsys, fails, monkeypatch):
-    monkeypatch.setattr("ganforge.measuring.training_data.LEAST", 64)  # what it learns does not matter here
-    monkeypatch.setattr("ganforge.measuring.training_data.IMAGES", 64)
+    monkeypatch.setattr("ganforge.measuring.classification.LEAST", 64)  # what it learns does not matter here
+    monkeypatch.setattr("ganforge.measuring.classification.IMAGES", 64)
     loop = {"images": 32, "batch": 16, "precision": "fp32"}
     model = {"width": 8, "latent": 8, "conditional": True}
     run = train("gan", digits, tmp_path / "run", device_name="cpu", overrides={"train": loop, "model": model})
@@ -133,14 +135,27 @@ def test_what_cannot_be_taught_is_one_sentence(digits, tmp_path, fails):
 
 
 def test_words_say_only_what_exceeds_the_spread():
-    def taught(accuracy: float, spread: float) -> Taught:
-        return Taught(1000, (accuracy,) * 3, accuracy, spread, (accuracy, None))
+    def trained(accuracy: float, spread: float) -> Trained:
+        return Trained(1000, (accuracy,) * 3, accuracy, spread, (accuracy, None))
 
-    found = Worth(
-        real=taught(0.9, 0.01), samples=taught(0.8, 0.01), both=taught(0.905, 0.01), augmented=taught(0.95, 0.002),
-        classes=("cat", "dog"), absent=(), weak=(), copies=0.01, chance=0.5, tested=2000, shown=6400, seeds=3, made_by="nobody",
-        store="none", machine="none", seconds=1.0,
-    )  # fmt: skip
+    found = ClassificationScores(
+        real=trained(0.9, 0.01),
+        samples=trained(0.8, 0.01),
+        both=trained(0.905, 0.01),
+        augmented=trained(0.95, 0.002),
+        classes=("cat", "dog"),
+        absent=(),
+        weak=(),
+        copies=0.01,
+        chance=0.5,
+        tested=2000,
+        shown=6400,
+        seeds=3,
+        made_by="nobody",
+        store="none",
+        machine="none",
+        seconds=1.0,
+    )
     assert found.findings == [
         "Samples alone teach worse than real pictures: 80.0% against 90.0%.",
         "Real pictures and samples against real pictures: no difference beyond the spread.",

@@ -1,0 +1,159 @@
+"""The real pictures of a store as the reference that samples are compared with: their features and the floors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ganforge.base import files
+from ganforge.base.errors import StoreError
+from ganforge.base.images import Pixels
+from ganforge.base.seeds import permuted
+from ganforge.measuring.progress import Remaining
+from ganforge.metrics import features
+from ganforge.metrics.metric import Metric
+from ganforge.store.store import Store
+
+log = logging.getLogger(__name__)
+
+LARGEST = 10_000  # pictures in a distance
+FEWEST = 8  # held-out pictures below which there are no floors
+VERSION = 3  # of features and floors; older files in a store are left alone
+_PORTION = 512  # pictures read at once
+
+
+class Reference:
+    """A store's extractor and the features of its pictures, training and held out; `metrics.metric.RealPictures` says
+    what a metric may ask of it. Features and floors are made once and kept in the store's folder `features`."""
+
+    def __init__(self, store: Store, device: torch.device | None = None) -> None:
+        self.store = store
+        self.device = device or torch.device("cpu")
+        self.extract = extractor(store, self.device)
+        self.train = self._features("train", store.train, "training pictures")
+        self.heldout = self._features("heldout", store.heldout, "held-out pictures")
+
+    @property
+    def has_floors(self) -> bool:
+        """Whether enough pictures are held out."""
+        return len(self.heldout) >= FEWEST
+
+    def compared(self, samples: int) -> int:
+        """How many pictures a distance is estimated from where there are so many samples: floor and distance from
+        equally many."""
+        return min(samples, LARGEST, len(self.heldout) if self.has_floors else LARGEST)
+
+    def floors(self, metrics: Sequence[Metric], size: int) -> list[list[float] | None]:
+        """The floor of each metric where `size` pictures are compared; None for all where too few are held out."""
+        if not self.has_floors:
+            return [None] * len(metrics)
+        path = self._path(f"floors{self.store.fold_name}-{size}-{self.extract.digest[:16]}", ".json")
+        kept: dict[str, list[float]] = json.loads(path.read_text("utf-8")) if files.intact(path) else {}
+        names = [metric.__name__.rpartition(".")[2] for metric in metrics]
+        if not kept.keys() >= set(names):
+            log.info("measuring the held-out pictures, for the floors; once")
+            missing = {n: m.floor(self, size) for n, m in zip(names, metrics, strict=True) if n not in kept}
+            kept |= missing
+            with contextlib.suppress(OSError), files.sealed_file(path) as partial:  # unless it cannot be written
+                partial.write_text(json.dumps(kept), "utf-8")
+        return [kept[name] for name in names]
+
+    # ------------------------------------------------------------------------------------------------- real pictures
+
+    def read_train(self, places: npt.NDArray[np.int64]) -> Pixels:
+        """Training pictures by their places among these: (N,) -> (N, H, W, C) uint8."""
+        return self.store.read(self.store.train[places])
+
+    def train_pixels(self, count: int) -> Pixels:
+        """At most `count` training pictures, a keyed choice; the first of them are those of a smaller `count`."""
+        return self.read_train(_choice(len(self.store.train), count))
+
+    def heldout_pixels(self, count: int) -> Pixels:
+        """At most `count` held-out pictures, likewise."""
+        return self.store.read(self.store.heldout[_choice(len(self.store.heldout), count)])
+
+    def train_features(self, count: int) -> Tensor:
+        """Features of a keyed choice of training pictures, (at most `count`, D) float32."""
+        return self.train[torch.from_numpy(_choice(len(self.train), count))]
+
+    def kept(self, name: str, make: Callable[[Pixels], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """What `make` makes of the training pictures, portion by portion, a row each; kept in the store by this
+        name."""
+        return self._kept(f"{name}{self.store.fold_name}-{self.store.root[:16]}", self.store.train, make)
+
+    # -------------------------------------------------------------------------------------------------- what is kept
+
+    def _features(self, name: str, rows: npt.NDArray[np.int64], kind: str) -> Tensor:
+        found = self._kept(
+            f"{name}{self.store.fold_name}-{self.extract.digest[:16]}",
+            rows,
+            lambda part: self.extract([part]).numpy(),
+            f"features of {len(rows):,} {kind}",
+        )
+        return torch.from_numpy(found) if len(rows) else torch.zeros(0, len(self.extract.scale))
+
+    def _kept(
+        self,
+        name: str,
+        rows: npt.NDArray[np.int64],
+        make: Callable[[Pixels], npt.NDArray[Any]],
+        work: str = "",
+    ) -> npt.NDArray[Any]:
+        """An array of one row a picture, read from the store's folder `features`, or made now and kept there. With
+        `work` as its name, it is logged how long that takes."""
+        path = self._path(name, ".npy")
+        found = files.read_array(path)
+        if found is not None and len(found) == len(rows):
+            return found
+        remaining = Remaining(work, len(rows)) if work else None
+        made = []
+        for part in _portions(self.store, rows):
+            made.append(make(part))
+            if remaining:
+                remaining.add(len(part))
+        array = np.concatenate(made) if made else np.zeros((0, 0), np.float32)
+        with contextlib.suppress(OSError):  # a store that cannot be written keeps nothing
+            files.write_array(path, array)
+        return array
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self.store.path / "features" / f"{name}-v{VERSION}{suffix}"
+
+
+def _portions(store: Store, rows: npt.NDArray[np.int64]) -> Iterator[Pixels]:
+    return (store.read(rows[i : i + _PORTION]) for i in range(0, len(rows), _PORTION))
+
+
+def _choice(size: int, count: int) -> npt.NDArray[np.int64]:
+    return permuted(0, "measure", size, np.arange(min(count, size)))
+
+
+def extractor(store: Store, device: torch.device | None = None) -> features.Extractor:
+    """The store's own feature extractor: read from its folder `features`, or trained now and kept there. StoreError
+    where it is damaged, DataError where it cannot be kept."""
+    path = store.path / "features" / f"extractor-v{VERSION}.safetensors"
+    if path.exists():
+        if not files.intact(path):
+            raise StoreError(
+                f"{path} is damaged, or has no SHA-256 beside it. Remove it, and the extractor is trained again."
+            )
+        return features.load(path, device)
+    targets = "classes" if store.labelled else "clusters: it has no labels"
+    log.info(f"training the feature extractor of {store.name} on its {targets}; once")
+    labels, test_labels = (store.labels[store.train], store.labels[store.heldout]) if store.labelled else (None, None)
+    shown = features.images_for(min(store.spec.height, store.spec.width), len(store.train))
+    remaining = Remaining("training it", shown)
+    made = features.train(store.read, store.train, labels, store.heldout, test_labels, shown=remaining.add)
+    advice = "The extractor is kept beside the data, so that all its numbers can be compared: make the store writable, "
+    with files.writing(path, advice + "or copy it."):
+        features.save(made, path)
+    return features.load(path, device)
