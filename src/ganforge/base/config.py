@@ -150,11 +150,11 @@ def to_toml(sections: Mapping[str, Mapping[str, Any]], notes: Mapping[str, Mappi
     lines: list[str] = []
     for section, values in sections.items():
         lines += [f"[{section}]"]
-        said = (notes or {}).get(section, {})
+        comments = (notes or {}).get(section, {})
         for name, value in values.items():
             line = f"# {name} =" if value is None else f"{name} = {_toml(value)}"
-            if value is not None or name in said:
-                lines.append(f"{line:<32}  # {said[name]}" if name in said else line)
+            if value is not None or name in comments:
+                lines.append(f"{line:<32}  # {comments[name]}" if name in comments else line)
         lines += [""]
     return "\n".join(lines)
 

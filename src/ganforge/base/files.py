@@ -55,7 +55,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def sealed_file(path: Path) -> Iterator[Path]:
-    """As `atomic_file`, with the file's hash in `PATH.sha256`, as `sha256sum --check` reads it; see `intact`. OSError."""
+    """As `atomic_file`, with the hash of the file in `PATH.sha256`, as `sha256sum --check` reads it. OSError."""
     with atomic_file(path) as partial:
         yield partial
         with atomic_file(_seal(path)) as seal:
@@ -96,7 +96,7 @@ def _replace_folder(partial: Path, path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """fsync of a file or, where the system knows that, of a folder: what is in it is on the disk afterwards. OSError."""
+    """Wait until a file or, where the system can, the names in a folder are on the disk (fsync). OSError."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except PermissionError:  # folders cannot be opened on Windows

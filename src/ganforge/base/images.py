@@ -71,7 +71,7 @@ def check_suffix(path: Path, channels: int = 3) -> None:
 
 
 def write_image(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = None, mark: str = "generated") -> None:
-    """Write (H, W, C) uint8 beside its place and rename it there: as PNG, JPEG or lossless WebP, by the suffix.
+    """Write (H, W, C) uint8 as PNG, JPEG or lossless WebP, by the suffix, whole or not at all.
 
     `made_by` marks a picture that is `generated` or `restored` (see marks.py), so that a program can tell what it is
     and where it came from: in XMP and, for people's programs, as PNG's text `ganforge` or EXIF's description.
@@ -89,17 +89,17 @@ def write_image(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = Non
     elif suffix != ".png":
         options |= {"quality": 95, "subsampling": 0}
     if made_by is not None:
-        said, packet = marks.text(made_by, mark), marks.packet(made_by, mark)
+        description, packet = marks.text(made_by, mark), marks.packet(made_by, mark)
         if suffix == ".png":
             info = PngImagePlugin.PngInfo()
-            info.add_text("ganforge", said)
+            info.add_text("ganforge", description)
             info.add_itxt("XML:com.adobe.xmp", packet)
             options["pnginfo"] = info
         elif suffix != ".webp" and len(packet) > marks.JPEG_BYTES:
-            raise InputError(f"{path} cannot hold what is to be said of so many seeds. Let it end in .png or .webp.")
+            raise InputError(f"{path} cannot hold the mark of so many seeds. Let it end in .png or .webp.")
         else:
             exif = Image.Exif()
-            exif[ExifTags.Base.ImageDescription], exif[ExifTags.Base.Software] = said, "ganforge"
+            exif[ExifTags.Base.ImageDescription], exif[ExifTags.Base.Software] = description, "ganforge"
             options |= {"xmp": packet.encode(), "exif": exif}
     with writing(path), atomic_file(path) as partial:
         as_image(pixels).save(partial, **options)

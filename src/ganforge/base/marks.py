@@ -21,7 +21,8 @@ JPEG_BYTES = 65_000
 _TERMS = {"generated": "trainedAlgorithmicMedia", "restored": "algorithmicallyEnhanced"}
 _PACKET = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:ganforge="urn:ganforge:"'
+    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+    ' xmlns:ganforge="urn:ganforge:"'
     ' Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/{}" ganforge:madeBy="{}"/>'
     "</rdf:RDF></x:xmpmeta>"
 )
@@ -52,16 +53,20 @@ def read(path: Path) -> dict[str, Any] | None:
     if path.suffix.lower() == ".wav":
         return _wav_comment(path.read_bytes())
     if path.suffix.lower() == ".mp4":
-        return _found(_mp4_packet(path))
+        return _in_packet(_mp4_packet(path))
     with Image.open(path) as image:
-        said = getattr(image, "text", {}).get("ganforge")  # older files say it there alone
-        return json.loads(said) if said else _found(image.info.get("xmp") or image.info.get("comment") or b"")
+        description = getattr(image, "text", {}).get("ganforge")  # older files say it there alone
+        return (
+            json.loads(description)
+            if description
+            else _in_packet(image.info.get("xmp") or image.info.get("comment") or b"")
+        )
 
 
-def _found(data: bytes | str) -> dict[str, Any] | None:
-    found = _MADE_BY.search(data.decode("utf-8", "replace") if isinstance(data, bytes) else data)
-    said = json.loads(html.unescape(found[1])) if found else None
-    return said if isinstance(said, dict) else None
+def _in_packet(data: bytes | str) -> dict[str, Any] | None:
+    match = _MADE_BY.search(data.decode("utf-8", "replace") if isinstance(data, bytes) else data)
+    made_by = json.loads(html.unescape(match[1])) if match else None
+    return made_by if isinstance(made_by, dict) else None
 
 
 def _wav_comment(data: bytes) -> dict[str, Any] | None:

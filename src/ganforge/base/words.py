@@ -15,12 +15,12 @@ def terms(text: str, defaults: Mapping[str, float | None], where: str) -> dict[s
 
     InputError for a word that is not in `defaults`, and for a number that is none or below 0.
     """
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for term in filter(None, (part.strip() for part in text.split(","))):
         word, *numbers = term.split()
         if word not in defaults:
             raise InputError(f"{where} names {word!r}.{did_you_mean(word, defaults)}")
-        if word in found:
+        if word in values:
             raise InputError(f"{where} names {word} twice; once is enough.")
         value = defaults[word]
         try:
@@ -29,5 +29,5 @@ def terms(text: str, defaults: Mapping[str, float | None], where: str) -> dict[s
             value = math.nan
         if value is not None and not 0 <= value < math.inf:
             raise InputError(f"{where} says {term!r}; it takes a word and perhaps a number from 0 on: {word} 0.1.")
-        found[word] = value
-    return found
+        values[word] = value
+    return values

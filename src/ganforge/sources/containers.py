@@ -38,7 +38,7 @@ from ganforge.store.store import Store
 MAX_SIDE_BYTES = 1 << 20
 
 
-# ------------------------------------------------------------------------------------------------------------ WebDataset
+# ----------------------------------------------------------------------------------------------------------- WebDataset
 
 
 def from_tars(
@@ -48,9 +48,9 @@ def from_tars(
     """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member
     has one, tables and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
 
-    `tars` are the files by their relative names, "" for one alone. Each is a portion. Names of tars or their folders that
-    begin with train, test, val or valid say the split, where both sides are there. `origins` are of whole tars; what
-    `.json` says of a picture is its own."""
+    `tars` are the files by their relative names, "" for one alone. Each is a portion. Names of tars or their folders
+    that begin with train, test, val or valid say the split, where both sides are there. `origins` are of whole tars;
+    those in the `.json` of a picture come first."""
     split_of = _splits(tars)
     layout = known if known and not labels else _tar_layout(name, tars, labels)
 
@@ -100,7 +100,7 @@ def _samples(
     a key has no picture, what it has instead. Tables of labels are put into `tables`, under their inner names."""
     try:
         with tarfile.open(path, "r:") as tar:
-            key, said = "", dict[str, Any]()
+            key, record = "", dict[str, Any]()
             pictures, others = list[tarfile.TarInfo](), list[tarfile.TarInfo]()
             for member in tar:
                 folder, base = os.path.split(member.name)
@@ -108,19 +108,19 @@ def _samples(
                     continue
                 stem, _, suffix = base.partition(".")
                 if f"{folder}/{stem}" != key:
-                    yield from _described(pictures or others, said)
-                    key, pictures, others, said = f"{folder}/{stem}", [], [], {}
+                    yield from _described(pictures or others, record)
+                    key, pictures, others, record = f"{folder}/{stem}", [], [], {}
                 if base in TABLES:
                     if tables is not None:
                         tables[_inner(tar_name, member.name)] = partial(_read_member, path, member)
                 elif f".{suffix.rsplit('.', 1)[-1].lower()}" in EXTENSIONS:
                     pictures.append(member)
                 elif suffix in ("cls", "json") and member.size <= MAX_SIDE_BYTES:
-                    said |= _record(suffix, tar.extractfile(member).read())  # type: ignore[union-attr]
+                    record |= _record(suffix, tar.extractfile(member).read())  # type: ignore[union-attr]
                     others.append(member)
                 elif base not in SIDE_FILES:
                     others.append(member)
-            yield from _described(pictures or others, said)
+            yield from _described(pictures or others, record)
             with path.open("rb") as file:  # a damaged header ends the walk without a word, and so does a missing end
                 file.seek(tar.offset)
                 if file.read(512) != bytes(512):
@@ -130,11 +130,11 @@ def _samples(
 
 
 def _described(
-    members: list[tarfile.TarInfo], said: dict[str, Any]
+    members: list[tarfile.TarInfo], record: dict[str, Any]
 ) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
-    label = said.get("label")
+    label = record.get("label")
     for member in members:
-        yield member, None if label is None else str(label), origin(said)
+        yield member, None if label is None else str(label), origin(record)
 
 
 def _record(suffix: str, data: bytes) -> dict[str, Any]:
@@ -143,10 +143,10 @@ def _record(suffix: str, data: bytes) -> dict[str, Any]:
     if suffix == "cls":
         return {"label": text} if text else {}
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except ValueError:
         return {}
-    return {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else {}
+    return {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else {}
 
 
 def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
@@ -162,15 +162,15 @@ def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
         raise Skip(f"cannot be read: {error.strerror or error}") from error
 
 
-# --------------------------------------------------------------------------------------------------------------- Parquet
+# -------------------------------------------------------------------------------------------------------------- Parquet
 
 
 def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin] | None = None) -> Source:
     """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is
     one.
 
-    `files` are by their relative names; each is a portion. Names of classes come from the file's own metadata, else they
-    are the numbers or words themselves. The split is said by names of files or folders, as for tars. `origins` are of
+    `files` are by their relative names; each is a portion. Names of classes come from the file's own metadata, else
+    they are the numbers or words themselves. Names of files or folders say the split, as for tars. `origins` are of
     whole files; columns such as `licence` and `author` say them of each picture."""
     paths = list(files.values())
     try:
@@ -180,35 +180,35 @@ def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin
         if image is None:
             raise DataError(f"{paths[0]} has no column of images; its columns are {', '.join(schema.names)}.")
         names = _class_names(schema, label) if label else ()
-        found: set[str] = set(names)
+        words: set[str] = set(names)
         if label and not names:
             for path in paths:
-                found |= {
+                words |= {
                     str(v) for v in pq.read_table(path, columns=[label])[label].unique().to_pylist() if v is not None
                 }
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{paths[0]} cannot be read as Parquet: {error}.") from error
-    classes = names or tuple(sorted(found, key=natural))
+    classes = names or tuple(sorted(words, key=natural))
     split_of = _splits(files)
 
-    def portion(place: str) -> Iterator[Entry]:
-        common = (origins or {}).get(place, NOWHERE)
-        with pq.ParquetFile(files[place]) as file:
+    def portion(file_name: str) -> Iterator[Entry]:
+        common = (origins or {}).get(file_name, NOWHERE)
+        with pq.ParquetFile(files[file_name]) as file:
             row = 0
-            said = [name for name in ORIGINS if name in file.schema_arrow.names]
-            for batch in file.iter_batches(64, columns=[image, *([label] if label else []), *said]):
+            named = [name for name in ORIGINS if name in file.schema_arrow.names]
+            for batch in file.iter_batches(64, columns=[image, *([label] if label else []), *named]):
                 for record in batch.to_pylist():
                     picture, word = record[image], record[label] if label else None
                     own = origin(record)
                     data = picture.get("bytes") if isinstance(picture, dict) else picture
                     text = None if word is None else names[word] if names and isinstance(word, int) else str(word)
-                    side = split_of.get(place)
+                    side = split_of.get(file_name)
                     yield Entry(
-                        f"{place}/{row:07d}", partial(_given, data), text, side, None, own if any(own) else common
+                        f"{file_name}/{row:07d}", partial(_given, data), text, side, None, own if any(own) else common
                     )
                     row += 1
 
-    portions: list[Portion] = [partial(portion, place) for place in files]
+    portions: list[Portion] = [partial(portion, file_name) for file_name in files]
     return Source(name, lambda size: portions, Layout(classes if len(classes) > 1 else ()), bool(split_of))
 
 
@@ -251,7 +251,7 @@ def _splits(files: Iterable[str]) -> dict[str, str]:
     return sides if set(sides.values()) == {"train", "heldout"} else {}
 
 
-# --------------------------------------------------------------------------------------------------------------- a store
+# -------------------------------------------------------------------------------------------------------------- a store
 
 
 def from_store(path: Path) -> Source:
@@ -266,10 +266,10 @@ def from_store(path: Path) -> Source:
 
     def between(start: int, stop: int) -> Iterator[Entry]:
         some = rows[start:stop].tolist()
-        for row, (name, said) in zip(some, origins[some], strict=True):
+        for row, (name, own) in zip(some, origins[some], strict=True):
             label = store.spec.classes[store.labels[row]] if store.labelled else None
             side = words[int(store.splits[row])]
-            yield Entry(name or f"row-{row}", partial(_row, store, row), label, side, None, said)
+            yield Entry(name or f"row-{row}", partial(_row, store, row), label, side, None, own)
 
     given = bool(len(store.train) and len(store.heldout))
     return Source(path.resolve().name, in_portions(len(rows), between), Layout(store.spec.classes), given)

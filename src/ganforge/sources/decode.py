@@ -25,7 +25,8 @@ FULL_SIZE = 1 << 20
 """A short side so long that no picture comes back smaller than it is."""
 TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"fdAT"}
 _PNG_PLAIN = {b"IHDR", b"IDAT", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"pHYs", b"tIME", b"bKGD", b"tEXt"}
@@ -144,8 +145,8 @@ def _with_heif() -> None:
 
 def _check_ico(data: bytes) -> None:
     """Raises Skip where an icon is too large: Pillow decodes when it opens these, whatever their directory says."""
-    for place in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
-        icon = data[(start := int.from_bytes(data[place + 12 : place + 16], "little")) : start + 24]
+    for at in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
+        icon = data[(start := int.from_bytes(data[at + 12 : at + 16], "little")) : start + 24]
         if icon[:8] == PNG:
             check_size(int.from_bytes(icon[16:20]), int.from_bytes(icon[20:24]))
         else:
@@ -156,12 +157,12 @@ def in_bytes(image: Image.Image, data: bytes, short_side: int, levels: depth.Lev
     """The picture in one of Pillow's modes of eight bits or fewer, in sRGB. `image` is `data` opened; the rest as for
     `decode`."""
     profile = image.info.get("icc_profile") or b""
-    found = depth.deep(image, data)
-    if found is None:
+    samples = depth.deep(image, data)
+    if samples is None:
         image.load()
     else:
-        pair = levels.of(found) if levels else depth.proposed(found.span())
-        image = Image.fromarray(depth.to_bytes(found, pair))
+        pair = levels.of(samples) if levels else depth.proposed(samples.span())
+        image = Image.fromarray(depth.to_bytes(samples, pair))
     return profiles.to_srgb(image, profile, short_side)
 
 
@@ -175,8 +176,8 @@ def span(data: bytes) -> depth.Span | None:
             warnings.simplefilter("ignore")
             with open_image(data) as image:
                 check_size(*image.size)
-                found = depth.deep(image, data)
-                return found.span() if found else None
+                samples = depth.deep(image, data)
+                return samples.span() if samples else None
     except Exception:  # whoever decodes it says what is wrong with it
         return None
 
@@ -259,19 +260,19 @@ def check_png(data: bytes) -> set[bytes]:
     """The kinds of chunks up to IEND, with tEXt for any text that says nothing of how to show the picture and eXIf for
     others; empty where IEND is missing. Raises Skip where a checksum does not fit: Pillow leaves out those of the
     pixels, and shows what is left of damaged ones."""
-    place = 8
+    at = 8
     kinds: set[bytes] = set()
-    while place + 12 <= len(data):
-        kind, end = data[place + 4 : place + 8], place + 8 + int.from_bytes(data[place : place + 4])
+    while at + 12 <= len(data):
+        kind, end = data[at + 4 : at + 8], at + 8 + int.from_bytes(data[at : at + 4])
         if kind == b"IEND":
             return kinds
-        if kind in _PNG_PIXELS and zlib.crc32(memoryview(data)[place + 4 : end]) != int.from_bytes(data[end : end + 4]):
+        if kind in _PNG_PIXELS and zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4]):
             raise Skip(f"damaged: wrong checksum of {kind.decode()}")
         if kind in _PNG_TEXT:
-            harmless = end - place < 1 << 16 and not _PNG_TURNS.match(data, place + 8)
+            harmless = end - at < 1 << 16 and not _PNG_TURNS.match(data, at + 8)
             kind = b"tEXt" if harmless else b"eXIf"
         kinds.add(kind)
-        place = end + 4
+        at = end + 4
     return set()
 
 

@@ -67,21 +67,23 @@ class Levels:
 
     def __str__(self) -> str:
         pairs = {"integers": self.integers, "floats": self.floats}
-        said = [f"{kind} {pair[0]:,.6g} to {pair[1]:,.6g}" for kind, pair in pairs.items() if pair]
-        return ", ".join(said) or "as their formats say"
+        words = [f"{kind} {pair[0]:,.6g} to {pair[1]:,.6g}" for kind, pair in pairs.items() if pair]
+        return ", ".join(words) or "as their formats say"
 
-    def of(self, found: Deep) -> Pair:
+    def of(self, samples: Deep) -> Pair:
         """The pair for one picture. Raises Skip where none fits."""
-        least, most, floats = found.span()
+        least, most, floats = samples.span()
         pair = self.floats if floats else self.integers
-        low, high = pair or found.full
+        low, high = pair or samples.full
         if not self.clip and pair is None and most <= (low + high) / 2:
             raise Skip(
-                f"more than 8 bits, with values up to {most:,.6g} of {high:,.6g}, unlike the pictures looked at; prepare takes --levels"
+                f"more than 8 bits, with values up to {most:,.6g} of {high:,.6g}, unlike the pictures looked at; "
+                "prepare takes --levels"
             )
         if not self.clip and (least < low or most > high):
             raise Skip(
-                f"values from {least:,.6g} to {most:,.6g}, beyond the levels {low:,.6g} to {high:,.6g}; prepare takes --levels"
+                f"values from {least:,.6g} to {most:,.6g}, beyond the levels {low:,.6g} to {high:,.6g}; "
+                "prepare takes --levels"
             )
         return low, high
 
@@ -130,9 +132,9 @@ def halved(image: Image.Image, data: bytes) -> bool:
     return image.mode in ("RGB", "RGBA") and max(tags.get(_BITS_PER_SAMPLE) or (8,)) == 16
 
 
-def to_bytes(found: Deep, pair: Pair) -> Pixels:
+def to_bytes(samples: Deep, pair: Pair) -> Pixels:
     """(H, W) or (H, W, C) uint8: `pair` becomes 0 and 255, what is beyond is clipped, NaN becomes 0."""
-    colours = found.colours
+    colours = samples.colours
     out: Pixels
     if colours.dtype == np.uint16:  # by a table: a large picture as floats would fill the memory
         out = _scaled(np.arange(65536, dtype=np.float64), pair)[colours]
@@ -141,9 +143,9 @@ def to_bytes(found: Deep, pair: Pair) -> Pixels:
         rows = max(1, (1 << 20) // max(1, colours[:1].size))
         for top in range(0, len(colours), rows):
             out[top : top + rows] = _scaled(colours[top : top + rows].astype(np.float64), pair)
-    if colours is found.values:
+    if colours is samples.values:
         return out
-    alpha = (found.values[..., -1:] >> 8).astype(np.uint8)
+    alpha = (samples.values[..., -1:] >> 8).astype(np.uint8)
     return np.asarray(np.concatenate([out.reshape(*out.shape[:2], -1), alpha], 2))
 
 

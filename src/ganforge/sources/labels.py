@@ -17,10 +17,10 @@ _COLUMNS = {"provenance.csv": "file", "labels.csv": "file", "metadata.csv": "fil
             "dataset.json": "file"}  # fmt: skip
 
 
-def carry(source: Path, to: Path, names: Sequence[str], made: Mapping[str, str]) -> None:
+def carry(source: Path, to: Path, names: Sequence[str], kept: Mapping[str, str]) -> None:
     """Write into the folder `to` the tables of the folder `source`, whose files are `names`, with the rows of those
-    files that are keys of `made`, under the names that they have in `to`. Rows mean files as layout.py says. DataError
-    where a table cannot be read, OSError where none can be written."""
+    files that are keys of `kept`, under the names that `kept` gives them in `to`. Which file a row means is decided as
+    in layout.py. DataError where a table cannot be read, OSError where none can be written."""
     meant = finder(names)
     folders = {""}
     for name in names:
@@ -29,32 +29,32 @@ def carry(source: Path, to: Path, names: Sequence[str], made: Mapping[str, str])
             folders.add(f"{name}/")
     for folder in sorted(folders):
         for kind, column in _COLUMNS.items():
-            place = source / folder / kind
-            if not place.is_file():
+            table = source / folder / kind
+            if not table.is_file():
                 continue
             rows = []
-            for row in _read(place):
-                found = meant(folder + row[column]) if isinstance(row.get(column), str) and row[column] else ()
-                if len(found) == 1 and found[0] in made:
-                    rows.append(row | {column: made[found[0]].removeprefix(folder)})
+            for row in _read(table):
+                matches = meant(folder + row[column]) if isinstance(row.get(column), str) and row[column] else ()
+                if len(matches) == 1 and matches[0] in kept:
+                    rows.append(row | {column: kept[matches[0]].removeprefix(folder)})
             if rows:
                 (to / folder).mkdir(parents=True, exist_ok=True)
                 with (to / folder / kind).open("w", encoding="utf-8", newline="") as file:
                     _write(file, kind, rows)
 
 
-def _read(place: Path) -> list[dict[str, Any]]:
+def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        if place.suffix == ".csv":
-            return read_csv(place.read_bytes())
-        text = place.read_text("utf-8-sig")
-        if place.suffix == ".jsonl":
+        if path.suffix == ".csv":
+            return read_csv(path.read_bytes())
+        text = path.read_text("utf-8-sig")
+        if path.suffix == ".jsonl":
             return [row for line in text.splitlines() if line.strip() and isinstance(row := json.loads(line), dict)]
-        found = json.loads(text)
-        rows = found.get("labels") if isinstance(found, dict) else None
+        content = json.loads(text)
+        rows = content.get("labels") if isinstance(content, dict) else None
         return [{"file": name, "label": label} for name, label in rows or ()]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise DataError(f"{place} cannot be read: {error}. Repair or remove it; the same command goes on.") from error
+        raise DataError(f"{path} cannot be read: {error}. Repair or remove it; the same command goes on.") from error
 
 
 def _write(file: TextIO, kind: str, rows: list[dict[str, Any]]) -> None:

@@ -91,7 +91,8 @@ def of_names(names: Sequence[str]) -> Layout:
         words = [top for top in sorted(tops) if top.lower() in SPLITS]
         others = [top for top in sorted(tops) if top.lower() not in SPLITS]
         notes.append(
-            f"the folders {some(words)} are taken for classes, since {some(others)} lies beside them; move it away for a split"
+            f"the folders {some(words)} are taken for classes, since {some(others)} lies beside them; "
+            "move it away for a split"
         )
     if beside:
         notes.append(f"left out: {astray}, in no folder of a class")
@@ -114,7 +115,7 @@ def _is_split(folders: list[list[str]], depth: int) -> bool:
     return sides == {"train", "heldout"}
 
 
-# ------------------------------------------------------------------------------------------------------ tables of labels
+# ----------------------------------------------------------------------------------------------------- tables of labels
 
 Row = tuple[str, str, str]
 """File, label, group; label or group may be empty."""
@@ -135,10 +136,10 @@ def arranged(
         return _labelled(names, source, labels[0], _csv(labels[0], labels[1]))
     for kind in TABLES:
         rows = [
-            (place[: -len(kind)] + file, label, group)
-            for place, read in tables.items()
-            if place.rsplit("/", 1)[-1] == kind
-            for file, label, group in _READERS[kind](f"{place} in {source}", read())
+            (table[: -len(kind)] + file, label, group)
+            for table, read in tables.items()
+            if table.rsplit("/", 1)[-1] == kind
+            for file, label, group in _READERS[kind](f"{table} in {source}", read())
         ]
         if rows:
             return _labelled(names, source, kind, rows)
@@ -165,7 +166,7 @@ def finder(names: Sequence[str]) -> Callable[[str], Sequence[str]]:
 
 def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) -> Layout:
     meant = finder(names)
-    said: dict[str, Row] = {}
+    by_name: dict[str, Row] = {}
     lost: list[str] = []
     several: list[str] = []
     for row in rows:
@@ -173,13 +174,13 @@ def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) ->
         if len(fitting) != 1:
             (several if fitting else lost).append(row[0])
             continue
-        before = said.setdefault(fitting[0], row)
-        for what, one, other in (("labels", before[1], row[1]), ("groups", before[2], row[2])):
+        before = by_name.setdefault(fitting[0], row)
+        for kind, one, other in (("labels", before[1], row[1]), ("groups", before[2], row[2])):
             if one != other:
                 raise DataError(
-                    f"{table} has two rows for {fitting[0]!r} with the {what} {one!r} and {other!r}. Keep one of them."
+                    f"{table} has two rows for {fitting[0]!r} with the {kind} {one!r} and {other!r}. Keep one of them."
                 )
-    if not said:
+    if not by_name:
         why = f"{some(several)} would fit several" if several else f"its rows are like {some(lost)}"
         raise DataError(
             f"No row of {table} names one of the {len(names):,} pictures in {source}: {why}, the pictures like "
@@ -188,76 +189,75 @@ def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) ->
     notes = [f"{len(lost):,} of {len(rows):,} rows in {table} name no picture: {some(lost)}"] if lost else []
     if several:
         notes.append(
-            f"{len(several):,} rows in {table} fit several pictures and are not used; write whole paths: {some(several)}"
+            f"{len(several):,} rows in {table} fit several pictures and are not used; "
+            f"write whole paths: {some(several)}"
         )
-    found = {name: row[1] for name, row in said.items() if row[1]}
-    groups = {name: row[2] for name, row in said.items() if row[2]}
-    if not found and not groups:
+    labels = {name: row[1] for name, row in by_name.items() if row[1]}
+    groups = {name: row[2] for name, row in by_name.items() if row[2]}
+    if not labels and not groups:
         raise DataError(f"No row of {table} says a label. Write one into each, or leave {table} out.")
-    if not found:  # only groups: the folders are the classes
+    if not labels:  # only groups: the folders are the classes
         layout = of_names(names)
         return replace(layout, groups=groups, notes=(*layout.notes, *notes))
-    without = [name for name in names if name not in found]
+    without = [name for name in names if name not in labels]
     if without:
         notes.append(
             f"left out: {len(without):,} of {len(names):,} pictures without a label in {table}: {some(without)}"
         )
-    classes = tuple(sorted(set(found.values()), key=natural))
+    classes = tuple(sorted(set(labels.values()), key=natural))
     layout = of_names(names)
     about_split = (note for note in layout.notes if not note.startswith(("no classes", "left out")))
-    return Layout(classes, None, layout.split_at, table, found, groups, (*about_split, *notes))
+    return Layout(classes, None, layout.split_at, table, labels, groups, (*about_split, *notes))
 
 
-def _csv(place: str, data: bytes) -> list[Row]:
+def _csv(name: str, data: bytes) -> list[Row]:
     """`file`, `label`, and `group` where there is such a column."""
-    found = _table(place, data)
-    if not found or not {"file", "label"} <= found[0].keys():
-        there = ", ".join(str(name) for name in found[0]) if found else "none"
-        raise DataError(f"{place} needs the columns file and label; it has {there}.")
-    return _rows(found, "file")
+    rows = _table(name, data)
+    if not rows or not {"file", "label"} <= rows[0].keys():
+        there = ", ".join(str(name) for name in rows[0]) if rows else "none"
+        raise DataError(f"{name} needs the columns file and label; it has {there}.")
+    return _rows(rows, "file")
 
 
-def _metadata_csv(place: str, data: bytes) -> list[Row]:
-    return _rows([row for row in _table(place, data) if row.get("label") is not None], "file_name")
+def _metadata_csv(name: str, data: bytes) -> list[Row]:
+    return _rows([row for row in _table(name, data) if row.get("label") is not None], "file_name")
 
 
-def _metadata_jsonl(place: str, data: bytes) -> list[Row]:
+def _metadata_jsonl(name: str, data: bytes) -> list[Row]:
     try:
-        found = [json.loads(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
-        return _rows([row for row in found if row.get("label") is not None], "file_name")
+        rows = [json.loads(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+        return _rows([row for row in rows if row.get("label") is not None], "file_name")
     except (ValueError, AttributeError) as error:
-        raise DataError(f"{place} cannot be read: {error}.") from error
+        raise DataError(f"{name} cannot be read: {error}.") from error
 
 
-def _stylegan(place: str, data: bytes) -> list[Row]:
+def _stylegan(name: str, data: bytes) -> list[Row]:
     """`dataset.json` of StyleGAN's tools: {"labels": [[file, number], ...]} or null."""
     try:
-        found = json.loads(data)
-        rows = found.get("labels") if isinstance(found, dict) else None
+        content = json.loads(data)
+        rows = content.get("labels") if isinstance(content, dict) else None
         return [(str(name), str(label), "") for name, label in rows or ()]
     except (ValueError, TypeError) as error:
-        raise DataError(f"{place} cannot be read: {error}.") from error
+        raise DataError(f"{name} cannot be read: {error}.") from error
 
 
 _READERS = dict(zip(TABLES, (_csv, _metadata_jsonl, _metadata_csv, _stylegan), strict=True))
 
 
-def _table(place: str, data: bytes) -> list[dict[str, Any]]:
+def _table(name: str, data: bytes) -> list[dict[str, Any]]:
     try:
         return read_csv(data)
     except (ValueError, csv.Error) as error:
-        raise DataError(f"{place} cannot be read as a CSV of labels: {error}.") from error
+        raise DataError(f"{name} cannot be read as a CSV of labels: {error}.") from error
 
 
-def _rows(found: Iterable[Mapping[str, Any]], column: str) -> list[Row]:
+def _rows(rows: Iterable[Mapping[str, Any]], column: str) -> list[Row]:
     def word(row: Mapping[str, Any], name: str) -> str:
         value = row.get(name)
         return "" if value is None else str(value).strip()
 
     return [
-        (str(row[column]).removeprefix("./"), word(row, "label"), word(row, "group"))
-        for row in found
-        if row.get(column)
+        (str(row[column]).removeprefix("./"), word(row, "label"), word(row, "group")) for row in rows if row.get(column)
     ]
 
 

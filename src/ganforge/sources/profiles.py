@@ -60,11 +60,11 @@ def to_srgb(image: Image.Image, profile: bytes, short_side: int = 1 << 20) -> Im
         image = image.reduce(step)
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     grey = image.mode in ("L", "LA")
-    made = transform.apply(image.convert(_kind(image.mode)))
-    made = made.convert("L") if grey else made
+    converted = transform.apply(image.convert(_kind(image.mode)))
+    converted = converted.convert("L") if grey else converted
     if alpha is not None:
-        made.putalpha(alpha)
-    return made
+        converted.putalpha(alpha)
+    return converted
 
 
 def pixels_to_srgb(pixels: Pixels, profile: bytes) -> Pixels:

@@ -54,17 +54,17 @@ def open_source(
     Classes and splits are read as `layout.py` says. `labels` (CSV with the columns `file` and `label`, and `group` for
     what must not be split) says the classes instead. `known` is the layout where it was found before: tars would have
     to be read through for it. `medium` is the kind of files that is wanted (see media/), None: sounds where there are
-    sounds and no pictures, else pictures. DataError where nothing of the kind is there or it cannot be read, InputError for labels
-    of files that have no names."""
+    sounds and no pictures, else pictures. DataError where nothing of the kind is there or it cannot be read, InputError
+    for labels of files that have no names."""
     try:
         if not path.exists():
             raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
         table = (str(labels), labels.read_bytes()) if labels else None
         source = _folder(path, table, known, medium) if path.is_dir() else _file(path, table, known, medium)
     except OSError as error:
-        place = error.filename or path
+        where = error.filename or path
         raise DataError(
-            f"{place} cannot be read: {error.strerror or error}. Check the path and its permissions."
+            f"{where} cannot be read: {error.strerror or error}. Check the path and its permissions."
         ) from error
     if source.medium != (medium or source.medium):
         raise InputError(f"{path} holds pictures. For the medium {medium}, name a folder or a zip of its files.")
@@ -82,14 +82,14 @@ def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str 
     if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
         return _unnamed(containers.from_store(path), labels)
     there = [file.name for file in path.iterdir()]
-    for mark, what in (("run.toml", "a run"), ("findings.parquet", "an audit")):
+    for mark, kind in (("run.toml", "a run"), ("findings.parquet", "an audit")):
         if mark in there:
             raise DataError(
-                f"{path} is {what}, with {mark} in it, and no set of pictures. Name the folder of the originals."
+                f"{path} is {kind}, with {mark} in it, and no set of pictures. Name the folder of the originals."
             )
-    said = {provenance.NAME: partial(read_file, path / provenance.NAME)} if provenance.NAME in there else {}
+    table = {provenance.NAME: partial(read_file, path / provenance.NAME)} if provenance.NAME in there else {}
     try:
-        origins = provenance.origins(said)
+        origins = provenance.origins(table)
     except Skip as skip:
         raise DataError(f"{path / provenance.NAME} {skip}.") from None
     if any("-images-idx3-ubyte" in name for name in there):
@@ -108,15 +108,15 @@ def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str 
         if tables:
             return _unnamed(containers.from_parquet(path.name, tables, origins), labels)
 
-    def place(name: str) -> Path:
+    def path_of(name: str) -> Path:
         return path / raw.get(name, name)
 
     def read(name: str) -> bytes:
         if name in closed:
             raise Skip(closed[name])
-        return read_file(place(name))
+        return read_file(path_of(name))
 
-    return of_files(path, names, read, labels, place, medium)
+    return of_files(path, names, read, labels, path_of, medium)
 
 
 def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | None) -> Source:
@@ -149,10 +149,10 @@ def _unnamed(source: Source, labels: Table | None) -> Source:
 
 def of_files(
     path: Path, names: Sequence[str], read: Callable[[str], bytes], labels: Table | None,
-    place: Callable[[str], Path] | None = None, medium: str | None = "picture",
+    path_of: Callable[[str], Path] | None = None, medium: str | None = "picture",
 ) -> Source:  # fmt: skip
-    """Files of one folder or archive, by their relative names; `place` is where each lies, if it is a file of its
-    own. For `medium` see `open_source`."""
+    """Files of one folder or archive, by their relative names; `path_of` gives the path of each, where it is a file of
+    its own. For `medium` see `open_source`."""
     tables: dict[str, Callable[[], bytes]] = {}
     files = []
     for name in names:
@@ -177,7 +177,7 @@ def of_files(
             frames = clips.get(name, ())
             yield Entry(
                 name, partial(read, name), layout.label(name), layout.split(name),
-                place(name) if place and not frames else None,
+                path_of(name) if path_of and not frames else None,
                 origins.get(frames[0] if frames else name, NOWHERE), tuple(partial(read, frame) for frame in frames),
             )  # fmt: skip
 
@@ -247,8 +247,8 @@ def _walk(root: Path) -> tuple[list[str], dict[str, str], dict[str, str]]:
     while waiting:
         prefix, linked = waiting.pop()
         try:
-            with os.scandir(root / prefix) as found:
-                items = sorted((item for item in found if not item.name.startswith(".")), key=lambda item: item.name)
+            with os.scandir(root / prefix) as listing:
+                items = sorted((item for item in listing if not item.name.startswith(".")), key=lambda item: item.name)
         except OSError as error:
             if not prefix:
                 raise

@@ -35,25 +35,25 @@ def sample(source: Source, count: int = LOOKED_AT) -> Iterator[Entry]:
     return islice(chosen(), count)
 
 
-def levels(asked: str, source: Source, looked_at: Iterable[Span | None] | None = None) -> tuple[Levels, str]:
+def levels(wanted: str, source: Source, looked_at: Iterable[Span | None] | None = None) -> tuple[Levels, str]:
     """Which values of pictures of more than eight bits become black and white in this set, and a line that says so, or
     "".
 
-    `asked` is `full` (as their formats say), LOW,HIGH, or `auto`: as `depth.proposed` for the values of all pictures.
-    Whether there are any is seen on those `looked_at`, else on `sample`. InputError where `asked` is none of these."""
-    pair = parse_levels(asked)
-    seen = [found for found in (map(_span, sample(source)) if looked_at is None else looked_at) if found]
-    if pair or asked == "full":
-        said = _words(pair) if pair else "as their formats say"
-        return Levels(pair, pair, clip=True), f"more than 8 bits: {said}" if seen else ""
-    if any(found.floats or found.low < 0 or found.high < 2 ** BITS[-2] for found in seen):  # else they use all 16 bits
+    `wanted` is `full` (as their formats say), LOW,HIGH, or `auto`: as `depth.proposed` for the values of all pictures.
+    Whether there are any is seen on those `looked_at`, else on `sample`. InputError where `wanted` is none of these."""
+    pair = parse_levels(wanted)
+    seen = [one for one in (map(_span, sample(source)) if looked_at is None else looked_at) if one]
+    if pair or wanted == "full":
+        words = _words(pair) if pair else "as their formats say"
+        return Levels(pair, pair, clip=True), f"more than 8 bits: {words}" if seen else ""
+    if any(one.floats or one.low < 0 or one.high < 2 ** BITS[-2] for one in seen):  # else they use all 16 bits
         seen = list(_all(source))
     pairs: dict[bool, Pair | None] = {True: None, False: None}
     notes = []
-    for floats in {found.floats for found in seen}:
-        some = [found for found in seen if found.floats == floats]
+    for floats in {one.floats for one in seen}:
+        some = [one for one in seen if one.floats == floats]
         low, high = pairs[floats] = proposed(Span(min(f.low for f in some), max(f.high for f in some), floats))
-        faint = sum(found.high - low < (high - low) / _FAINT for found in some)
+        faint = sum(one.high - low < (high - low) / _FAINT for one in some)
         note = (
             f"more than 8 bits: {_words((low, high))} in {len(some):,} pictures of {'floats' if floats else 'integers'}"
         )
@@ -75,7 +75,8 @@ def parse_levels(text: str) -> Pair | None:
         low = high = math.nan
     if not -math.inf < low < high < math.inf:
         raise InputError(
-            f"The levels {text!r} are not understood; they are auto, full, or the values that become black and white, such as 0,4095."
+            f"The levels {text!r} are not understood; they are auto, full, or the values that become black and white, "
+            "such as 0,4095."
         )
     return low, high
 

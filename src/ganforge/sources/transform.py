@@ -94,10 +94,10 @@ def saliency(picture: Pixels) -> npt.NDArray[np.float64]:
     spectrum = np.fft.fft2(small)
     amplitude = np.log(np.abs(spectrum) + 1e-9)
     residual = amplitude - uniform_filter(amplitude, 3, mode="wrap")
-    found: npt.NDArray[np.float64] = gaussian_filter(
+    smoothed: npt.NDArray[np.float64] = gaussian_filter(
         np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2, 2.5
     )
-    return found
+    return smoothed
 
 
 def stretch(pixels: Pixels) -> Pixels:

@@ -39,8 +39,8 @@ Changes = dict[str, float]
 def parse(text: str, where: str, spec: Spec) -> Changes:
     """The words of a list with their numbers. InputError for unknown words, for numbers out of range, and for words
     that make no sense for the medium of `spec`."""
-    found = words.terms(text, {word: default for word, (default, _, _) in KINDS.items()}, where)
-    changes = {word: float(value or 0) for word, value in found.items()}
+    numbers = words.terms(text, {word: default for word, (default, _, _) in KINDS.items()}, where)
+    changes = {word: float(value or 0) for word, value in numbers.items()}
     for word, value in changes.items():
         _, most, meaning = KINDS[word]
         if value > most:
@@ -53,20 +53,20 @@ def apply(images: Tensor, changes: Changes, seed: int, numbers: Indices, spec: S
     """Pictures `numbers` (N,) of a stream, (N, C, H, W) float32 -> the same shape, channels_last, within the range of
     bytes."""
 
-    def draw(what: str) -> Tensor:
-        return torch.from_numpy(uniform(seed, what, numbers))
+    def draw(purpose: str) -> Tensor:
+        return torch.from_numpy(uniform(seed, purpose, numbers))
 
-    def even(what: str, most: float) -> Tensor:
+    def even(purpose: str, most: float) -> Tensor:
         """From -most to most."""
-        return most * (2 * draw(f"augment/{what}") - 1)
+        return most * (2 * draw(f"augment/{purpose}") - 1)
 
-    for word, what, side in (("flip", "mirror", 3), ("upside", "augment/upside", 2)):
+    for word, purpose, side in (("flip", "mirror", 3), ("upside", "augment/upside", 2)):
         if word in changes:
-            turned = (draw(what) < changes[word]).to(images.device)[:, None, None, None]
+            turned = (draw(purpose) < changes[word]).to(images.device)[:, None, None, None]
             images = torch.where(turned, images.flip(side), images)
-    places = [_PLACES[word](changes[word], spec, even) for word in changes if word in _PLACES]
-    if places:
-        images = warp.warp(images, warp.fold(*places).float().to(images.device))
+    transforms = [_GEOMETRY[word](changes[word], spec, even) for word in changes if word in _GEOMETRY]
+    if transforms:
+        images = warp.warp(images, warp.fold(*transforms).float().to(images.device))
     colours = [_COLOURS[word](even(word, changes[word])) for word in changes if word in _COLOURS]
     if colours:
         images = warp.recolour(images, warp.fold(*colours[::-1]).float().to(images.device))
@@ -107,7 +107,7 @@ def _perspective(most: float, spec: Spec, even: Even) -> Tensor:
     return warp.tilt(even("perspective/x", most) / spec.width, even("perspective/y", most) / spec.height)
 
 
-_PLACES = {"rotate": _rotate, "shift": _shift, "scale": _scale, "crop": _crop, "perspective": _perspective}
+_GEOMETRY = {"rotate": _rotate, "shift": _shift, "scale": _scale, "crop": _crop, "perspective": _perspective}
 _COLOURS: dict[str, Callable[[Tensor], Tensor]] = {
     "brightness": lambda by: warp.brighten(2 * by),
     "contrast": lambda by: warp.contrast(1 + by),

@@ -45,7 +45,7 @@ class _Picture:
     label: str | None
     stem: str
     """Of its first name, as it may stand in a path on every system."""
-    said: dict[str, str]
+    facts: dict[str, str]
     """What is known of FIELDS."""
 
 
@@ -71,8 +71,8 @@ def write(store: Store, out: Path, kind: str) -> int:
                 writer(store, _pictures(store, origins, some), beside, side, f"{side}-{number:05d}-of-{files:05d}")
         history.carry(store.path, beside)
         history.record(beside, "export", format=kind, store=store.root)
-        said = f"{_FILES[kind]} with {', '.join(f'`{name}`' for name in FIELDS)}."
-        card.write(beside, card.card(store, out.name, history.read(beside), said))
+        sentence = f"{_FILES[kind]} with {', '.join(f'`{name}`' for name in FIELDS)}."
+        card.write(beside, card.card(store, out.name, history.read(beside), sentence))
     return len(store.train) + len(store.heldout)
 
 
@@ -95,7 +95,7 @@ def _write_tar(store: Store, pictures: Iterator[_Picture], out: Path, side: str,
     with tarfile.open(out / f"{name}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
         for picture in pictures:
             label = {} if picture.label is None else {"label": picture.label}
-            members = [("png", picture.png), ("json", json.dumps(label | picture.said).encode())]
+            members = [("png", picture.png), ("json", json.dumps(label | picture.facts).encode())]
             if picture.label is not None:
                 members.insert(1, ("cls", picture.label.encode()))
             for suffix, data in members:
@@ -118,7 +118,7 @@ def _write_parquet(store: Store, pictures: Iterator[_Picture], out: Path, side: 
         for picture in pictures:
             number = {} if picture.label is None else {"label": store.spec.classes.index(picture.label)}
             image = {"bytes": picture.png, "path": f"{picture.stem}.png"}
-            batch.append({"image": image, **number, **picture.said})
+            batch.append({"image": image, **number, **picture.facts})
             if len(batch) == 1000:
                 file.write_table(pa.Table.from_pylist(batch, schema))
                 batch = []
@@ -131,14 +131,14 @@ def _write_folder(store: Store, pictures: Iterator[_Picture], out: Path, side: s
     (out / side).mkdir(exist_ok=True)
     with (out / side / "metadata.jsonl").open("a", encoding="utf-8") as table:
         for picture in pictures:
-            place = PurePosixPath()
+            folder = PurePosixPath()
             if picture.label is not None:
-                place = PurePosixPath(safe_label(picture.label) or f"class-{store.spec.classes.index(picture.label)}")
-            file = place / f"{picture.stem}.png"
-            (out / side / place).mkdir(exist_ok=True)
+                folder = PurePosixPath(safe_label(picture.label) or f"class-{store.spec.classes.index(picture.label)}")
+            file = folder / f"{picture.stem}.png"
+            (out / side / folder).mkdir(exist_ok=True)
             if (out / side / file).exists():
-                file = place / f"{picture.stem}-{picture.row:09d}.png"
+                file = folder / f"{picture.stem}-{picture.row:09d}.png"
             with (out / side / file).open("xb") as new:
                 new.write(picture.png)
             label = {} if picture.label is None else {"label": picture.label}
-            table.write(json.dumps({"file_name": str(file), **label, **picture.said}) + "\n")
+            table.write(json.dumps({"file_name": str(file), **label, **picture.facts}) + "\n")

@@ -51,9 +51,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
         return []
     for line in lines:
         try:
-            found = json.loads(line)
+            entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(found, dict) and "verb" in found:
-            steps.append(found)
+        if isinstance(entry, dict) and "verb" in entry:
+            steps.append(entry)
     return steps

@@ -26,11 +26,13 @@ _PLAIN = {
 _KNOWN = {spdx.lower(): spdx for spdx in _PLAIN.values()}
 _WORDS = (
     (r"creative[ -]?commons", "cc"), (r"attribution", "by"), (r"non-?commercial", "nc"), (r"share-?alike", "sa"),
-    (r"no-?deriv(?:ative)?(?:ative)?s?(?:-works)?", "nd"), (r"\b(?:the|licen[cs]es?|licen[cs]ed|international|unported|generic)\b", ""),
+    (r"no-?deriv(?:ative)?(?:ative)?s?(?:-works)?", "nd"),
+    (r"\b(?:the|licen[cs]es?|licen[cs]ed|international|unported|generic)\b", ""),
 )  # fmt: skip
 _CC = re.compile(r"(?:cc-)?(by(?:-nc)?(?:-sa|-nd)?)(?:-(1\.0|2\.0|2\.1|2\.5|3\.0|4\.0))?(?:-([a-z]{2,3}))?")
 _ADDRESS = re.compile(
-    r"(?:https?:)?(?://)?(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/([a-z-]+)(?:/(\d\.\d))?(?:/([a-z]{2,3}))?(?:/.*)?"
+    r"(?:https?:)?(?://)?(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/"
+    r"([a-z-]+)(?:/(\d\.\d))?(?:/([a-z]{2,3}))?(?:/.*)?"
 )
 _PORTS = {  # the jurisdictions that have an identifier of their own; the others go by the licence that they port
     "CC-BY-2.5-AU", "CC-BY-3.0-AT", "CC-BY-3.0-AU", "CC-BY-3.0-DE", "CC-BY-3.0-IGO", "CC-BY-3.0-NL", "CC-BY-3.0-US",
@@ -77,16 +79,17 @@ def _commons(name: str, version: str | None, port: str | None) -> str | None:
 
 def wanted(words: Iterable[str]) -> tuple[str, ...]:
     """Licences as a user lists them -> identifiers; InputError for a word that is none."""
-    found = []
+    names = []
     for word in words:
         name = spdx(word)
         if name is None:
             known = [*sorted(_PLAIN), "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nd", "cc-by-nc-sa", "cc-by-nc-nd"]
             raise InputError(
-                f"The licence {word!r} is not known.{did_you_mean(word.lower(), known)} It takes names such as cc0, cc-by, cc-by-sa-4.0."
+                f"The licence {word!r} is not known.{did_you_mean(word.lower(), known)} "
+                "It takes names such as cc0, cc-by, cc-by-sa-4.0."
             )
-        found.append(name)
-    return tuple(dict.fromkeys(found))
+        names.append(name)
+    return tuple(dict.fromkeys(names))
 
 
 def is_among(name: str, allowed: Iterable[str]) -> bool:

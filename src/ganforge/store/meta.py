@@ -44,25 +44,25 @@ class Origins:
 
     def __getitem__(self, rows: Sequence[int]) -> list[tuple[str, Origin]]:
         """(file, origin) of each; `file` is the name in the source that the store was made of."""
-        found = []
+        pairs = []
         for row in self.table.take(pa.array(rows, pa.int64())).to_pylist():
             words = {name: value or "" for name, value in row.items()}
-            found.append((words.pop("file"), Origin(**words)))
-        return found
+            pairs.append((words.pop("file"), Origin(**words)))
+        return pairs
 
 
 def counts(store: Store) -> Counts:
     """Counts of all rows, a portion at a time."""
-    made = Counts()
+    total = Counts()
     for table in _tables(store):
         used = table.filter(pc.and_(pc.greater_equal(table["row"], 0), pc.is_null(table["dropped"])))
-        for counter, name in ((made.licences, "licence"), (made.authors, "author"), (made.sources, "source")):
+        for counter, name in ((total.licences, "licence"), (total.authors, "author"), (total.sources, "source")):
             for pair in used[name].value_counts().to_pylist():
                 word = pair["values"] or ""
                 counter[_host(word) if name == "source" else word] += pair["counts"]
         for pair in table["dropped"].drop_null().value_counts().to_pylist():
-            made.dropped[pair["values"].split(":")[0]] += pair["counts"]
-    return made
+            total.dropped[pair["values"].split(":")[0]] += pair["counts"]
+    return total
 
 
 def _host(source: str) -> str:

@@ -47,8 +47,8 @@ def origin(row: Mapping[str, Any]) -> Origin:
     """From one row of a table, a record of a tar or a Parquet file; what is no text is left out."""
 
     def word(*names: str) -> str:
-        found = next((row[name] for name in names if isinstance(row.get(name), str) and row[name]), "")
-        return "".join(c if c.isprintable() else " " for c in found[:MAX_CELL])
+        value = next((row[name] for name in names if isinstance(row.get(name), str) and row[name]), "")
+        return "".join(c if c.isprintable() else " " for c in value[:MAX_CELL])
 
     source = public(word("address")) or public(word("source"))
     return Origin(word("original_file"), source, word("licence", "license"), word("author"))
@@ -64,25 +64,25 @@ TABLES = (NAME, "metadata.jsonl", "metadata.csv")
 def origins(tables: Mapping[str, Callable[[], bytes]]) -> dict[str, Origin]:
     """Of the pictures of a folder or an archive, by their names in it, from the tables in it, by theirs. DataError
     where one cannot be read."""
-    found: dict[str, Origin] = {}
+    by_name: dict[str, Origin] = {}
     for kind, column in zip(TABLES, ("file", "file_name", "file_name"), strict=True):
-        for place, read in tables.items():
-            if place.rsplit("/", 1)[-1] == kind:
-                for row in _records(place, read()):
-                    name, said = row.get(column), origin(row)
-                    if isinstance(name, str) and name and any(said):
-                        found.setdefault(place[: -len(kind)] + name.removeprefix("./"), said)
-    return found
+        for table, read in tables.items():
+            if table.rsplit("/", 1)[-1] == kind:
+                for row in _records(table, read()):
+                    name, known = row.get(column), origin(row)
+                    if isinstance(name, str) and name and any(known):
+                        by_name.setdefault(table[: -len(kind)] + name.removeprefix("./"), known)
+    return by_name
 
 
-def _records(place: str, data: bytes) -> list[dict[str, Any]]:
+def _records(table: str, data: bytes) -> list[dict[str, Any]]:
     try:
-        if place.endswith(".csv"):
+        if table.endswith(".csv"):
             return read_csv(data)
         rows = [json.loads(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
         return [row for row in rows if isinstance(row, dict)]
     except (ValueError, csv.Error) as error:
-        raise DataError(f"{place} cannot be read: {error}. Repair or remove it.") from error
+        raise DataError(f"{table} cannot be read: {error}. Repair or remove it.") from error
 
 
 def read(folder: Path) -> dict[str, dict[str, str]]:

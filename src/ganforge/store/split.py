@@ -26,7 +26,7 @@ class Splits:
     sides: npt.NDArray[np.uint8]
     """(N,) TRAIN, HELDOUT or ASIDE."""
     folds: npt.NDArray[np.int8]
-    """(N,) 0..K-1 for training pictures, -1 elsewhere and where no folds were asked for."""
+    """(N,) 0..K-1 for training pictures, -1 elsewhere and without folds."""
     reasons: dict[int, str]
     """Row -> EQUAL or CAPPED."""
 
@@ -44,7 +44,7 @@ def joined(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, int]:
     for name in sorted(one.keys() & other.keys()):
         high, low = sorted((top((0, one[name])), top((1, other[name]))))
         above[low] = high
-    tops = {name: top((n, group)) for n, said in enumerate((one, other)) for name, group in said.items()}
+    tops = {name: top((n, group)) for n, names in enumerate((one, other)) for name, group in names.items()}
     numbers = {group: n for n, group in enumerate(sorted(set(tops.values())))}
     return {name: numbers[group] for name, group in tops.items()}
 
@@ -143,7 +143,8 @@ def _folds(
 
     if folds > len(np.unique(group[rows])):
         raise InputError(
-            f"{len(np.unique(group[rows])):,} training pictures, or groups of them, cannot be dealt into {folds} folds. Say fewer --folds."
+            f"{len(np.unique(group[rows])):,} training pictures, or groups of them, cannot be dealt into {folds} "
+            "folds. Say fewer --folds."
         )
     rows = rows[np.argsort(rank[group[rows]], kind="stable")]
     numbers = np.unique(rank[group[rows]], return_inverse=True)[1]

@@ -4,7 +4,7 @@
     images-00000.npy    (rows, H, W, C) uint8, its header padded to 4,096 bytes; further shards beside it
     labels.npy          (N,) int64; -1 everywhere for an unlabelled set
     splits.npy          (N,) uint8: 0 train, 1 held out, 2 set aside
-    folds.npy           (N,) int8, only where folds were asked for
+    folds.npy           (N,) int8, only with --folds
     meta.parquet        a row a picture, the dropped ones with their reason
 
 A folder without its manifest is unfinished and is not read. `history.jsonl` beside them says how it came to be.
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 SCHEMA = 2
 HEADER = 4096
 LARGE = 1 << 30
-"""Bytes from which on checking takes so long that it is said."""
+"""Bytes from which on checking takes so long that progress is logged."""
 TRIES = 16  # to fetch a shard before another process, for whom it has to make room, removes it again
 
 
@@ -60,9 +60,9 @@ class Store:
             self.cache.get("manifest.json", required=False)
         manifest = self.path / "manifest.json"
         if not manifest.is_file():
-            what = "is unfinished or no store" if self.path.is_dir() else "does not exist"
+            why = "is unfinished or no store" if self.path.is_dir() else "does not exist"
             raise StoreError(
-                f"{path} {what}: there is no manifest.json in it. Make one with: ganforge prepare FOLDER -o {path}"
+                f"{path} {why}: there is no manifest.json in it. Make one with: ganforge prepare FOLDER -o {path}"
             )
         try:
             self.manifest: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
@@ -97,7 +97,8 @@ class Store:
         """The same store with fold `number` of its training pictures held out instead. StoreError where it has none."""
         if self.folds is None or not 0 <= number < self.manifest["folds"]:
             raise StoreError(
-                f"{self.address} has {self.manifest['folds'] or 'no'} folds, not fold {number}. Prepare it with --folds K; the first is 0."
+                f"{self.address} has {self.manifest['folds'] or 'no'} folds, not fold {number}. "
+                "Prepare it with --folds K; the first is 0."
             )
         other = copy.copy(self)
         other.train = np.flatnonzero((self.folds >= 0) & (self.folds != number))
@@ -108,9 +109,9 @@ class Store:
     def _small(self, name: str) -> npt.NDArray[Any]:
         if self.cache:
             self.cache.get(name, self.files[name]["sha256"])
-        found: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
+        array: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
         self.stamps.compare(name, self.files[name]["sha256"], again=True)
-        return found
+        return array
 
     def _map(self, number: int) -> npt.NDArray[np.uint8]:
         name = self.shards[number]
@@ -218,7 +219,8 @@ class Store:
                             f"{self.address} is damaged: {error}. Remove {self.path / name} to have it fetched again."
                         ) from error
         raise StoreError(
-            f"{self.cache.folder} is too small for the processes that share it. Set GANFORGE_CACHE_BYTES to more than {self.cache.limit:,}."
+            f"{self.cache.folder} is too small for the processes that share it. "
+            f"Set GANFORGE_CACHE_BYTES to more than {self.cache.limit:,}."
         )
 
     def read(self, rows: npt.NDArray[np.int64]) -> Pixels:
@@ -243,9 +245,9 @@ def root_hash(manifest: dict[str, Any]) -> str:
     """One hash over everything that the manifest says of the pictures, and so over every file, but not over `made`,
     which says on what the store was made. Where a file has the hash of its content, that one stands for bytes that
     differ from one writer to the next."""
-    said = {name: value for name, value in manifest.items() if name not in ("root", "made")}
-    said["files"] = {
+    hashed = {name: value for name, value in manifest.items() if name not in ("root", "made")}
+    hashed["files"] = {
         name: {n: v for n, v in facts.items() if n != "sha256" or "content" not in facts}
         for name, facts in manifest["files"].items()
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
