@@ -57,8 +57,8 @@ def test_every_verb_names_the_nearest_option(fails):
         assert option == "--help" or f"Did you mean {option}?" in said
     assert "Did you mean --resolution?" in fails("prepare", "x", "--resolutionn", "64")
     assert "no option --res" in fails("prepare", "x", "--res", "64")  # an abbreviation may mean another word tomorrow
-    assert "said twice" in fails("sample", "x", "--count", "1", "--count=2")
-    assert "said twice" in fails("train", "gan", "x", "--model.lr", "1", "--model.lr=2")
+    assert "given twice" in fails("sample", "x", "--count", "1", "--count=2")
+    assert "given twice" in fails("train", "gan", "x", "--model.lr", "1", "--model.lr=2")
     assert "one word too many" in fails("sample", "x", "y")
     assert "'many' is no whole number" in fails("prepare", "x", "--folds", "many")
     assert "'many' is no number" in fails("prepare", "x", "--heldout", "many")

@@ -95,7 +95,7 @@ def train(
     verbose: bool = True,
     **settings: Any,
 ) -> Run:
-    """Train, or go on with what is in `out`. `model` holds settings of the system, further keywords those of the
+    """Train, or go on with the run in `out`. `model` holds settings of the system, further keywords those of the
     loop. How far it is is logged to `logging.getLogger("ganforge")`, and printed where `verbose`."""
     loop = (
         settings
@@ -120,18 +120,18 @@ def sample(
 
 
 def measure(
-    what: str | Path | _run.Run, store: str | Path | Store | None = None, samples: int = SAMPLES, device: str = "auto"
+    source: str | Path | _run.Run, store: str | Path | Store | None = None, samples: int = SAMPLES, device: str = "auto"
 ) -> Measured:
     """The numbers of a run against its store, or of a folder or zip of pictures, by whatever made, against `store`.
 
     See `ganforge.measuring.measured.Measured` for how to read them. InputError for a folder without a store.
     """
     store = Store(store) if isinstance(store, (str, Path)) else store
-    if isinstance(what, _run.Run) or (Path(what) / "run.toml").exists():
-        return _measure(what if isinstance(what, _run.Run) else Run(what), store, samples, device_name=device)
+    if isinstance(source, _run.Run) or (Path(source) / "run.toml").exists():
+        return _measure(source if isinstance(source, _run.Run) else Run(source), store, samples, device_name=device)
     if store is None:
-        raise InputError(f"{what} is no run. To measure the pictures in it, say against which store.")
-    return _measure_folder(what, store, device_name=device)[0]
+        raise InputError(f"{source} is no run. To measure the pictures in it, say against which store.")
+    return _measure_folder(source, store, device_name=device)[0]
 
 
 restore = _restore

@@ -1,4 +1,4 @@
-"""Words -> verbs. Nothing heavy is imported before a verb runs."""
+"""The command line: verbs and their options. Nothing heavy is imported before a verb runs."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
 
     def verb(name: str, help: str, *aliases: str) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help, aliases=aliases)
-        made.set_defaults(do=getattr(commands, name))
-        return made
+        added: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help, aliases=aliases)
+        added.set_defaults(do=getattr(commands, name))
+        return added
 
     def device(verb: argparse.ArgumentParser) -> None:
         verb.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps")
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("-o", "--out", type=Path, default=Path("demo"), help="folder for everything (demo)")
     demo.add_argument("--minutes", type=number, default=None, help="minutes of training (1.1)")
 
-    verb("systems", "the generators that there are")
+    verb("systems", "the systems: one line for each generator")
 
     verb("doctor", "what this machine has: versions, device, extras, and which picture formats can be read")
 
@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     )
     collect.add_argument("--contact", help="e-mail or web address that is told to the servers")
 
-    clean = verb("clean", "leave out what an audit found, and filter the pictures, into a new folder")
+    clean = verb("clean", "leave out pictures by an audit's findings and filter the others, into a new folder")
     clean.add_argument("folder", type=Path, help="the pictures; they are only read")
     clean.add_argument("-o", "--out", type=Path, help="the folder to make")
     clean.add_argument("--recipe", type=Path, help="a TOML file of all that follows; --dry-run prints one")
@@ -214,8 +214,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _verbs(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     """The parsers of the verbs by name."""
-    found = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
-    return next(found)  # type: ignore[return-value]
+    choices = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
+    return next(choices)  # type: ignore[return-value]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -237,12 +237,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        said = str(error).splitlines() or ["none is left"]
-        print(f"ganforge: Not enough memory: {said[0]} Take smaller pictures, batches or networks.", file=sys.stderr)
+        lines = str(error).splitlines() or ["none is left"]
+        print(f"ganforge: Not enough memory: {lines[0]} Take smaller pictures, batches or networks.", file=sys.stderr)
         return 1
     except OSError as error:  # a disk that is full, a folder that may not be written or read
-        what = f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}"
-        print(f"ganforge: {what}. Free some space, or look at the place and its permissions.", file=sys.stderr)
+        problem = f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}"
+        print(f"ganforge: {problem}. Free some space, or look at the path and its permissions.", file=sys.stderr)
         return 1
 
 
@@ -261,11 +261,11 @@ def _main(words: Sequence[str]) -> int:
                 print(commands.settings(named[0]))
                 return 0
         _check(verb, words[1:], chosen)
-    asked, rest = top.parse_known_args(words)
+    args, rest = top.parse_known_args(words)
     if rest:
-        raise InputError(f"{asked.verb}: {rest[0]!r} is one word too many. See: ganforge {asked.verb} --help")
-    asked.overrides = overrides
-    return asked.do(asked) or 0
+        raise InputError(f"{args.verb}: {rest[0]!r} is one word too many. See: ganforge {args.verb} --help")
+    args.overrides = overrides
+    return args.do(args) or 0
 
 
 def _check(verb: str, words: Sequence[str], chosen: argparse.ArgumentParser) -> None:
@@ -278,7 +278,7 @@ def _check(verb: str, words: Sequence[str], chosen: argparse.ArgumentParser) -> 
             spellings = known[name].option_strings
             option = next((word for word in spellings if word.startswith("--")), spellings[0])
             if option in given and not isinstance(known[name], argparse._AppendAction):
-                raise InputError(f"{verb}: {option} is said twice.")
+                raise InputError(f"{verb}: {option} is given twice.")
             given.add(option)
         elif name.startswith("--"):
             hint = did_you_mean(name, [option for option in known if option.startswith("--")])
@@ -311,7 +311,7 @@ def _overrides(words: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[st
             value = rest.pop(0)
         name = name.replace("-", "_")
         if name in out[section]:
-            raise InputError(f"train: --{section}.{name} is said twice.")
+            raise InputError(f"train: --{section}.{name} is given twice.")
         out[section][name] = value
     return out, others
 

@@ -26,7 +26,7 @@ def demo(out: Path, minutes: float = MINUTES) -> tuple[Run, Measured, Measured, 
     if not minutes > 0:
         raise InputError(f"{minutes:g} minutes of training are not to be had; say more than 0.")
     if out.exists() and (not out.is_dir() or (not (out / "digits").exists() and any(out.iterdir()))):
-        raise DataError(f"{out} holds something else. Choose another place with --out.")
+        raise DataError(f"{out} holds something else. Choose another path with --out.")
     log.info("collect   1,797 real handwritten digits, embedded in scikit-learn")
     originals = collect("digits", out / "digits")
     if not (out / "store").exists():

@@ -1,4 +1,4 @@
-"""What this machine has, line by line: what can be read and done here, and what belongs into a report of a mistake."""
+"""What this machine can read and do, line by line; it belongs into every report of a mistake."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ EXTRAS = {
 
 def lines() -> list[str]:
     """Versions, device, extras, and the picture formats of `sources.formats`."""
-    there = [name for name, module in EXTRAS.items() if find_spec(module)]
-    absent = [name for name in EXTRAS if name not in there]
+    installed = [name for name, module in EXTRAS.items() if find_spec(module)]
+    absent = [name for name in EXTRAS if name not in installed]
     out = [
         f"ganforge {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pillow")) + f"; device {choose('auto')}",
-        f"extras: {', '.join(there) or 'none'}" + (f"; not installed: {', '.join(absent)}" if absent else ""),
+        f"extras: {', '.join(installed) or 'none'}" + (f"; not installed: {', '.join(absent)}" if absent else ""),
         "",
         "picture formats, read by all verbs:",
     ]
-    for kind, (title, suffixes, what) in zip(formats.KINDS, formats.table(), strict=True):
+    for kind, (title, suffixes, note) in zip(formats.KINDS, formats.table(), strict=True):
         read = "yes" if formats.available(kind) else "no"
-        out.append(f"  {title:15} {read:3}  {suffixes:32} {what.replace('`', '')}")
+        out.append(f"  {title:15} {read:3}  {suffixes:32} {note.replace('`', '')}")
     return out

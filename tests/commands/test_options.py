@@ -66,7 +66,7 @@ def test_options_come_before_the_file(tmp_path, capsys, fails):
     assert main([*words, "--resolution", "64", "--no-stratify", "--dry-run"]) == 0
     found = tomllib.loads(capsys.readouterr().out)["prepare"]
     assert (found["resolution"], found["stratify"], found["heldout"], found["labels"]) == ("64", False, 0.2, "a.csv")
-    assert "--stratify is said twice" in fails(*words, "--stratify", "--no-stratify")
+    assert "--stratify is given twice" in fails(*words, "--stratify", "--no-stratify")
 
 
 @pytest.mark.parametrize(

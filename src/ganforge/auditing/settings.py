@@ -1,4 +1,4 @@
-"""What an audit looks at, and what is left out by its findings."""
+"""The settings of `audit`, and those by which its findings decide in `prepare` and `clean`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Selection:
     )
 
     def __post_init__(self) -> None:
-        """Writes findings by their codes, near_duplicate for near-duplicate. InputError where there is no such."""
+        """Writes findings by their codes, near_duplicate for near-duplicate. InputError for unknown ones."""
         from ganforge.auditing.findings import chosen
 
         object.__setattr__(self, "drop", chosen(self.drop))

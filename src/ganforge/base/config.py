@@ -38,7 +38,7 @@ def setting(
 ) -> Any:
     """A dataclass field with its meaning (with unit) and its limits, both inclusive.
 
-    `split` stands between the texts of a list on the command line; where it is "", the option is said again for each.
+    `split` stands between the texts of a list on the command line; where it is "", the option is repeated for each.
     `metavar` names the value in the help."""
     facts = {"help": help, "low": low, "high": high, "choices": choices, "split": split, "metavar": metavar}
     return dataclasses.field(default=default, metadata=facts)

@@ -1,7 +1,7 @@
 """A folder of pictures and a recipe -> a new folder: findings left out, pixels filtered. The originals are only read.
 
 The new folder has the same names, a PNG where pixels were changed and the very bytes where not; `provenance.csv`,
-`labels.csv` and other tables of what was kept; `dropped.csv` with a reason for everything else; `history.jsonl` with
+`labels.csv` and other tables of the pictures that were kept; `dropped.csv` with a reason for everything else; `history.jsonl` with
 this step added."""
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _large = threading.Lock()
 
 @dataclass
 class Cleaned:
-    """What `clean` made."""
+    """The result of `clean`."""
 
     path: Path
     changed: int = 0
@@ -66,61 +66,61 @@ def clean(
     progress: Callable[[int], None] | None = None,
     **options: Any,
 ) -> Cleaned:
-    """Make the folder `out` of what is kept of `source`.
+    """Make the folder `out` of the pictures of `source` that are kept.
 
     `recipe` is a TOML file or `cleaning.settings.Settings`; `options` are values of such settings, filters, audit, drop
-    and keep, and take the place of its parts (see `cleaning.recipe.read`). Of a duplicate group the picture stays that
+    and keep, and replace its parts (see `cleaning.recipe.read`). Of a duplicate group the picture stays that
     the audit ranks first. Stopped and called again, it goes on. `progress` is told how many are done. Raises InputError,
     and DataError where the pictures cannot be used or `out` exists."""
     path, out = check_folder(source), Path(out)
     settings = recipes.read(recipe, options)
     chain = filters.chain(settings.filters)
-    found = Findings(settings.audit) if settings.audit else None
-    if (settings.drop or settings.keep) and found is None:
+    findings = Findings(settings.audit) if settings.audit else None
+    if (settings.drop or settings.keep) and findings is None:
         raise InputError("Dropping by findings needs an audit: ganforge audit FOLDER, then --audit with its folder.")
-    if not chain and found is None and recipe is None:
+    if not chain and findings is None and recipe is None:
         raise InputError("There is nothing to do: name a filter, such as --filter median:size=3, a recipe or an audit.")
     if out.exists():
         raise DataError(f"{out} exists already. Choose another name with -o, or remove it first.")
     keep_apart(path, out)
     opened = open_source(path)
     entries = list(opened.entries())
-    if found:
-        found.check(path, (entry.name for entry in entries), entries)
-    partial = _partial(out, settings, path, entries, found)
-    made = Cleaned(out, notes=found.absent((*settings.drop, *settings.keep)) if found else [])
+    if findings:
+        findings.check(path, (entry.name for entry in entries), entries)
+    partial = _partial(out, settings, path, entries, findings)
+    cleaned = Cleaned(out, notes=findings.absent((*settings.drop, *settings.keep)) if findings else [])
     levels, note = survey.levels("auto", opened) if chain else (Levels(), "")
-    made.notes += [note] if note else []
+    cleaned.notes += [note] if note else []
     with writing(out, "Free some space or check the permissions; the same command goes on."):
-        left_out = found.left_out(settings.drop, settings.keep) if found else {}
+        left_out = findings.left_out(settings.drop, settings.keep) if findings else {}
         done = _work(entries, chain, levels, left_out, partial, progress)
-        made.changed = sum(row["changed"] for row in done if row["out"])
-        made.copied = sum(not row["changed"] for row in done if row["out"])
-        made.dropped = [(row["file"], row["reason"]) for row in done if not row["out"]]
-        made.unreadable = sum(row["unreadable"] for row in done if not row["out"])
-        if not made.changed + made.copied:
+        cleaned.changed = sum(row["changed"] for row in done if row["out"])
+        cleaned.copied = sum(not row["changed"] for row in done if row["out"])
+        cleaned.dropped = [(row["file"], row["reason"]) for row in done if not row["out"]]
+        cleaned.unreadable = sum(row["unreadable"] for row in done if not row["out"])
+        if not cleaned.changed + cleaned.copied:
             shutil.rmtree(partial)
-            why = "; ".join(f"{file!r}: {reason}" for file, reason in made.dropped[:3])
+            why = "; ".join(f"{file!r}: {reason}" for file, reason in cleaned.dropped[:3])
             raise DataError(f"Nothing of {path} is left. {why + '.' if why else 'Is this the right folder?'}")
-        _finish(path, partial, settings, made, done)
+        _finish(path, partial, settings, cleaned, done)
         (partial / JOURNAL).unlink()
         partial.rename(out)
-    return made
+    return cleaned
 
 
 def check_folder(source: str | Path) -> Path:
     """The folder as a path. InputError where it is none."""
     path = Path(source)
     if not path.is_dir():
-        what = "is not a folder" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}. clean takes a folder of pictures; unpack a zip first.")
+        problem = "is not a folder" if path.exists() else "does not exist"
+        raise InputError(f"{path} {problem}. clean takes a folder of pictures; unpack a zip first.")
     return path
 
 
-def _partial(out: Path, settings: Settings, source: Path, entries: list[Entry], found: Findings | None) -> Path:
+def _partial(out: Path, settings: Settings, source: Path, entries: list[Entry], findings: Findings | None) -> Path:
     """The unfinished folder beside `out`, one for each recipe, source and audit; those of others are removed."""
     digest = hashlib.sha256(recipes.text(replace(settings, audit=None)).encode())
-    digest.update(f"{source.resolve()}\n{found.sha256 if found else ''}\n".encode(errors="replace"))
+    digest.update(f"{source.resolve()}\n{findings.sha256 if findings else ''}\n".encode(errors="replace"))
     for entry in entries:
         with contextlib.suppress(OSError):
             facts = entry.path.stat() if entry.path else None
@@ -145,7 +145,7 @@ def _work(
     partial: Path,
     progress: Callable[[int], None] | None,
 ) -> list[dict[str, Any]]:
-    """One row a file, in the source's order; rows that the journal of an earlier, stopped call has are not made
+    """One row a file, in the source's order; rows that the journal of an earlier, stopped call has are not done
     again."""
     rows = _journal(partial / JOURNAL)
     targets = _targets([entry.name for entry in entries if is_picture(entry.name)])
@@ -161,12 +161,12 @@ def _work(
 
 
 def _note(
-    found: list[dict[str, Any]],
+    new: list[dict[str, Any]],
     rows: dict[str, dict[str, Any]],
     journal: TextIO,
     progress: Callable[[int], None] | None,
 ) -> None:
-    for row in found:
+    for row in new:
         rows[row["file"]] = row
         journal.write(json.dumps(row) + "\n")
     journal.flush()
@@ -283,16 +283,16 @@ def _is_large(data: bytes) -> bool:
     return header.height * header.width > LARGE
 
 
-def _finish(source: Path, partial: Path, settings: Settings, made: Cleaned, rows: list[dict[str, Any]]) -> None:
-    """The side files: tables of what was kept, what was dropped and why, and the history with this step."""
+def _finish(source: Path, partial: Path, settings: Settings, cleaned: Cleaned, rows: list[dict[str, Any]]) -> None:
+    """The side files: tables of the pictures kept, `dropped.csv` with reasons, and the history with this step."""
     kept = {row["file"]: row["out"] for row in rows if row["out"]}
     labels.carry(source, partial, [row["file"] for row in rows], kept)
-    dropped = ({"file": name, "reason": reason} for name, reason in made.dropped)
+    dropped = ({"file": name, "reason": reason} for name, reason in cleaned.dropped)
     write_csv(partial / "dropped.csv", ("file", "reason"), dropped)
     history.carry(source, partial)
     digest = hashlib.sha256("".join(f"{r['sha256']}  {r['out']}\n" for r in rows if r["out"]).encode())
     history.record(
         partial, "clean", source=str(source.resolve()), drop=settings.drop, keep=settings.keep,
-        filters=[filters.describe(step) for step in filters.chain(settings.filters)], changed=made.changed, copied=made.copied,
-        dropped=len(made.dropped), sha256=digest.hexdigest(),
+        filters=[filters.describe(step) for step in filters.chain(settings.filters)], changed=cleaned.changed, copied=cleaned.copied,
+        dropped=len(cleaned.dropped), sha256=digest.hexdigest(),
     )  # fmt: skip

@@ -46,8 +46,8 @@ def stages(
     for step in filters:
         step(out[-1].pictures[0])  # the first call imports
         start = time.perf_counter()
-        made = [step(pixels) for pixels in out[-1].pictures]
-        out.append(Stage(short(step), made, 1000 * (time.perf_counter() - start) / len(made)))
+        filtered = [step(pixels) for pixels in out[-1].pictures]
+        out.append(Stage(short(step), filtered, 1000 * (time.perf_counter() - start) / len(filtered)))
     for stage in out:
         pairs = [
             (p, r)
@@ -60,13 +60,13 @@ def stages(
     return out
 
 
-def sheet(found: Sequence[Stage], references: Sequence[Pixels | None] | None = None) -> Pixels:
+def sheet(shown: Sequence[Stage], references: Sequence[Pixels | None] | None = None) -> Pixels:
     """One row a picture, one column a stage, the reference last. The middle of each picture, one pixel of it a square
     of pixels where there is room; numbers above. -> (H', W', 3) uint8."""
-    columns: list[tuple[str, Sequence[Pixels | None]]] = [(_title(stage), stage.pictures) for stage in found]
+    columns: list[tuple[str, Sequence[Pixels | None]]] = [(_title(stage), stage.pictures) for stage in shown]
     if references and any(r is not None for r in references):
         columns.append(("reference", references))
-    rows = len(found[0].pictures)
+    rows = len(shown[0].pictures)
     size = len(columns) * (TILE + GAP) + GAP, HEAD + rows * (TILE + GAP)
     canvas = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
@@ -75,10 +75,10 @@ def sheet(found: Sequence[Stage], references: Sequence[Pixels | None] | None = N
         draw.multiline_text((left, 4), title, "black", font)
         for row, pixels in enumerate(pictures):
             if pixels is not None:
-                share = min(1.0, TILE / 2 / min(found[0].pictures[row].shape[:2]))
+                share = min(1.0, TILE / 2 / min(shown[0].pictures[row].shape[:2]))
                 tile = _middle(pixels, share)
-                place = (left + (TILE - tile.width) // 2, HEAD + row * (TILE + GAP) + (TILE - tile.height) // 2)
-                canvas.paste(tile, place)
+                corner = (left + (TILE - tile.width) // 2, HEAD + row * (TILE + GAP) + (TILE - tile.height) // 2)
+                canvas.paste(tile, corner)
     return np.asarray(canvas)
 
 

@@ -43,11 +43,11 @@ def estimate(pixels: Pixels) -> Noise:
     planes = pixels[..., :3].transpose(2, 0, 1) if pixels.shape[2] != 1 else pixels.transpose(2, 0, 1)
     if min(planes.shape[1:]) < 2 * BLOCK:
         return Noise(0.0, 0.0, 1.0)
-    found = [_without_impulses(plane) for plane in planes]
+    calm = [_without_impulses(plane) for plane in planes]
     return Noise(
-        float(np.mean([_sigma(plane) for plane, _ in found])),
-        float(np.mean([share for _, share in found])),
-        float(np.mean([_blocks(plane) for plane, _ in found])),
+        float(np.mean([_sigma(plane) for plane, _ in calm])),
+        float(np.mean([share for _, share in calm])),
+        float(np.mean([_blocks(plane) for plane, _ in calm])),
     )
 
 
@@ -58,19 +58,19 @@ def median(many: list[Noise]) -> Noise:
     return Noise(*(float(np.median([getattr(n, name) for n in many])) for name in ("sigma", "impulses", "blocks")))
 
 
-def remedy(found: Noise) -> tuple[list[Filter], list[str]]:
+def remedy(noise: Noise) -> tuple[list[Filter], list[str]]:
     """The filters that such noise asks for, none where it is weak, and the reasons in words."""
     chain: list[Filter] = []
     reasons = []
-    specks = found.impulses > 0.01 + 0.001 * max(found.sigma - 20, 0)  # strong noise reaches black and white by itself
+    specks = noise.impulses > 0.01 + 0.001 * max(noise.sigma - 20, 0)  # strong noise reaches black and white by itself
     if specks:
         chain.append(Median(3))
-        reasons.append("single black and white pixels: the median of their neighbours takes their place")
-    if found.sigma > (8 if specks else 4.5):
-        left = found.sigma / 2 if specks else found.sigma  # the median halves it
+        reasons.append("single black and white pixels: the median of their neighbours replaces them")
+    if noise.sigma > (8 if specks else 4.5):
+        left = noise.sigma / 2 if specks else noise.sigma  # the median halves it
         chain.append(Bilateral(round(2 * left, 1), 2.0))
         reasons.append("noise: the mean over neighbours that differ by less than about twice its deviation")
-    elif found.blocks > 1.5 and not specks:
+    elif noise.blocks > 1.5 and not specks:
         chain.append(Bilateral(30.0, 2.0))
         reasons.append("blocks of strong JPEG compression: weak smoothing across their edges")
     if not chain:

@@ -54,21 +54,21 @@ def preview(
     references = [_reference(Path(reference), name) for name in names] if reference else None
     if references and not any(r is not None for r in references):
         raise DataError(f"{reference} has none of the pictures {', '.join(names[:3])}; it takes the same names.")
-    found = comparison.stages(shown, steps.chain(settings.filters), references)
-    numbers = [stage.row() for stage in found]
+    stages = comparison.stages(shown, steps.chain(settings.filters), references)
+    numbers = [stage.row() for stage in stages]
     facts = {"pictures": names, "recipe": recipes.text(settings), "stages": numbers}
-    write_image(sheet, comparison.sheet(found, references))
+    write_image(sheet, comparison.sheet(stages, references))
     sheet.with_suffix(".json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return numbers
 
 
-def _sample(path: Path, what: str, count: int) -> tuple[list[str], list[Pixels]]:
+def _sample(path: Path, purpose: str, count: int) -> tuple[list[str], list[Pixels]]:
     """Up to `count` pictures that can be read, chosen by key. DataError where there is none."""
     opened = open_source(path)
     levels, _ = survey.levels("auto", opened)
     entries = [entry for entry in opened.entries() if is_picture(entry.name)]
     names, pictures = [], []
-    for n in permuted(0, what, max(len(entries), 1), np.arange(len(entries))):
+    for n in permuted(0, purpose, max(len(entries), 1), np.arange(len(entries))):
         with contextlib.suppress(Skip):
             pictures.append(decode_whole(entries[n].read(), levels))
             names.append(entries[n].name)
@@ -91,9 +91,9 @@ def _reference(folder: Path, name: str) -> Pixels | None:
 def suggest(source: str | Path) -> tuple[Settings, list[str]]:
     """A recipe for the noise that SAMPLE keyed pictures have, empty where they are clean, and the reasons in words."""
     names, pictures = _sample(check_folder(source), "suggest", SAMPLE)
-    found = noise.median([noise.estimate(pixels) for pixels in pictures])
-    chain, reasons = noise.remedy(found)
+    estimated = noise.median([noise.estimate(pixels) for pixels in pictures])
+    chain, reasons = noise.remedy(estimated)
     return Settings(filters=tuple(map(steps.short, chain))), [
-        f"of {len(names)} pictures, the median: {found}",
+        f"of {len(names)} pictures, the median: {estimated}",
         *reasons,
     ]

@@ -25,10 +25,10 @@ SELECT = ("audit", "drop", "keep")
 
 
 def read(recipe: str | Path | Settings | None = None, options: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of a recipe, a TOML file or what was read from one, with `options` in the place of its parts.
+    """The settings of a recipe, a TOML file or settings read from one; `options` replace its parts.
 
     `filters` may be texts such as "median:size=3" or tables such as {"kind": "median", "size": 3}; `drop` and `keep`
-    are one part. InputError for what does not fit, with the path of the file where it is there."""
+    are one part. InputError for a mistake, with the path of the file that holds it."""
     settings = recipe if isinstance(recipe, Settings) else _read(Path(recipe)) if recipe else Settings()
     given = {name: value for name, value in (options or {}).items() if value or name not in (*SELECT, "filters")}
     if "filters" in given:

@@ -1,4 +1,4 @@
-"""What `clean` does to a folder of pictures."""
+"""The settings of `clean`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Settings(Selection):
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Writes each filter with all of its settings. InputError for a filter or a finding that there is not."""
+        """Writes each filter with all of its settings. InputError for an unknown filter or finding."""
         from ganforge.cleaning.filters import parse, short
 
         super().__post_init__()

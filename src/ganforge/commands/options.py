@@ -1,7 +1,7 @@
-"""A dataclass of settings as options of the command line, and as a TOML file: `base.config` holds what both share.
+"""A dataclass of settings as options of the command line, and as a TOML file: `base.config` has the parts that they share.
 
 The setting `part_size` is the option `--part-size`, a truth is `--stratify` or `--no-stratify`, and a list that is split
-at nothing is an option that is said again for each of its texts."""
+at nothing is an option that is repeated for each of its texts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def number(text: str) -> float:
 
 def add(verb: argparse.ArgumentParser, cls: type, spelled: Mapping[str, str] | None = None) -> None:
     """An option for each setting of `cls`, with its range and default in the help; `spelled` are other names of
-    options, by setting. Those that are not given are absent from what is parsed."""
+    options, by setting. Those that are not given have no attribute in the parsed arguments."""
     rows = config.describe(cls, {})
     for name, note in config.notes(rows).items():
         facts = next(field for field in fields(cls) if field.name == name)
@@ -66,7 +66,7 @@ def _parsed(cls: type, name: str, text: str) -> Any:
 
 
 def given(args: argparse.Namespace, cls: type) -> dict[str, Any]:
-    """The settings of `cls` that are said on the command line."""
+    """The settings of `cls` that the command line gives."""
     return {field.name: getattr(args, field.name) for field in fields(cls) if hasattr(args, field.name)}
 
 

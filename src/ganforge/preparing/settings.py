@@ -1,4 +1,4 @@
-"""What a store is made like."""
+"""The settings of `prepare`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Settings(Selection):
     engine: str = setting("local", "what does the work; ray finds a cluster by RAY_ADDRESS", choices=("local", "ray"))
 
     def __post_init__(self) -> None:
-        """InputError for what the type and the range of a setting alone do not tell."""
+        """InputError for mistakes that type and range of a single setting do not show."""
         from ganforge.preparing.shape import parse_color, parse_resolution
         from ganforge.sources.survey import parse_levels
 
