@@ -168,7 +168,7 @@ def prepare(asked: argparse.Namespace) -> int:
     with Console(stderr=True).status("looking") as status:
 
         def progress(count: int) -> None:
-            status.update(f"{count:,} pictures")
+            status.update(f"{count:,} files")
 
         if asked.shard:
             done, parts = prepare_shard(
@@ -197,12 +197,14 @@ def prepare(asked: argparse.Namespace) -> int:
         print(f"  {note}")
     store = made.store
     if asked.format != "store":
+        if not store.spec.is_picture:
+            shutil.rmtree(store.path)
         count = exports.write(store, asked.out, asked.format)
         shutil.rmtree(store.path)
         print(f"{asked.out}: {count:,} pictures of {store.spec} as {asked.format}")
         return 2 if made.unusable else 0
     print(
-        f"{store.path}: {len(store):,} pictures of {store.spec}; {len(store.train):,} for training, {len(store.heldout):,} held out, {made.skipped_count:,} left out"
+        f"{store.path}: {len(store):,} {store.spec.medium.plural} of {store.spec}; {len(store.train):,} for training, {len(store.heldout):,} held out, {made.skipped_count:,} left out"
     )
     print(f"Next: ganforge train dcgan {store.path}")
     return 2 if made.unusable else 0

@@ -6,8 +6,9 @@ import logging
 import platform
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from ganforge.base.seeds import permuted
 from ganforge.measuring.measured import Measured, Protocol, as_json, keep
 from ganforge.measuring.progress import Remaining
 from ganforge.measuring.reference import Reference
+from ganforge.media.clip import Clip
+from ganforge.media.sound import Sound
+from ganforge.media.spec import Spec
 from ganforge.metrics import copies, features, frechet, kernel, labels, neighbours, pyramid, sliced, twosample
 from ganforge.metrics.metric import NEIGHBOURS, Metric, Samples
 from ganforge.preparing.prepare import Prepared, prepare
@@ -126,21 +130,29 @@ def read_folder(source: str | Path, store: Store, temporary: Path) -> Prepared:
     where they are too few."""
     spec, recipe = store.spec, store.manifest["recipe"]
     log.info(f"reading {source}")
-    background = "#" + "".join(f"{v:02x}" for v in recipe.get("background", [255] * 3)[:3])
-    prepared = prepare(
-        source,
-        temporary / "pictures",
-        resolution=f"{spec.height}x{spec.width}",
-        channels=spec.channels,
-        heldout=0,
-        fit=recipe.get("fit", "crop"),
-        background=background,
-    )
+    prepared = prepare(source, temporary / "pictures", **_like(spec, recipe))
+    if prepared.store.spec.medium != spec.medium:
+        raise DataError(f"{source} cannot be read as {store.address} was: its settings are of another version.")
     if len(prepared.store) < FEWEST:
         raise DataError(
-            f"{source} holds {len(prepared.store)} pictures; at least {FEWEST} are needed, and thousands say more."
+            f"{source} holds {len(prepared.store)} {spec.medium.plural}; at least {FEWEST} are needed, "
+            "and thousands say more."
         )
     return prepared
+
+
+def _like(spec: Spec, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `prepare` by which other files become rows of this spec."""
+    options = {"medium": spec.medium.kind, "resolution": f"{spec.height}x{spec.width}", "heldout": 0}
+    if isinstance(spec.medium, Sound):
+        return options | {"rate": spec.medium.rate}
+    background = "#" + "".join(f"{v:02x}" for v in recipe.get("background", [255] * 3)[:3])
+    options |= {"fit": recipe.get("fit", "crop"), "background": background, "channels": spec.channels}
+    if isinstance(spec.medium, Clip):
+        channels = spec.channels // spec.medium.frames
+        options |= {"channels": channels, "frames": spec.medium.frames, "rate": spec.medium.rate}
+        options |= {"stride": recipe["stride"]}
+    return options
 
 
 class _Measurement:

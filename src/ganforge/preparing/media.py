@@ -19,6 +19,7 @@ from ganforge.media.medium import Unusable
 from ganforge.media.sound import Sound
 from ganforge.media.spec import LARGEST, Spec
 from ganforge.preparing.parts import Meta
+from ganforge.preparing.settings import Settings
 from ganforge.preparing.shape import parse_resolution, propose
 from ganforge.sources import survey
 from ganforge.sources.decode import decode, probe
@@ -38,11 +39,29 @@ FRAMES = 16
 """Frames of a clip, unless others are asked for."""
 
 
-def choose_sound(
-    source: Source, resolution: str | int | None, rate: float | None, seconds: float | None
-) -> tuple[Spec, list[str]]:
+_WITHOUT_EFFECT = {
+    "picture": ("rate", "seconds", "frames", "stride"),
+    "sound": ("channels", "fit", "background", "levels", "frames", "stride"),
+    "clip": ("levels", "seconds"),
+}
+
+
+def check_settings(medium: str, settings: Settings) -> None:
+    """InputError for a setting that has no effect on files of this medium."""
+    usual = Settings()
+    for name in _WITHOUT_EFFECT[medium]:
+        if getattr(settings, name) != getattr(usual, name):
+            raise InputError(
+                f"--{name} has no effect on files that are read as {medium}s. Leave it out, or see --medium."
+            )
+    if medium != "picture" and settings.normalise == "image":
+        raise InputError(f"--normalise image is for pictures, and these files are read as {medium}s. Leave it out.")
+
+
+def choose_sound(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
     """The spec of a set of sounds, and what the user should know. InputError where what is asked for is out of range or
     says two things, DataError where none of the files looked at can be read."""
+    resolution, rate, seconds = settings.resolution, settings.rate, settings.seconds
     headers = []
     why = "none is there"
     for entry in survey.sample(source):
@@ -72,9 +91,9 @@ def choose_sound(
         usual = quantiles(lengths, n=20)[-1] if len(lengths) > 1 else lengths[0]
         bands, width = BANDS, sound.width(usual if seconds is None else seconds)
         width = min(width, MOST_FRAMES) if seconds is None else width
-        if seconds is not None and (seconds <= 0 or width > LARGEST):
+        if width > LARGEST:
             most = sound.seconds(LARGEST)
-            raise InputError(f"seconds is {seconds:g}; at {sound.rate:,} Hz it takes more than 0, at most {most:.1f}.")
+            raise InputError(f"seconds is {seconds:g}; at {sound.rate:,} Hz it takes at most {most:.1f}.")
     long = sum(header.samples / header.rate > sound.seconds(width) for header in headers)
     notes.append(
         f"rows of {sound.seconds(width):.3g} s; {long:,} {looked} are longer and are left out; --seconds sets it"
@@ -82,17 +101,14 @@ def choose_sound(
     return Spec(bands, width, 1, source.classes, medium=sound), notes
 
 
-def choose_clip(
-    source: Source, resolution: str | int | None, channels: int | None, frames: int | None, rate: float | None
-) -> tuple[Spec, list[str]]:
+def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
     """The spec of a set of clips, and what the user should know; `channels` are those of a frame. InputError where what
     is asked for is out of range, DataError where none of the files looked at can be read."""
-    count = FRAMES if frames is None else frames
-    if not clip.FRAMES[0] <= count <= clip.FRAMES[1]:
-        raise InputError(f"frames is {count}; a clip takes {clip.FRAMES[0]} to {clip.FRAMES[1]}.")
-    if rate is not None and not 0 < rate <= 1000:
-        raise InputError(f"rate is {rate:g}; of clips it takes more than 0, at most 1,000 frames a second.")
-    if channels not in (None, 1, 3):
+    rate, channels, resolution = settings.rate, settings.channels, settings.resolution
+    count = FRAMES if settings.frames is None else settings.frames
+    if rate is not None and rate > 1000:
+        raise InputError(f"rate is {rate:g}; of clips it takes at most 1,000 frames a second.")
+    if channels == 4:
         raise InputError(f"channels is {channels}; a frame of a clip takes 1 (grey) or 3 (RGB).")
     sizes, rates, coloured, why = [], [], 0, "none is there"
     for entry in survey.sample(source):

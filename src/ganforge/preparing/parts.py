@@ -25,6 +25,7 @@ from ganforge.base.errors import DataError
 from ganforge.base.files import atomic_folder, cannot_write, file_sha256, writing
 from ganforge.base.images import Pixels
 from ganforge.media.clip import Clip
+from ganforge.media.medium import Medium
 from ganforge.media.spec import Spec
 from ganforge.store.provenance import NOWHERE, Origin
 from ganforge.store.split import ASIDE, HELDOUT, TRAIN, Splits, split
@@ -206,7 +207,7 @@ def join(
     with writing(out, advice), atomic_folder(out, overwrite) as final:
         labels, splits, numbers = _decide(parts, spec, sides, groups or {})
         if (splits.sides != ASIDE).sum() < fewest:
-            raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest))
+            raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest, spec.medium))
         reasons, content = _write_meta(parts, final / "meta.parquet", splits, numbers)
         np.save(final / "labels.npy", labels)
         np.save(final / "splits.npy", splits.sides)
@@ -348,9 +349,9 @@ def dropped(parts: Sequence[Path], limit: int) -> list[tuple[str, str]]:
     return found
 
 
-def _too_few(parts: Sequence[Path], usable: int, fewest: int) -> str:
+def _too_few(parts: Sequence[Path], usable: int, fewest: int, medium: Medium) -> str:
     why = "; ".join(f"{file}: {reason}" for file, reason in dropped(parts, 3))
-    return f"{usable} usable {'picture' if usable == 1 else 'pictures'}; at least {fewest} are needed." + (
+    return f"{usable} usable {medium.kind if usable == 1 else medium.plural}; at least {fewest} are needed." + (
         f" Left out: {why}." if why else " Is this the right folder?"
     )
 

@@ -23,7 +23,9 @@ from ganforge.base import config
 from ganforge.base.device import keep_memory
 from ganforge.base.errors import DataError, GanforgeError, InputError, Stopped, StoreError
 from ganforge.base.files import atomic_file, cannot_write
-from ganforge.preparing import parts
+from ganforge.media.clip import Clip
+from ganforge.media.sound import Sound
+from ganforge.preparing import media, parts
 from ganforge.preparing.convert import Plan, convert_part
 from ganforge.preparing.parts import Sides, finished
 from ganforge.preparing.settings import HELD_OUT, Settings
@@ -39,7 +41,7 @@ from ganforge.version import __version__
 
 FEWEST = 8
 PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17
-RESIZE = "torch bicubic, antialiased"
+RESIZE, RESAMPLE = "torch bicubic, antialiased", "none; scipy polyphase to one rate"
 BESIDE = ("manifest.json", history.NAME, "README.md", "sheet.png", "augmented.png", "features")
 """What is put into a store beside the files that its manifest names."""
 
@@ -139,8 +141,16 @@ class _Work:
         keep_apart(path, self.out)
         self.normalise = s.normalise
         before = None if overwrite else _known(self._begun(), path)
-        self.opened = open_source(path, table, before)
-        spec, chosen, self.notes = choose(self.opened, s.resolution, s.channels, s.background, s.levels)
+        self.opened = open_source(path, table, before, s.medium)
+        media.check_settings(self.opened.medium, s)
+        chosen = Levels()
+        match self.opened.medium:
+            case "sound":
+                spec, self.notes = media.choose_sound(self.opened, s)
+            case "clip":
+                spec, self.notes = media.choose_clip(self.opened, s)
+            case _:
+                spec, chosen, self.notes = choose(self.opened, s.resolution, s.channels, s.background, s.levels)
         size = s.part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.portions(size)
         self.found = found = Findings(s.audit) if s.audit else None
@@ -156,6 +166,7 @@ class _Work:
             str(path.resolve()), str(table.resolve()) if table else None, spec, s.fit, parse_color(s.background),
             s.normalise == "image", size, len(self.portions), _listing(self.portions), layout,
             chosen, s.channels is None and spec.channels == 1, refused,
+            (s.stride or spec.medium.frames) if isinstance(spec.medium, Clip) else 0,
         )  # fmt: skip
         self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
 
@@ -196,11 +207,13 @@ class _Work:
     def finish(self, sides: Sides) -> Prepared:
         """Join the parts and look at what came out."""
         plan = self.plan
+        sounds = isinstance(plan.spec.medium, Sound)
         recipe = {
-            "fit": plan.fit, "background": list(plan.background), "normalise": self.normalise,
+            **({} if sounds else {"fit": plan.fit, "background": list(plan.background)}), "normalise": self.normalise,
             **({"depth": str(plan.levels)} if plan.levels != Levels() else {}),
+            **({"stride": plan.stride} if plan.stride else {}),
             "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
-            "resize": RESIZE,
+            "resize": RESAMPLE if sounds else RESIZE,
         }  # fmt: skip
         levels = {"none": "bytes", "image": "bytes"}.get(self.normalise, self.normalise)
         reasons = parts.join(
@@ -341,18 +354,21 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
         seen += count
 
     made = Plan.from_plain(plan)
-    portions = _portions(made.source, made.labels, made.spec.classes, made.layout, made.part_size)
+    portions = _portions(
+        made.source, made.labels, made.spec.classes, made.layout, made.part_size, made.spec.medium.kind
+    )
     convert_part(made, portions, number, Path(path), 1, add)
     return seen
 
 
 @lru_cache(1)
 def _portions(
-    source: str, labels: str | None, classes: tuple[str, ...], layout: tuple[int | None, int | None, str], size: int
-) -> list[Portion]:
+    source: str, labels: str | None, classes: tuple[str, ...], layout: tuple[int | None, int | None, str], size: int,
+    medium: str,
+) -> list[Portion]:  # fmt: skip
     """Listed once in each worker."""
     known = None if layout[2] else Layout(classes, *layout)
-    return open_source(Path(source), Path(labels) if labels else None, known).portions(size)
+    return open_source(Path(source), Path(labels) if labels else None, known, medium).portions(size)
 
 
 def _known(plan: dict[str, Any], source: Path) -> Layout | None:

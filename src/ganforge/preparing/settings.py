@@ -16,6 +16,10 @@ HELD_OUT = 0.1
 class Settings(Selection):
     """Settings of `prepare`, the section [prepare] of a TOML file; docs/prepare.md says what each of them does."""
 
+    medium: str | None = setting(
+        None, "what the files are (sounds where there are sounds and no pictures, else pictures)",
+        choices=("picture", "sound", "clip"),
+    )  # fmt: skip
     labels: Path | None = setting(None, "CSV with the columns file and label, instead of sub-folders")
     resolution: str | int | None = setting(
         None, "64, or 48x64 (height x width); without it that of the pictures where they agree, else 32, 64 or 128"
@@ -39,6 +43,14 @@ class Settings(Selection):
     stratify: bool = setting(False, "hold out that share of every class")
     folds: int = setting(0, "deal the training pictures into so many folds, 2 or more; 0: none", low=0, high=100)
     per_class: int = setting(0, "at most so many training pictures of a class; 0: all", low=0)
+    rate: float | None = setting(
+        None, "of sounds samples a second, of clips frames a second (what most files have)", low=0.001
+    )
+    seconds: float | None = setting(None, "length of a row of sound (what nearly all files have)", low=0.001)
+    frames: int | None = setting(None, "frames of a clip (16)", low=2, high=64)
+    stride: int | None = setting(
+        None, "frames from the beginning of a clip to that of the next in a file (as many as a clip has)", low=1
+    )
     part_size: int | None = setting(None, "pictures in a part (what fits into 256 MiB)", low=1)
     engine: str = setting("local", "what does the work; ray finds a cluster by RAY_ADDRESS", choices=("local", "ray"))
 
