@@ -7,11 +7,11 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from ganforge.preparing.prepare import prepare
-from ganforge.sources.decode import decode, identify, orientation_of
+from ganforge.sources.decode import decode, identify, open_image, orientation_of
 from ganforge.sources.entry import Skip
 from hostile import encoded
 from synthetic import picture
@@ -142,3 +142,15 @@ def test_an_icon_that_holds_a_bomb_is_not_decoded():
         data = b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 24, len(inner), 22) + inner
         with pytest.raises(Skip, match="over the limit"):
             decode(data, 3, (0, 0, 0), 32)
+
+
+@pytest.mark.parametrize("frame", [0, 1])
+def test_frames_of_a_gif_are_held_to_the_limit(frame):
+    """Pillow makes room for a frame as soon as it has read its extent: 4 GB for these 60 bytes."""
+    data = b"GIF89a" + struct.pack("<2H3B", 8, 8, 0x80, 0, 0) + bytes(3) + b"\xff\xff\xff"
+    for number in range(2):
+        side = 65_535 if number == frame else 8
+        data += b"!\xf9\4\x08\x0a\0\0\0" + b"," + struct.pack("<4HB", 0, 0, side, side, 0)  # the background comes back
+        data += b"\x02\x0a" + b"\x84\x8f\xa9\xcb\xed\x0f\xa3\x9c\xb4\xda" + b"\0"
+    with pytest.raises(Skip, match="65535x65535 is 4295 megapixels, over the limit of 64"):
+        list(ImageSequence.Iterator(open_image(data + b";")))

@@ -13,6 +13,7 @@ import imagecodecs
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
 
 from ganforge.base.images import MODES, Pixels
 from ganforge.sources import depth, formats, profiles
@@ -42,6 +43,22 @@ UNKNOWN = "not an image that can be read"
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit, read from the header before anything is decoded, takes its place
 Image.init()  # else Pillow knows only five formats until one of them fails
+
+
+class _Gif(GifImageFile):
+    """A GIF whose frames are held to the limit: Pillow makes room for each as soon as it has read its extent."""
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._extent
+
+    @_size.setter
+    def _size(self, size: tuple[int, int]) -> None:
+        check_size(*size)
+        self._extent = size
+
+
+Image.register_open("GIF", _Gif, Image.OPEN["GIF"][1])
 
 
 class PictureHeader(NamedTuple):
