@@ -19,7 +19,7 @@ from ganforge.cli import main
 from ganforge.measuring.measure import FIRST_SEED, measure_system
 from ganforge.measuring.reference import extractor
 from ganforge.media.spec import Spec, to_float
-from ganforge.metrics.labels import accuracy
+from ganforge.metrics.label_accuracy import accuracy
 from ganforge.sampling import crossed, drawn, pictures
 from ganforge.store.store import Store
 from ganforge.system import System, with_label

@@ -71,6 +71,8 @@ class Run(_run.Run):
         folder."""
         return _classification_scores(self, store, samples, device_name=device)
 
+    worth = classification_scores  # its name in earlier versions
+
     def restore(
         self, source: str | Path, out: str | Path, reference: str | Path | None = None, device: str = "auto"
     ) -> Restored:

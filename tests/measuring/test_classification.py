@@ -29,8 +29,8 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The embedded digits at 8x8."""
-    place = tmp_path_factory.mktemp("digits")
-    return prepare(collect("digits", place / "originals"), place / "store", resolution=8, heldout=0.3).store
+    path = tmp_path_factory.mktemp("digits")
+    return prepare(collect("digits", path / "originals"), path / "store", resolution=8, heldout=0.3).store
 
 
 def folder(path: Path, pixels: Pixels, classes: list[str]) -> Path:
@@ -50,20 +50,24 @@ def some(store: Store, count: int) -> tuple[Pixels, list[str]]:
 def test_copies_teach_what_the_real_pictures_teach_and_are_named_and_a_missing_class_is(digits, tmp_path, logged):
     pixels, classes = some(digits, 300)
     keep = [n for n, name in enumerate(classes) if name != "3"]
-    found, skipped = classification_scores_of_folder(
+    scores, skipped = classification_scores_of_folder(
         folder(tmp_path / "copies", pixels[keep], [classes[n] for n in keep]), digits
     )
     assert not skipped
-    assert [found.real.pictures, found.samples.pictures, found.both.pictures] == [len(keep), len(keep), 2 * len(keep)]
-    assert found.copies > 0.98
-    assert (found.absent, found.weak) == (("3",), ())
+    assert [scores.real.pictures, scores.samples.pictures, scores.both.pictures] == [
+        len(keep),
+        len(keep),
+        2 * len(keep),
+    ]
+    assert scores.copies > 0.98
+    assert (scores.absent, scores.weak) == (("3",), ())
     three = digits.spec.classes.index("3")
-    assert found.samples.recall[three] == 0
-    assert found.real.recall[three] > 0.7
-    others = [kind.recall[:three] + kind.recall[three + 1 :] for kind in (found.real, found.samples)]
+    assert scores.samples.recall[three] == 0
+    assert scores.real.recall[three] > 0.7
+    others = [kind.recall[:three] + kind.recall[three + 1 :] for kind in (scores.real, scores.samples)]
     assert np.mean(others[1]) == pytest.approx(np.mean(others[0]), abs=0.08)
-    assert found.differ(found.samples, found.real)
-    text = str(found)
+    assert scores.differ(scores.samples, scores.real)
+    text = str(scores)
     assert "Samples alone teach worse than real pictures" in text
     assert "Missing: no sample is of 3." in text
     assert "Copies: " in text
@@ -77,15 +81,15 @@ def test_noise_teaches_nothing(digits, tmp_path, capsys):
     assert main(["measure", str(source), "--store", str(digits.path), "--as-training-data", "--json"]) == 2
     out, err = capsys.readouterr()
     assert "torn.png" in err
-    found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-    assert found["real"]["accuracy"] > 0.75
-    assert found["samples"]["accuracy"] < 0.3
-    assert found["samples"]["accuracy"] == pytest.approx(np.mean(found["samples"]["accuracies"]))
-    assert found["samples"]["spread"] == pytest.approx(np.std(found["samples"]["accuracies"], ddof=1))
-    assert len(found["real"]["accuracies"]) == found["seeds"] == 3
-    assert found["copies"] < 0.05
-    assert len(found["weak"]) >= 5
-    assert not found["absent"]
+    scores = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert scores["real"]["accuracy"] > 0.75
+    assert scores["samples"]["accuracy"] < 0.3
+    assert scores["samples"]["accuracy"] == pytest.approx(np.mean(scores["samples"]["accuracies"]))
+    assert scores["samples"]["spread"] == pytest.approx(np.std(scores["samples"]["accuracies"], ddof=1))
+    assert len(scores["real"]["accuracies"]) == scores["seeds"] == 3
+    assert scores["copies"] < 0.05
+    assert len(scores["weak"]) >= 5
+    assert not scores["absent"]
 
 
 def test_a_run_from_the_command_line(digits, tmp_path, capsys, fails, monkeypatch):
@@ -138,7 +142,7 @@ def test_words_say_only_what_exceeds_the_spread():
     def trained(accuracy: float, spread: float) -> Trained:
         return Trained(1000, (accuracy,) * 3, accuracy, spread, (accuracy, None))
 
-    found = ClassificationScores(
+    scores = ClassificationScores(
         real=trained(0.9, 0.01),
         samples=trained(0.8, 0.01),
         both=trained(0.905, 0.01),
@@ -156,17 +160,17 @@ def test_words_say_only_what_exceeds_the_spread():
         machine="none",
         seconds=1.0,
     )
-    assert found.findings == [
+    assert scores.findings == [
         "Samples alone teach worse than real pictures: 80.0% against 90.0%.",
         "Real pictures and samples against real pictures: no difference beyond the spread.",
         "Real pictures, augmented teach better than real pictures: 95.0% against 90.0%.",
         "Real pictures and samples teach worse than real pictures, augmented: 90.5% against 95.0%.",
     ]
-    assert not found.warnings
-    assert re.search(r"^dog( +-){4}$", str(found), re.M)  # of which nothing is held out
+    assert not scores.warnings
+    assert re.search(r"^dog( +-){4}$", str(scores), re.M)  # of which nothing is held out
     # held-out pictures are few: what they can tell apart is less
-    assert not replace(found, tested=20).differ(found.samples, found.real)
-    many = replace(found, classes=tuple(map(str, range(30))))
+    assert not replace(scores, tested=20).differ(scores.samples, scores.real)
+    many = replace(scores, classes=tuple(map(str, range(30))))
     many = replace(
         many,
         **{name: replace(getattr(many, name), recall=(0.5,) * 30) for name in ("real", "samples", "both", "augmented")},

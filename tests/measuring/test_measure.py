@@ -42,46 +42,46 @@ def strict(text: str) -> dict:
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
 
-    found: dict = json.loads(text, parse_constant=refuse)
-    return found
+    numbers: dict = json.loads(text, parse_constant=refuse)
+    return numbers
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     """Two thirds of the embedded digits as a store, the last third as a folder of class folders that the store never
     saw."""
-    place = tmp_path_factory.mktemp("digits")
-    whole = prepare(collect("digits", place / "originals"), place / "whole", resolution=16, heldout=0).store
+    path = tmp_path_factory.mktemp("digits")
+    whole = prepare(collect("digits", path / "originals"), path / "whole", resolution=16, heldout=0).store
     pixels, labels = whole.read(np.arange(len(whole))), whole.labels
     for n, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
-        folder = place / ("unseen" if n % 3 == 2 else "seen") / whole.spec.classes[label]
+        folder = path / ("unseen" if n % 3 == 2 else "seen") / whole.spec.classes[label]
         folder.mkdir(parents=True, exist_ok=True)
         write_image(folder / f"{n:04d}.png", picture)
-    return prepare(place / "seen", place / "store", heldout=0.4).store, place / "unseen"
+    return prepare(path / "seen", path / "store", heldout=0.4).store, path / "unseen"
 
 
 def test_real_pictures_that_nobody_has_seen_measure_at_their_floor(digits):
     store, unseen = digits
-    found, skipped = measure_folder(unseen, store)
+    measured, skipped = measure_folder(unseen, store)
     assert not skipped
-    assert found.samples == 599
-    assert found.compared == min(599, len(store.heldout))
-    assert abs(found.distance - found.floor) < 3 * math.hypot(found.distance_spread, found.floor_spread)
-    assert found.told_apart == pytest.approx(0.5, abs=4 * found.told_apart_spread)
-    for ours, real in zip(found.sliced, found.sliced_floor, strict=True):
+    assert measured.samples == 599
+    assert measured.compared == min(599, len(store.heldout))
+    assert abs(measured.distance - measured.floor) < 3 * math.hypot(measured.distance_spread, measured.floor_spread)
+    assert measured.told_apart == pytest.approx(0.5, abs=4 * measured.told_apart_spread)
+    for ours, real in zip(measured.sliced, measured.sliced_floor, strict=True):
         assert ours < 2 * real
     for name in ("precision", "recall", "coverage"):
-        assert getattr(found, name) == pytest.approx(getattr(found, f"{name}_floor"), abs=0.12)
-    assert found.copies < 0.05
-    assert found.asked > 0.8  # its folders bear the classes' names
-    assert "at its floor" in found.above_floor
-    assert found["label_accuracy"].floor == found.accuracy
-    for row in found.rows:
-        assert found[row.name] is row
+        assert getattr(measured, name) == pytest.approx(getattr(measured, f"{name}_floor"), abs=0.12)
+    assert measured.copies < 0.05
+    assert measured.asked > 0.8  # its folders bear the classes' names
+    assert "at its floor" in measured.above_floor
+    assert measured["label_accuracy"].floor == measured.accuracy
+    for row in measured.rows:
+        assert measured[row.name] is row
         assert row.value is not None
         assert row.floor is not None
-    for row in found.printed:  # one line a row, here and in the page about the numbers
-        assert re.search(rf"^{row.title} +{re.escape(row.shown)} +{re.escape(row.floor_shown)}", str(found), re.M)
+    for row in measured.printed:  # one line a row, here and in the page about the numbers
+        assert re.search(rf"^{row.title} +{re.escape(row.shown)} +{re.escape(row.floor_shown)}", str(measured), re.M)
         title = re.sub(r"\d+ px", "N px", row.title)
         best = row.better if isinstance(row.better, str) else f"{row.better:.0%}" if "%" in row.form else row.better
         assert f"| {title} | {row.says} | {best} |" in PAGE
@@ -121,12 +121,12 @@ def test_nothing_held_out_is_null_and_no_nan(tmp_path):
     store.train, store.heldout = np.arange(len(store)), np.arange(0)
     gan = load("gan")
     torch.manual_seed(0)
-    found = measure_system(gan.system(gan.config(width=8, latent=8), spec), store, 64)
-    numbers = strict(as_json(found))
+    measured = measure_system(gan.system(gan.config(width=8, latent=8), spec), store, 64)
+    numbers = strict(as_json(measured))
     assert (numbers["floor"], numbers["copies"], numbers["told_apart"], numbers["sliced_floor"]) == (None,) * 4
     assert numbers.keys() == KEYS
-    assert "there is no floor" in str(found)
-    assert not re.search(r"\bnan\b|None", str(found))
+    assert "there is no floor" in str(measured)
+    assert not re.search(r"\bnan\b|None", str(measured))
 
 
 def test_the_same_run_gives_the_same_numbers(digits):
@@ -140,17 +140,17 @@ def test_the_same_run_gives_the_same_numbers(digits):
 
 def test_a_number_by_its_name(digits):
     store, unseen = digits
-    found, _ = measure_folder(unseen, store)
-    row = found["distance"]
-    assert (found.distance, found.floor) == (row.value, row.floor)
-    assert (found.distance_spread, found.floor_spread) == (row.spread, row.floor_spread)
-    assert found.sliced == tuple(found[f"sliced_{side}"].value for side in found.scales)
-    assert found.asked == found["label_accuracy"].value
-    assert copy.deepcopy(found) == found
+    measured, _ = measure_folder(unseen, store)
+    row = measured["distance"]
+    assert (measured.distance, measured.floor) == (row.value, row.floor)
+    assert (measured.distance_spread, measured.floor_spread) == (row.spread, row.floor_spread)
+    assert measured.sliced == tuple(measured[f"sliced_{side}"].value for side in measured.scales)
+    assert measured.asked == measured["label_accuracy"].value
+    assert copy.deepcopy(measured) == measured
     with pytest.raises(KeyError, match="Did you mean distance"):
-        found["distnce"]
+        measured["distnce"]
     with pytest.raises(AttributeError, match="Did you mean recall"):
-        _ = found.recal
+        _ = measured.recal
 
 
 def test_a_metric_more_only_adds_to_the_floors_that_are_kept(digits, monkeypatch):

@@ -16,8 +16,8 @@ def test_copies_are_flagged_and_heldout_pictures_are_not():
     limit = copies.yardstick(nearest(heldout, train)[0][:, 0])
 
     def rate(samples: torch.Tensor) -> float:
-        found, places = nearest(samples, train)
-        return copies.Copies(places[:, 0], found[:, 0], limit).rate
+        distance, indices = nearest(samples, train)
+        return copies.Copies(indices[:, 0], distance[:, 0], limit).rate
 
     assert rate(train[:500] + 1e-4) == 1
     assert rate(fresh) < 0.03
@@ -40,9 +40,9 @@ def test_copies_are_found_in_pixels_though_shifted_mirrored_and_noisy(side):
         "noisy": (train[some] + noise).clip(0, 255).astype(np.uint8),
         "all": (np.roll(train[some][:, :, ::-1], 1, 2) + noise).clip(0, 255).astype(np.uint8),
     }
-    for what, made in changed.items():
-        distance, places = copies.nearest_by_pixels(made, thumbnails, lambda rows: train[rows])
-        assert copies.Copies(places, distance, limit).rate > 0.98, what
-        assert (places.numpy() == some).mean() > 0.98, what
-    distance, places = copies.nearest_by_pixels(photographs(200, 3, side), thumbnails, lambda rows: train[rows])
-    assert copies.Copies(places, distance, limit).rate < 0.05
+    for change, pictures in changed.items():
+        distance, indices = copies.nearest_by_pixels(pictures, thumbnails, lambda rows: train[rows])
+        assert copies.Copies(indices, distance, limit).rate > 0.98, change
+        assert (indices.numpy() == some).mean() > 0.98, change
+    distance, indices = copies.nearest_by_pixels(photographs(200, 3, side), thumbnails, lambda rows: train[rows])
+    assert copies.Copies(indices, distance, limit).rate < 0.05

@@ -20,8 +20,8 @@ def pictures() -> np.ndarray:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:20, :20]
     waves = [np.sin((x * math.cos(t) + y * math.sin(t)) * 1.2) for t in np.arange(6) * math.pi / 6]
-    made = np.stack([waves[n % 6] * 90 + 128 + rng.normal(0, 15, (20, 20)) for n in range(600)])
-    return made.clip(0, 255).astype(np.uint8)[..., None]
+    stripes = np.stack([waves[n % 6] * 90 + 128 + rng.normal(0, 15, (20, 20)) for n in range(600)])
+    return stripes.clip(0, 255).astype(np.uint8)[..., None]
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -29,9 +29,11 @@ def test_a_trained_extractor_ranks_worse_pictures_as_worse(pictures, labelled, t
     rows = np.arange(500)
     labels = (rows % 6).astype(np.int64) if labelled else None
     test = np.arange(500, 600)
-    made = features.train(lambda r: pictures[r], rows, labels, test, (test % 6).astype(np.int64) if labelled else None)
-    assert made.accuracy > (0.9 if labelled else 0.2)
-    extract = features.save(made, tmp_path / "extractor.safetensors")
+    extractor = features.train(
+        lambda r: pictures[r], rows, labels, test, (test % 6).astype(np.int64) if labelled else None
+    )
+    assert extractor.accuracy > (0.9 if labelled else 0.2)
+    extract = features.save(extractor, tmp_path / "extractor.safetensors")
     plain = extract([pictures[rows]])
     size = plain.shape[1]
     reference = frechet.Moments(size).add(plain)
@@ -56,8 +58,8 @@ from pathlib import Path
 from ganforge.metrics import features
 torch.manual_seed(0)
 network, size = features.Network(1, 4, 8), features.HIDDEN + 3
-made = features.Extractor(network, torch.zeros(size), torch.ones(size), 8, "classes", 0.5, "")
-print(features.save(made, Path(sys.argv[1])).digest)
+extractor = features.Extractor(network, torch.zeros(size), torch.ones(size), 8, "classes", 0.5, "")
+print(features.save(extractor, Path(sys.argv[1])).digest)
 """
     command = [sys.executable, "-c", code]
     digests = {
@@ -72,5 +74,5 @@ def test_an_extractor_of_an_earlier_version_is_read(tmp_path):
     tensors = network.state_dict() | {"mean": torch.zeros(size), "scale": torch.ones(size)}
     facts = {"kind": "classes", "accuracy": "0.5", "side": "8"}
     save_file(tensors, tmp_path / "extractor.safetensors", facts)
-    found = features.load(tmp_path / "extractor.safetensors")
-    assert (found.kind, found.accuracy, found.side) == ("classes", 0.5, 8)
+    loaded = features.load(tmp_path / "extractor.safetensors")
+    assert (loaded.kind, loaded.accuracy, loaded.side) == ("classes", 0.5, 8)

@@ -26,6 +26,6 @@ def test_sliced_distance_of_two_shifted_gaussians():
 @pytest.mark.parametrize(("how", "strengths"), KINDS)
 def test_patches_at_full_size_rank_what_is_wrong_with_a_surface(how, strengths):
     reference, others = sliced.patches(photographs(400, 1)), photographs(400, 2)
-    found = [sliced.distances(reference, sliced.patches(spoilt(others, how, s)))[0] for s in (0, *strengths)]
-    assert found == sorted(found)
-    assert found[-1] > 2 * found[0]
+    distances = [sliced.distances(reference, sliced.patches(spoilt(others, how, s)))[0] for s in (0, *strengths)]
+    assert distances == sorted(distances)
+    assert distances[-1] > 2 * distances[0]

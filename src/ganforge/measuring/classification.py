@@ -209,13 +209,13 @@ def classification_scores(
     labels = store.labels[rows]
     seeds = range(FIRST_SEED, FIRST_SEED + len(rows))
     remaining = Remaining(f"making {len(rows):,} samples", len(rows))
-    made = []
+    portions = []
     for portion in pictures(system, seeds, labels.tolist()):
-        made.append(portion)
+        portions.append(portion)
         remaining.add(len(portion))
     weights = weights_hash(system.state_dict())
     made_by = f"samples of seeds from {FIRST_SEED}, averaged weights {weights}"
-    result = _compare(store, rows, np.concatenate(made), labels, made_by, started)
+    result = _compare(store, rows, np.concatenate(portions), labels, made_by, started)
     keep(run.file("worth.jsonl"), result)
     return result
 
@@ -233,8 +233,8 @@ def classification_scores_of_folder(
     store.check()
     _check(store)
     with tempfile.TemporaryDirectory() as temporary:
-        made = read_folder(source, store, Path(temporary))
-        theirs, classes = made.store, store.spec.classes
+        prepared = read_folder(source, store, Path(temporary))
+        theirs, classes = prepared.store, store.spec.classes
         if not theirs.labelled:
             raise DataError(
                 f"The pictures in {source} have no classes; put them into folders named as the store's classes: "
@@ -250,7 +250,7 @@ def classification_scores_of_folder(
         chosen = permuted(0, "worth/samples", len(theirs), np.arange(count))
         labels = np.array([classes.index(name) for name in theirs.spec.classes])[theirs.labels[chosen]]
         made_by = f"samples are {count:,} of the {len(theirs):,} pictures of {Path(source).name}, {theirs.root[:16]}"
-        return _compare(store, rows[:count], theirs.read(chosen), labels, made_by, started), made.skipped
+        return _compare(store, rows[:count], theirs.read(chosen), labels, made_by, started), prepared.skipped
 
 
 def _check(store: Store) -> None:

@@ -24,7 +24,7 @@ from ganforge.measuring.reference import Reference
 from ganforge.media.clip import Clip
 from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
-from ganforge.metrics import copies, features, frechet, kernel, labels, neighbours, pyramid, sliced, twosample
+from ganforge.metrics import copies, features, frechet, kernel, label_accuracy, neighbours, pyramid, sliced, twosample
 from ganforge.metrics.metric import NEIGHBOURS, Metric, Samples
 from ganforge.preparing.prepare import Prepared, prepare
 from ganforge.runs import Run, weights_hash
@@ -34,7 +34,7 @@ from ganforge.system import System
 
 log = logging.getLogger(__name__)
 
-METRICS: tuple[Metric, ...] = (frechet, kernel, neighbours, sliced, twosample, copies, labels)
+METRICS: tuple[Metric, ...] = (frechet, kernel, neighbours, sliced, twosample, copies, label_accuracy)
 """In the order in which they are printed."""
 SAMPLES = 10_000
 FEWEST = 16
@@ -93,10 +93,10 @@ def measure_system(
     device.keep_memory()
     reference = Reference(store, next(system.parameters()).device)
     seeds = range(FIRST_SEED, FIRST_SEED + samples)
-    asked = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
+    labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
     weights = weights_hash(system.state_dict())
-    measurement = _Measurement(reference, samples, f"making {samples:,} samples").add(pictures(system, seeds, asked))
-    return measurement.result(f"seeds from {FIRST_SEED}, averaged weights {weights}", asked, started, nearest_sheet)
+    measurement = _Measurement(reference, samples, f"making {samples:,} samples").add(pictures(system, seeds, labels))
+    return measurement.result(f"seeds from {FIRST_SEED}, averaged weights {weights}", labels, started, nearest_sheet)
 
 
 @busy.noticed()
@@ -118,11 +118,11 @@ def measure_folder(
         order = permuted(0, "folder", count, np.arange(count))
         known = [spec.classes.index(name) if name in spec.classes else -1 for name in theirs.spec.classes]
         bear_names = theirs.labelled and min(known, default=-1) >= 0
-        asked = [known[n] for n in theirs.labels[order]] if bear_names else None
+        labels = [known[n] for n in theirs.labels[order]] if bear_names else None
         measurement = _Measurement(reference, count, f"looking at {count:,} pictures")
         measurement.add(theirs.read(order[i : i + 512]) for i in range(0, count, 512))
         made_by = f"pictures of {Path(source).name}, {theirs.root[:16]}"
-        return measurement.result(made_by, asked, started, None), prepared.skipped
+        return measurement.result(made_by, labels, started, None), prepared.skipped
 
 
 def read_folder(source: str | Path, store: Store, temporary: Path) -> Prepared:
@@ -183,10 +183,12 @@ class _Measurement:
             self.pixels.append(portion[:missing])
         self.features.append(self.reference.extract([portion]))
 
-    def result(self, made_by: str, asked: Sequence[int] | None, started: float, nearest_sheet: Path | None) -> Measured:
-        """All rows. `asked` are the labels that the samples were made for, (N,), and `started` the time before."""
+    def result(
+        self, made_by: str, labels: Sequence[int] | None, started: float, nearest_sheet: Path | None
+    ) -> Measured:
+        """All rows. `labels` are the labels that the samples were made for, (N,), and `started` the time before."""
         reference, store = self.reference, self.reference.store
-        samples = Samples(torch.cat(self.features), np.concatenate(self.pixels), asked)
+        samples = Samples(torch.cat(self.features), np.concatenate(self.pixels), labels)
         if not samples.features.isfinite().all():
             raise DataError("The samples hold numbers that are not finite: this run has diverged.")
         log.info("comparing")
@@ -219,8 +221,8 @@ class _Measurement:
 
 def _write_pairs(samples: Pixels, pairs: Sequence[tuple[int, int]], reference: Reference, path: Path) -> None:
     """A sheet of (sample, training picture), in the order of `pairs`."""
-    numbers, places = np.array(pairs).T
-    pixels = np.stack([samples[numbers], reference.read_train(places)], 1).reshape(-1, *samples.shape[1:])
+    numbers, indices = np.array(pairs).T
+    pixels = np.stack([samples[numbers], reference.read_train(indices)], 1).reshape(-1, *samples.shape[1:])
     facts = {
         "run": path.parent.name,
         "seeds": [FIRST_SEED + int(n) for n in numbers],

@@ -69,9 +69,9 @@ class Reference:
 
     # ------------------------------------------------------------------------------------------------- real pictures
 
-    def read_train(self, places: npt.NDArray[np.int64]) -> Pixels:
-        """Training pictures by their places among these: (N,) -> (N, H, W, C) uint8."""
-        return self.store.read(self.store.train[places])
+    def read_train(self, indices: npt.NDArray[np.int64]) -> Pixels:
+        """Training pictures by their indices among these: (N,) -> (N, H, W, C) uint8."""
+        return self.store.read(self.store.train[indices])
 
     def train_pixels(self, count: int) -> Pixels:
         """At most `count` training pictures, a keyed choice; the first of them are those of a smaller `count`."""
@@ -93,13 +93,13 @@ class Reference:
     # -------------------------------------------------------------------------------------------------- what is kept
 
     def _features(self, name: str, rows: npt.NDArray[np.int64], kind: str) -> Tensor:
-        found = self._kept(
+        array = self._kept(
             f"{name}{self.store.fold_name}-{self.extract.digest[:16]}",
             rows,
             lambda part: self.extract([part]).numpy(),
             f"features of {len(rows):,} {kind}",
         )
-        return torch.from_numpy(found) if len(rows) else torch.zeros(0, len(self.extract.scale))
+        return torch.from_numpy(array) if len(rows) else torch.zeros(0, len(self.extract.scale))
 
     def _kept(
         self,
@@ -111,16 +111,16 @@ class Reference:
         """An array of one row a picture, read from the store's folder `features`, or made now and kept there. With
         `work` as its name, it is logged how long that takes."""
         path = self._path(name, ".npy")
-        found = files.read_array(path)
-        if found is not None and len(found) == len(rows):
-            return found
+        array = files.read_array(path)
+        if array is not None and len(array) == len(rows):
+            return array
         remaining = Remaining(work, len(rows)) if work else None
-        made = []
+        parts = []
         for part in _portions(self.store, rows):
-            made.append(make(part))
+            parts.append(make(part))
             if remaining:
                 remaining.add(len(part))
-        array = np.concatenate(made) if made else np.zeros((0, 0), np.float32)
+        array = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
         with contextlib.suppress(OSError):  # a store that cannot be written keeps nothing
             files.write_array(path, array)
         return array
@@ -152,8 +152,8 @@ def extractor(store: Store, device: torch.device | None = None) -> features.Extr
     labels, test_labels = (store.labels[store.train], store.labels[store.heldout]) if store.labelled else (None, None)
     shown = features.images_for(min(store.spec.height, store.spec.width), len(store.train))
     remaining = Remaining("training it", shown)
-    made = features.train(store.read, store.train, labels, store.heldout, test_labels, shown=remaining.add)
+    trained = features.train(store.read, store.train, labels, store.heldout, test_labels, shown=remaining.add)
     advice = "The extractor is kept beside the data, so that all its numbers can be compared: make the store writable, "
     with files.writing(path, advice + "or copy it."):
-        features.save(made, path)
+        features.save(trained, path)
     return features.load(path, device)

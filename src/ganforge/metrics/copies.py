@@ -45,16 +45,16 @@ def floor(real: RealPictures, size: int) -> list[float]:
 
 def rows(real: RealPictures, samples: Samples, size: int, floor: Sequence[float] | None) -> list[Row]:
     """The shares of copies by features and by pixels, and the larger of the two."""
-    found = None if floor is None else _copies(real, samples, floor)
-    rates = [one.rate for one in found] if found else [None, None]
-    pairs = [one.pairs for one in found] if found else [(), ()]
+    results = None if floor is None else _copies(real, samples, floor)
+    rates = [one.rate for one in results] if results else [None, None]
+    pairs = [one.pairs for one in results] if results else [(), ()]
     says = "share of samples nearer to a training picture than 99 % of held-out pictures are"
     return [
         Row(
             name="copies",
             title="",
             says=f"{says}, by features or by pixels",
-            value=max(one.rate for one in found) if found else None,
+            value=max(one.rate for one in results) if results else None,
             floor=RATE,
             better="lower",
             form=".1%",
@@ -89,7 +89,7 @@ class Copies:
     """How near samples are to training pictures, by a yardstick."""
 
     nearest: Tensor
-    """(N,) int64: the place of each sample's nearest training picture."""
+    """(N,) int64: the index of each sample's nearest training picture, among these."""
     distance: Tensor
     """(N,), to that picture."""
     limit: float
@@ -114,9 +114,9 @@ def yardstick(heldout: Tensor) -> float:
 
 def _copies(real: RealPictures, samples: Samples, limits: Sequence[float]) -> tuple[Copies, Copies]:
     """By features, of all samples whose pixels are at hand; and by pixels, of the first thousand."""
-    distance, places = nearest(samples.features[: len(samples.pixels)], real.train)
-    by_pixels, where = nearest_by_pixels(samples.pixels[: PICTURES // 2], _thumbnails(real), real.read_train)
-    return Copies(places[:, 0], distance[:, 0], limits[0]), Copies(where, by_pixels, limits[1])
+    distance, indices = nearest(samples.features[: len(samples.pixels)], real.train)
+    by_pixels, whose = nearest_by_pixels(samples.pixels[: PICTURES // 2], _thumbnails(real), real.read_train)
+    return Copies(indices[:, 0], distance[:, 0], limits[0]), Copies(whose, by_pixels, limits[1])
 
 
 def _thumbnails(real: RealPictures) -> npt.NDArray[np.uint8]:
@@ -155,30 +155,30 @@ def nearest_by_pixels(samples: Pixels, train: npt.NDArray[np.uint8], read: Reade
     nothing; the smaller of the last two distances counts."""
     coarse = _coarse(train)
     norms = coarse.square().sum(1)
-    found, places = [], []
+    distances, indices = [], []
     for start in range(0, len(samples), _ROWS):
         part = samples[start : start + _ROWS]
         turned = np.concatenate([part, part[:, :, ::-1]])
         small = thumbnails(turned)
-        mine = _coarse(small)
-        block = norms - 2 * (mine @ coarse.T)
-        some = block.topk(min(CANDIDATES, len(train)), largest=False, sorted=False).indices
-        fine = torch.from_numpy(train[some.flatten().numpy()]).unflatten(0, some.shape).float()
+        vectors = _coarse(small)
+        block = norms - 2 * (vectors @ coarse.T)
+        candidates = block.topk(min(CANDIDATES, len(train)), largest=False, sorted=False).indices
+        fine = torch.from_numpy(train[candidates.flatten().numpy()]).unflatten(0, candidates.shape).float()
         first = _shifted(torch.from_numpy(small).float(), fine, 1)
-        some = some.gather(1, first.topk(min(2, first.shape[1]), largest=False).indices)
-        rows, inverse = np.unique(some.numpy(), return_inverse=True)
+        candidates = candidates.gather(1, first.topk(min(2, first.shape[1]), largest=False).indices)
+        rows, inverse = np.unique(candidates.numpy(), return_inverse=True)
         pictures = read(rows)
-        which = torch.from_numpy(inverse.reshape(some.shape))
-        second = _shifted(_prepared(turned, SIDE), _prepared(pictures, SIDE)[which], SHIFT)
+        numbers = torch.from_numpy(inverse.reshape(candidates.shape))
+        second = _shifted(_prepared(turned, SIDE), _prepared(pictures, SIDE)[numbers], SHIFT)
         best = second.argmin(1, keepdim=True)
-        beside = pictures[which.gather(1, best)[:, 0].numpy()]
+        beside = pictures[numbers.gather(1, best)[:, 0].numpy()]
         last = _shifted(_prepared(turned, LARGEST), _prepared(beside, LARGEST)[:, None], SHIFT)
         least = torch.minimum(second.gather(1, best), last)[:, 0].unflatten(0, (2, -1))
-        whose = some.gather(1, best)[:, 0].unflatten(0, (2, -1))
+        whose = candidates.gather(1, best)[:, 0].unflatten(0, (2, -1))
         chosen = least.argmin(0, keepdim=True)
-        found.append(least.gather(0, chosen)[0])
-        places.append(whose.gather(0, chosen)[0])
-    return torch.cat(found), torch.cat(places)
+        distances.append(least.gather(0, chosen)[0])
+        indices.append(whose.gather(0, chosen)[0])
+    return torch.cat(distances), torch.cat(indices)
 
 
 def _coarse(thumbs: npt.NDArray[np.uint8]) -> Tensor:

@@ -138,18 +138,18 @@ def train(
         fit(network, read, rows, labels, seed=seed, images=images_for(side, len(rows)), shown=shown)
     network.eval()
     if kind == "classes" and test_labels is not None and len(test_rows):
-        found = accuracy(network, read, test_rows, test_labels)
+        score = accuracy(network, read, test_rows, test_labels)
     else:
-        found = accuracy(network, read, rows[:5000], labels[:5000])
+        score = accuracy(network, read, rows[:5000], labels[:5000])
     size = HIDDEN + pyramid.statistics(torch.from_numpy(sample).permute(0, 3, 1, 2).float()).shape[1]
-    plain = Extractor(network, torch.zeros(size), torch.ones(size), side, kind, found, "")
+    plain = Extractor(network, torch.zeros(size), torch.ones(size), side, kind, score, "")
     seen = plain(
         read(part) for part in _portions(rows[permuted(seed, "scale", len(rows), np.arange(min(SCALED, len(rows))))])
     ).double()
     deviation = seen.std(0)
     hidden = (HIDDEN / deviation[:HIDDEN].square().sum().clamp(min=1e-12)).sqrt().expand(HIDDEN)
     surface = deviation[HIDDEN:].clamp(min=LEAST) * ((size - HIDDEN) / HIDDEN) ** 0.5
-    return Extractor(network, seen.mean(0).float(), torch.cat([hidden, 1 / surface]).float(), side, kind, found, "")
+    return Extractor(network, seen.mean(0).float(), torch.cat([hidden, 1 / surface]).float(), side, kind, score, "")
 
 
 def images_for(side: int, count: int) -> int:
@@ -201,10 +201,10 @@ def change(images: Tensor) -> Tensor:
     """
     count, channels, height, width = images.shape
     zoom = torch.empty(count).uniform_(0.7, 1).sqrt()
-    where = torch.zeros(count, 2, 3)
-    where[:, 0, 0] = where[:, 1, 1] = zoom
-    where[:, :, 2] = (2 * torch.rand(count, 2) - 1) * (1 - zoom)[:, None]
-    grid = F.affine_grid(where, list(images.shape), align_corners=False)
+    transform = torch.zeros(count, 2, 3)
+    transform[:, 0, 0] = transform[:, 1, 1] = zoom
+    transform[:, :, 2] = (2 * torch.rand(count, 2) - 1) * (1 - zoom)[:, None]
+    grid = F.affine_grid(transform, list(images.shape), align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     contrast, brightness, saturation = (torch.rand(count, 1, 1, 1) - 0.5 for _ in range(3))
     if channels in (3, 4):
@@ -233,8 +233,8 @@ def _clusters(read: Reader, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64
     )
     components = min(48, len(rows) - 1, thumbnails.shape[1])
     reduced = PCA(components, svd_solver="randomized", random_state=0).fit(thumbnails[:20_000]).transform(thumbnails)
-    found = MiniBatchKMeans(min(CLUSTERS, max(2, len(rows) // 20)), n_init=3, random_state=0).fit_predict(reduced)
-    return found.astype(np.int64)  # type: ignore[no-any-return]
+    clusters = MiniBatchKMeans(min(CLUSTERS, max(2, len(rows) // 20)), n_init=3, random_state=0).fit_predict(reduced)
+    return clusters.astype(np.int64)  # type: ignore[no-any-return]
 
 
 def accuracy(network: nn.Module, read: Reader, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:

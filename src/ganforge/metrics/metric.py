@@ -54,7 +54,7 @@ class Row:
     conclusion: str = ""
     """One sentence, printed after the table."""
     pairs: tuple[tuple[int, int], ...] = ()
-    """Samples and the training pictures to show them beside, by their places among these, the most telling first."""
+    """Indices of samples and of the training pictures to show them beside, the most telling first."""
 
     @property
     def shown(self) -> str:
@@ -109,8 +109,8 @@ class RealPictures(Protocol):
     def heldout_pixels(self, count: int) -> Pixels:
         """At most `count` held-out pictures, likewise."""
 
-    def read_train(self, places: npt.NDArray[np.int64]) -> Pixels:
-        """Training pictures by their places among these: (N,) -> (N, H, W, C) uint8."""
+    def read_train(self, indices: npt.NDArray[np.int64]) -> Pixels:
+        """Training pictures by their indices among these: (N,) -> (N, H, W, C) uint8."""
 
     def kept(self, name: str, make: Callable[[Pixels], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """What `make` makes of the training pictures, portion by portion, a row each; kept by this name."""

@@ -74,18 +74,18 @@ def nearest(x: Tensor, y: Tensor, k: int = 1, same: bool = False) -> tuple[Tenso
     centre = y.double().mean(0)
     a, b = (x.double() - centre).float(), (y.double() - centre).float()
     squares, more = b.square().sum(1), min(k if k == 1 else k + 2, len(y) - same)
-    found, places = [], []
+    exact_distances, indices = [], []
     for start in range(0, len(x), _ROWS):
         block = torch.addmm(squares, a[start : start + _ROWS], b.T, alpha=-2)
         if same:
             rows = torch.arange(len(block))
             block[rows, rows + start] = float("inf")
-        some = block.argmin(1, keepdim=True) if k == 1 else block.topk(more, largest=False).indices
-        exact = (x[start : start + _ROWS, None].double() - y[some].double()).square().sum(2).sqrt()
+        candidates = block.argmin(1, keepdim=True) if k == 1 else block.topk(more, largest=False).indices
+        exact = (x[start : start + _ROWS, None].double() - y[candidates].double()).square().sum(2).sqrt()
         values, order = exact.sort(1)
-        found.append(values[:, :k])
-        places.append(some.gather(1, order[:, :k]))
-    return torch.cat(found), torch.cat(places)
+        exact_distances.append(values[:, :k])
+        indices.append(candidates.gather(1, order[:, :k]))
+    return torch.cat(exact_distances), torch.cat(indices)
 
 
 def manifold(real: Tensor, fake: Tensor, k: int = 3) -> Manifold:

@@ -14,11 +14,11 @@ SMALLEST = 14
 def scales(height: int, width: int) -> list[int]:
     """The shorter side of each level, the full size first: halved while at least 14 pixels are left."""
     side = min(height, width)
-    found: list[int] = []
-    while not found or side >= SMALLEST:
-        found.append(side)
+    sides: list[int] = []
+    while not sides or side >= SMALLEST:
+        sides.append(side)
         side //= 2
-    return found
+    return sides
 
 
 def bands(images: Tensor, levels: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -41,8 +41,8 @@ def statistics(images: Tensor) -> Tensor:
     if images.shape[1] in (3, 4):
         grey = images[:, :3].mean(1, keepdim=True)
         images = torch.cat([grey, images[:, :1] - grey, images[:, 2:3] - grey, images[:, 3:]], 1)
-    found = []
+    amplitudes = []
     for band, _ in bands(images, len(scales(*images.shape[2:]))):
         square = band.square()
-        found += [band.abs().mean((2, 3)), square.mean((2, 3)).sqrt(), square.square().mean((2, 3)).sqrt().sqrt()]
-    return torch.cat(found, 1)
+        amplitudes += [band.abs().mean((2, 3)), square.mean((2, 3)).sqrt(), square.square().mean((2, 3)).sqrt().sqrt()]
+    return torch.cat(amplitudes, 1)

@@ -31,7 +31,7 @@ def floor(real: RealPictures, size: int) -> list[float]:
 def rows(real: RealPictures, samples: Samples, size: int, floor: Sequence[float] | None) -> list[Row]:
     """The distance of the samples' patches from those of training pictures, a row a scale."""
     count = min(PICTURES, size)
-    found = distances(patches(real.train_pixels(count)), patches(samples.pixels[:count]))
+    values = distances(patches(real.train_pixels(count)), patches(samples.pixels[:count]))
     return [
         Row(
             name=f"sliced_{side}",
@@ -44,12 +44,12 @@ def rows(real: RealPictures, samples: Samples, size: int, floor: Sequence[float]
             form=".1f",
             note="sliced Wasserstein x 1000",
         )
-        for n, (side, value) in enumerate(zip(scales(*samples.pixels.shape[1:3]), found, strict=True))
+        for n, (side, value) in enumerate(zip(scales(*samples.pixels.shape[1:3]), values, strict=True))
     ]
 
 
 def patches(pixels: Pixels, seed: int = 0) -> list[Tensor]:
-    """(N, H, W, C) uint8 -> for each scale (PATCHES, C * SIDE * SIDE) float32, 7x7 windows at keyed places of the
+    """(N, H, W, C) uint8 -> for each scale (PATCHES, C * SIDE * SIDE) float32, 7x7 windows at keyed positions of the
     Laplacian pyramid.
 
     Equally many windows come from each picture, one more from some where PATCHES is not a multiple of N.
@@ -57,8 +57,8 @@ def patches(pixels: Pixels, seed: int = 0) -> list[Tensor]:
     levels = scales(*pixels.shape[1:3])
     rng = np.random.default_rng(key(seed, "patches"))
     owners = np.sort(np.arange(PATCHES) % len(pixels))
-    places = [rng.random((2, PATCHES)) for _ in levels]
-    found: list[list[Tensor]] = [[] for _ in levels]
+    positions = [rng.random((2, PATCHES)) for _ in levels]
+    windows: list[list[Tensor]] = [[] for _ in levels]
     for start in range(0, len(pixels), 500):
         part = torch.from_numpy(np.ascontiguousarray(pixels[start : start + 500]))
         mine = np.flatnonzero((owners >= start) & (owners < start + len(part)))
@@ -66,13 +66,13 @@ def patches(pixels: Pixels, seed: int = 0) -> list[Tensor]:
             level = whole if n == len(levels) - 1 else band
             height, width = level.shape[2:]
             rows, columns = min(SIDE, height), min(SIDE, width)
-            top = torch.from_numpy((places[n][0, mine] * (height - rows + 1)).astype(np.int64))
-            left = torch.from_numpy((places[n][1, mine] * (width - columns + 1)).astype(np.int64))
+            top = torch.from_numpy((positions[n][0, mine] * (height - rows + 1)).astype(np.int64))
+            left = torch.from_numpy((positions[n][1, mine] * (width - columns + 1)).astype(np.int64))
             y = (top[:, None] + torch.arange(rows))[:, :, None]
             x = (left[:, None] + torch.arange(columns))[:, None, :]
             owner = torch.from_numpy(owners[mine] - start)[:, None, None]
-            found[n].append(level.permute(0, 2, 3, 1)[owner, y, x].flatten(1))
-    return [torch.cat(parts) for parts in found]
+            windows[n].append(level.permute(0, 2, 3, 1)[owner, y, x].flatten(1))
+    return [torch.cat(parts) for parts in windows]
 
 
 def distances(reference: list[Tensor], other: list[Tensor], seed: int = 0) -> list[float]:
@@ -81,7 +81,7 @@ def distances(reference: list[Tensor], other: list[Tensor], seed: int = 0) -> li
 
     Both sets are shifted and scaled by the reference's mean and deviation, so that a wrong colour or contrast counts
     (Karras et al. normalise each set by itself)."""
-    found = []
+    values = []
     for n, (a, b) in enumerate(zip(reference, other, strict=True)):
         mean, deviation = a.mean(), a.std().clamp(min=1e-6)
         directions = torch.randn(
@@ -90,5 +90,5 @@ def distances(reference: list[Tensor], other: list[Tensor], seed: int = 0) -> li
         directions /= directions.norm(dim=0)
         # numpy sorts float32 ten times as fast as torch
         one, two = (np.sort((((x - mean) / deviation) @ directions).T.contiguous().numpy()) for x in (a, b))
-        found.append(1000 * float(np.abs(one - two).mean(dtype=np.float64)))
-    return found
+        values.append(1000 * float(np.abs(one - two).mean(dtype=np.float64)))
+    return values

@@ -103,8 +103,8 @@ def accuracy(real: Pixels, fake: Pixels, unseen: Pixels, others: Pixels, seed: i
 def _turn(pixels: Pixels, step: int, seed: int, kind: str) -> Tensor:
     """The batch of a step: pass after pass through the set, each in a keyed order."""
     epoch, offset = divmod(step * BATCH, len(pixels))
-    places = (offset + torch.arange(BATCH).numpy()) % len(pixels)
-    return to_float(torch.from_numpy(pixels[permuted(seed, f"{kind}/{epoch}", len(pixels), places)]))
+    order = (offset + torch.arange(BATCH).numpy()) % len(pixels)
+    return to_float(torch.from_numpy(pixels[permuted(seed, f"{kind}/{epoch}", len(pixels), order)]))
 
 
 @torch.no_grad()
