@@ -146,6 +146,7 @@ def to_toml(sections: Mapping[str, Mapping[str, Any]], notes: Mapping[str, Mappi
     """Sections of plain values as TOML, in the order given, with notes by section and name as comments behind them.
 
     None is left out, it is the default wherever it may stand; where it has a note, its name is left as a comment.
+    InputError for text that TOML cannot hold.
     """
     lines: list[str] = []
     for section, values in sections.items():
@@ -168,7 +169,14 @@ def _toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, Path):
         value = str(value)
-    return json.dumps(value, ensure_ascii=False)  # strings, whole numbers and booleans are the same in both languages
+    try:
+        text = json.dumps(
+            value, ensure_ascii=False
+        )  # strings, whole numbers and booleans are the same in both languages
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{value!r} holds bytes that are no UTF-8, which no TOML file can hold. Rename it.") from None
+    return text.replace("\x7f", "\\u007f")  # except for this character
 
 
 def read_toml(path: Path) -> dict[str, Any]:
