@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     layers = verb("layers", "the layers that a network can be written with, for: ganforge train composed")
     layers.add_argument("name", nargs="?", help="one of them, with its settings and an example")
 
-    collect = verb("collect", "gather originals: public sets, folders, zips, lists of addresses, APIs")
+    collect = verb("collect", "original pictures of public sets, folders, zips, lists of addresses and APIs into one folder")
     collect.add_argument(
         "sources", nargs="+", metavar="SOURCE",
         help="digits, mnist, fashion-mnist, cifar10, a folder, a zip, a list (CSV, TXT, Parquet) or a recipe (TOML)",

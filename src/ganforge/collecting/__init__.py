@@ -1,1 +1,1 @@
-"""Pictures gathered from folders, public sets and the web, with their provenance."""
+"""Pictures collected from folders, public sets and the web, with their provenance."""

@@ -13,7 +13,7 @@ from ganforge.commands import options
 
 
 def collect(asked: argparse.Namespace) -> int:
-    """What was gathered, what was not and why. 2 where something is missing."""
+    """What was collected, what was not and why. 2 where something is missing."""
     from rich.console import Console
 
     from ganforge.collecting.collect import collect, collect_pictures, is_public

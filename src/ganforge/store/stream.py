@@ -20,8 +20,8 @@ RESIDENT_BYTES = 1 << 30
 
 
 class Stream:
-    """The training pictures of a store in keyed order, on a device, with the `changes` of data/augment.py; `mirror` is
-    its flip.
+    """The training pictures of a store in keyed order, on a device, with the `changes` of store/augment.py; `mirror`
+    is its flip.
 
     Every epoch is its own permutation. `balance` from 0 to 1 moves the classes' shares from what they are to equal: a
     class that is shown r times as often has each picture floor(r) times in an epoch, and a keyed choice of them once
