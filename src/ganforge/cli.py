@@ -14,6 +14,7 @@ from ganforge import commands, models
 from ganforge.auditing.settings import Settings as AuditSettings
 from ganforge.base.errors import GanforgeError, InputError, Stopped, did_you_mean
 from ganforge.cleaning.settings import Settings as CleanSettings
+from ganforge.collecting.settings import Settings as CollectSettings
 from ganforge.commands import options
 from ganforge.commands.options import number, whole
 from ganforge.preparing.settings import Settings as PrepareSettings
@@ -68,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
     layers = verb("layers", "the layers that a network can be written with, for: ganforge train composed")
     layers.add_argument("name", nargs="?", help="one of them, with its settings and an example")
 
-    collect = verb("collect", "original pictures of public sets, folders, zips, lists of addresses and APIs into one folder")
+    collect = verb(
+        "collect", "original pictures of public sets, folders, zips, lists of addresses and APIs into one folder"
+    )
     collect.add_argument(
         "sources", nargs="+", metavar="SOURCE",
         help="digits, mnist, fashion-mnist, cifar10, a folder, a zip, a list (CSV, TXT, Parquet) or a recipe (TOML)",
@@ -76,16 +79,7 @@ def parser() -> argparse.ArgumentParser:
     collect.add_argument("-o", "--out", type=Path, help="folder for the originals (data/NAME)")
     collect.add_argument("--from", dest="source", type=Path, help="a folder that has a public set's files already")
     collect.add_argument("--pictures", action="store_true", help="a public set alone as PNG files, too")
-    collect.add_argument("--cap", type=whole, help="pictures of one source at most")
-    collect.add_argument("--cap-per-class", type=whole, help="pictures of one class at most, over all sources")
-    collect.add_argument("--total", type=whole, help="pictures in all, shared out among the sources")
-    collect.add_argument("--seed", type=whole, help="decides which pictures a cap leaves out (0)")
-    collect.add_argument("--licence", help="licences that are allowed, such as cc0,cc-by (all)")
-    collect.add_argument("--unknown-rights", help="apart (default: a folder beside), leave-out or mix")
-    collect.add_argument(
-        "--allow-host", action="append", help="HOST[:PORT] that may be private and without TLS: an intranet, a test"
-    )
-    collect.add_argument("--contact", help="e-mail or web address that is told to the servers")
+    options.add(collect, CollectSettings)
 
     clean = verb("clean", "leave out pictures by an audit's findings and filter the others, into a new folder")
     clean.add_argument("folder", type=Path, help="the pictures; they are only read")

@@ -63,7 +63,7 @@ def collect_pictures(
     """Collect the pictures of several sources into one folder, each original once, named by its own hash.
 
     `sources` are public sets, folders, zips, lists of addresses and recipes; `options` are those of
-    `ganforge.collecting.recipe.Settings`: seed, total, cap, cap_per_class, licence, unknown_rights, allow_host,
+    `ganforge.collecting.settings.Settings`: seed, total, cap, cap_per_class, licence, unknown_rights, allow_host,
     contact. `source` is a folder that has the files of a public set already. `resolve` replaces the system's resolver
     of names. The same call again fetches what is missing. Raises InputError, DataError where nothing can be collected,
     and Stopped on Ctrl-C.

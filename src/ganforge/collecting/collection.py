@@ -239,7 +239,7 @@ class Collection:
         settings = self.recipe.settings
         return fetch.Client(
             self.recipe.limits,
-            allowed=guard.Hosts(settings.allow_host.replace(",", " ").split()),
+            allowed=guard.Hosts(settings.allow_host),
             seed=settings.seed,
             contact=settings.contact,
             spent=self.journal.total("SUM(bytes)", "1", "bytes IS NOT NULL").get(1, 0),

@@ -8,47 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganforge.base.config import build, read_toml, setting
+from ganforge.base.config import build, read_toml
 from ganforge.base.errors import DataError, InputError, did_you_mean
+from ganforge.collecting.settings import Settings, SourceSettings
 from ganforge.store import licences
 from ganforge.web.lists import SUFFIXES
 from ganforge.web.public import SETS
 from ganforge.web.settings import Api, Fields, Limits, Paging, Secret
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What holds for all sources: the options of the command line, and the first lines of a recipe."""
-
-    seed: int = setting(0, "decides which pictures are chosen where a cap leaves some out", low=0)
-    total: int | None = setting(None, "pictures of all sources together, shared out by their weights", low=1)
-    cap: int | None = setting(None, "pictures of one source at most", low=1)
-    cap_per_class: int | None = setting(None, "pictures of one class at most, over all sources", low=1)
-    licence: str = setting("", "licences that are allowed, such as cc0,cc-by (all)")
-    unknown_rights: str = setting(
-        "apart",
-        "pictures of unknown rights: apart (a folder beside), leave-out or mix",
-        choices=("apart", "leave-out", "mix"),
-    )
-    allow_host: str = setting("", "hosts, HOST or HOST:PORT, that may be private and without TLS")
-    contact: str = setting("", "an e-mail or web address that is told to the servers")
-
-
-@dataclass(frozen=True)
-class SourceSettings:
-    """One [[source]] as it stands in a recipe."""
-
-    place: str = setting("", "a public set, a folder, a zip, or a list of addresses (CSV, TSV, TXT, Parquet)")
-    endpoint: str = setting("", "the address of an API, instead of a place")
-    name: str = setting("", "its name in provenance.csv (that of the place)")
-    label: str = setting("", "the label of pictures that have none of their own")
-    licence: str = setting("", "the licence of pictures that state none; own for pictures of your own")
-    author: str = setting("", "the author of pictures that state none")
-    labels: str = setting("", "CSV with the columns file and label, for a folder or zip")
-    originals: str = setting("", "a folder that has the files of a public set already")
-    cap: int | None = setting(None, "pictures of this source at most", low=1)
-    weight: float = setting(1.0, "its share of the total", low=0.001, high=1000)
-    limit: int = setting(10_000, "items that an API lists at most", low=1, high=10_000_000)
 
 
 @dataclass(frozen=True)
@@ -95,7 +61,7 @@ class CollectionRecipe:
 
     def permissions(self) -> dict[str, Any]:
         """What may be fetched, as plain values: where this has changed, what was refused is tried again."""
-        return dataclasses.asdict(self.limits) | {"allow_host": self.settings.allow_host}
+        return dataclasses.asdict(self.limits) | {"allow_host": ",".join(self.settings.allow_host)}
 
 
 def read(words: Sequence[str | Path], options: Mapping[str, Any]) -> CollectionRecipe:
@@ -122,16 +88,24 @@ def read(words: Sequence[str | Path], options: Mapping[str, Any]) -> CollectionR
         tables += [(table, path.parent) for table in _source_tables(top, str(word))]
     top |= {name: value for name, value in options.items() if value is not None}
     for name in ("licence", "allow_host"):
-        if isinstance(top.get(name), (list, tuple)):
-            top[name] = ",".join(str(one) for one in top[name])
+        if name in top:
+            top[name] = _words(top[name])
     settings = build(Settings, top, "collect")
     if not tables:
         raise InputError(
             "collect needs a source: a public set, a folder, a zip, a list of addresses or a recipe (TOML)."
         )
     sources = _with_names_of_their_own([_source(table, base) for table, base in tables])
-    allowed = licences.wanted(word for word in settings.licence.replace(",", " ").split() if word)
+    allowed = licences.wanted(settings.licence)
     return CollectionRecipe(_with_shares(sources, settings), settings, build(Limits, limits, "limits"), allowed)
+
+
+def _words(value: Any) -> Any:
+    """A text or a list of texts as the words in it, between commas and spaces; other values as they are."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        return value
+    return tuple(" ".join(texts).replace(",", " ").split())
 
 
 def _source_tables(top: dict[str, Any], recipe: str) -> list[dict[str, Any]]:

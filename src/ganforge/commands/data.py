@@ -17,6 +17,7 @@ def collect(asked: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ganforge.collecting.collect import collect, collect_pictures, is_public
+    from ganforge.collecting.settings import Settings
     from ganforge.web.public import SETS
 
     if asked.pictures and not is_public(asked.sources):
@@ -25,15 +26,14 @@ def collect(asked: argparse.Namespace) -> int:
         raise InputError(
             "collect: --from names the folder of a public set's files, and none that has files is asked for."
         )
-    names = ("cap", "cap_per_class", "total", "seed", "licence", "unknown_rights", "allow_host", "contact")
-    options = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
-    if is_public(asked.sources) and not options and not asked.pictures:
+    given = options.given(asked, Settings)
+    if is_public(asked.sources) and not given and not asked.pictures:
         with logs.printed():
             folder = collect(asked.sources[0], asked.out, asked.source)
         print(f"Next: ganforge prepare {folder}")
         return 0
     with Console(stderr=True).status("looking") as status:
-        made = collect_pictures(asked.sources, asked.out, source=asked.source, progress=status.update, **options)
+        made = collect_pictures(asked.sources, asked.out, source=asked.source, progress=status.update, **given)
     for reason, count in list(made.reasons.items())[:8]:
         print(f"  skipped {count:,}: {reason}")
     for note in made.notes:
