@@ -42,7 +42,7 @@ def test_the_page_of_a_run(run, tmp_path):
     data = json.loads(re.search(r"id=data>(.*?)</script>", page, re.S)[1])
     assert [row["seen"] for row in data["stats"]] == [16, 32, 48, 64]
     (numbers,) = data["measured"].values()
-    assert f"<b>{numbers['distance']:.2f}</b><span>Fréchet distance" in page
+    assert f"<b>{numbers['distance']:.3f}</b><span>Fréchet distance" in page
     assert page.count("<polyline") == len({name for row in data["stats"] for name in row if "/" in name}) + 1
     assert "://" not in page, "nothing is fetched"
 

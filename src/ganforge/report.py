@@ -54,7 +54,7 @@ def _tiles(measured: Measured) -> list[tuple[str, str]]:
     tiles = []
     for row in measured.printed:
         name = row.title if row.times == 1 else f"{row.title} x {row.times:,}"
-        tiles.append((row.shown, name if row.floor is None else f"{name}; real ones {row.floor_shown}"))
+        tiles.append((row.text(row.value), name if row.floor is None else f"{name}; real ones {row.text(row.floor)}"))
     return tiles
 
 

@@ -59,14 +59,15 @@ class Row:
     @property
     def shown(self) -> str:
         """The value in print, with its spread."""
-        return self._shown(self.value, self.spread)
+        return self.text(self.value, self.spread)
 
     @property
     def floor_shown(self) -> str:
         """The floor in print, with its spread; "-" where there is none."""
-        return self._shown(self.floor, self.floor_spread)
+        return self.text(self.floor, self.floor_spread)
 
-    def _shown(self, value: float | None, spread: float | None) -> str:
+    def text(self, value: float | None, spread: float | None = None) -> str:
+        """A number of this row in print, with its spread where one is given; "-" for None."""
         if value is None:
             return "-"
         number = format(self.times * value, self.form)
