@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,16 @@ import pytest
 import torch
 from PIL import Image
 
-from ganforge.base import marks
-from ganforge.cli import main
+from ganforge import models
+from ganforge.base.errors import RunError
+from ganforge.cli import APART, NEEDS, _verbs, main, parser
 from ganforge.media.spec import Spec
 from ganforge.runs import Run
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, train
 
 SPEC = Spec(8, 8, 1, ("a", "b"))
+CLASSES = Spec(8, 8, 1, ("cat", "red, round", "3"))
 TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
 
 
@@ -42,8 +44,8 @@ def run(store: Path, tmp_path: Path) -> Path:
 def test_unknown_words(fails, store):
     assert "Did you mean dcgan?" in fails("train", "dcgn", store)
     assert "Did you mean train?" in fails("trian", "dcgan", store)
-    assert "Did you mean model.width?" not in (said := fails("train", "dcgan", store, "--model.widht", "3"))
-    assert "Did you mean width?" in said
+    assert "Did you mean model.width?" not in (printed := fails("train", "dcgan", store, "--model.widht", "3"))
+    assert "Did you mean width?" in printed
     assert "Did you mean --minutes?" in fails("train", "dcgan", store, "--minuts", "3")
     assert "takes a value of type float" in fails("train", "dcgan", store, "--model.lr", "fast")
     assert "from 0.0 to 1.0" in fails("train", "dcgan", store, "--model.lr", "7")
@@ -74,17 +76,6 @@ def test_bad_folders(fails, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
-def test_two_sizes_and_channels_in_one_folder_are_no_problem(tmp_path, capsys):
-    (tmp_path / "in").mkdir()
-    for n in range(12):
-        shape = (20, 30, 3) if n % 2 else (50, 40)
-        Image.fromarray(np.random.default_rng(n).integers(0, 256, shape, dtype=np.uint8)).save(
-            tmp_path / "in" / f"{n}.png"
-        )
-    assert main(["prepare", str(tmp_path / "in"), "-o", str(tmp_path / "s")]) == 0
-    assert "12 pictures of 32x32 RGB" in capsys.readouterr().out
-
-
 def test_places_that_cannot_be_written(fails, store, run, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -93,154 +84,6 @@ def test_places_that_cannot_be_written(fails, store, run, tmp_path):
     assert "cannot be written" in fails("collect", "digits", "--out", blocked / "d")
     assert "exists already" in fails("prepare", store, "-o", store)
     assert "something else" in fails("train", "gan", store, "--out", store)
-
-
-def test_sampling(run, tmp_path, fails):
-    assert main(["sample", str(run), "--seeds", "3,5-6", "--each", "--out", str(tmp_path / "p")]) == 0
-    assert {p.name for p in (tmp_path / "p").iterdir()} == {"seed-000003.png", "seed-000005.png", "seed-000006.png"}
-    mark = marks.read(tmp_path / "p" / "seed-000005.png")
-    assert mark is not None
-    assert (mark["generated"], mark["seeds"], mark["system"]) == (True, [5], "gan")
-    assert main(["sample", str(run), "--count", "7"]) == 0
-    assert (run / "samples.png").exists()
-    assert "out of range" in fails("sample", run, "--seeds", "99999999999")
-    assert "either" in fails("sample", run, "--seeds", "1", "--count", "2")
-    assert "1 to 1,000,000" in fails("sample", run, "--count", "0")
-
-
-def test_measuring_and_showing(run, store, capsys, fails):
-    assert main(["measure", str(run), "--samples", "100", "--report"]) == 0
-    said = capsys.readouterr().out
-    assert "Fréchet distance" in said
-    assert "floor" in said
-    assert "protocol: 100 samples" in said
-    assert main(["measure", str(run), "--samples", "100", "--json"]) == 0
-    numbers = json.loads(capsys.readouterr().out)
-    assert numbers["extractor"].startswith("classes-")
-    assert (numbers["samples"], numbers["train"], numbers["heldout"]) == (100, 96, 24)
-    assert len((run / "measures.jsonl").read_text().splitlines()) == 2
-    page = (run / "report.html").read_text()
-    assert page.count("data:image/png;base64") >= 2
-    assert "http://" not in page.replace("http://www.w3.org", "")
-    for path in (run, store):
-        assert main(["show", str(path)]) == 0
-    assert (store / "sheet.png").exists()
-    assert "at least 16" in fails("measure", run, "--samples", "1")
-
-
-def test_a_run_without_a_checkpoint_and_a_damaged_one(run, fails):
-    newest = Run(run).checkpoints()[-1]
-    tensors = newest / "tensors.safetensors"
-    data = bytearray(tensors.read_bytes())
-    data[-3] ^= 4
-    tensors.write_bytes(data)
-    assert "is damaged: the SHA-256" in fails("sample", run)
-    for folder in Run(run).checkpoints():
-        (folder / "manifest.json").unlink()
-    assert "manifest.json" in fails("sample", run)
-    assert "No checkpoint is left" in fails("train", run)
-    shutil.rmtree(run / "checkpoints")
-    assert "no checkpoint yet" in fails("sample", run)
-    (run / "run.toml").write_text("[run")
-    assert "cannot be read as TOML" in fails("sample", run)
-
-
-def test_a_run_resumed_with_something_else(run, store, tmp_path, fails):
-    words = ["--out", run, "--images", "64"]
-    assert "model.width = 8, not 256" in fails(
-        "train", "gan", store, *words, "--train.batch", "16", "--model.latent", "8"
-    )
-    assert "run.system = 'gan', not 'vae'" in fails("train", "vae", store, *words)
-    make_store(tmp_path / "other", Spec(8, 10, 1), 40)
-    assert "is not the store that" in fails("train", "gan", tmp_path / "other", *words, *TINY)
-    assert "has no" not in fails("measure", run, "--store", tmp_path / "other")
-
-
-def test_dry_run_is_the_input_of_the_next_run(store, tmp_path, capsys):
-    words = ["train", "gan", str(store), "--out", str(tmp_path / "r"), "--images", "64"]
-    assert main([*words, *TINY, "--dry-run"]) == 0
-    (tmp_path / "plan.toml").write_text(capsys.readouterr().out)
-    assert not (tmp_path / "r").exists()
-    assert main([*words, "--config", str(tmp_path / "plan.toml")]) == 0
-    assert Run(tmp_path / "r").settings["model"]["width"] == 8
-
-
-def test_the_same_command_again_changes_nothing(run, store, capsys):
-    before = {p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))}
-    assert main(["train", "gan", str(store), "--out", str(run), "--images", "64", *TINY]) == 0
-    assert "is trained already" in capsys.readouterr().out
-    assert {p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))} == before
-
-
-def test_a_run_goes_on_by_its_folder_alone(run, capsys, fails):
-    assert main(["train", str(run)]) == 0
-    assert "is trained already" in capsys.readouterr().out
-    assert main(["train", str(run), "--images", "128"]) == 0
-    assert Run(run).load()[1]["seen"] == 128
-    assert Run(run).settings["model"]["width"] == 8
-    assert "model.width = 8, not 16" in fails("train", run, "--model.width", "16")
-    settings = (run / "run.toml").read_text()
-    assert "has seen 128 images" in fails("train", run, "--images", "64")
-    assert "would be less" in fails("train", run, "--minutes", "0.00001")
-    assert (run / "run.toml").read_text() == settings
-    spent = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])["seconds"]
-    assert main(["train", str(run), "--minutes", str(spent / 60 + 0.005)]) == 0
-    seen = Run(run).load()[1]["seen"]
-    assert main(["train", str(run), "--images", str(seen + 64)]) == 0
-    assert Run(run).load()[1]["seen"] == seen + 64
-    assert "gan on which store?" in fails("train", "gan")
-    assert "is no run" in fails("train", run.parent / "nothing")
-
-
-def test_a_run_made_before_a_setting_existed_goes_on(run, store, tmp_path):
-    shutil.copytree(run, tmp_path / "old")
-    text = (tmp_path / "old" / "run.toml").read_text()
-    kept = [line for line in text.splitlines() if not line.startswith(("conditional", "balance", "augment", "fold"))]
-    assert len(kept) < len(text.splitlines())
-    (tmp_path / "old" / "run.toml").write_text("\n".join(kept))
-    for checkpoint in Run(tmp_path / "old").checkpoints():  # which such a version had no settings in
-        (checkpoint / "run.toml").unlink()
-        manifest = json.loads((checkpoint / "manifest.json").read_text())
-        del manifest["sha256"]["run.toml"]
-        (checkpoint / "manifest.json").write_text(json.dumps(manifest))
-    assert main(["train", "gan", str(store), "--out", str(tmp_path / "old"), "--images", "128", *TINY]) == 0
-    assert Run(tmp_path / "old").load()[1]["seen"] == 128
-
-
-def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(store, tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "ganforge.cli",
-        "train",
-        "gan",
-        str(store),
-        "--images",
-        "4096",
-        "--train.precision",
-        "fp32",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def start(out: Path) -> subprocess.Popen[str]:
-        command = [*words, *TINY, "--out", str(out)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    assert start(tmp_path / "whole").wait(120) == 0
-    process = start(tmp_path / "halves")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "halves" / "stats.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode in (0, 3), said
-    if process.returncode == 3:
-        assert f"Go on with: ganforge train {tmp_path / 'halves'}" in said
-        assert Run(tmp_path / "halves").load()[1]["seen"] < 4096
-    assert start(tmp_path / "halves").wait(120) == 0
-    one, two = Run(tmp_path / "whole").load()[0], Run(tmp_path / "halves").load()[0]
-    assert one.keys() == two.keys()
-    assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
 def test_a_killed_save_leaves_the_checkpoint_before(run, monkeypatch):
@@ -265,11 +108,6 @@ def test_minutes_settle_on_a_length_in_images(store, tmp_path):
     images = made.settings["train"]["images"]
     assert images > 0
     assert made.load()[1]["seen"] == images
-
-
-def test_lengthening_a_run_goes_on_from_its_end(run, store):
-    assert main(["train", "gan", str(store), "--out", str(run), "--images", "128", *TINY]) == 0
-    assert Run(run).load()[1]["seen"] == 128
 
 
 def test_labels_and_spec_reach_the_loss(store, tmp_path):
@@ -298,11 +136,140 @@ def test_stopped_by_the_keyboard_is_exit_code_3(verb, tmp_path):
     while not list(tmp_path.glob(".out.partial-*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 3, said
-    assert "stopped" in said and "Traceback" not in said
+    printed = process.communicate(timeout=60)[1]
+    assert process.returncode == 3, printed
+    assert "stopped" in printed and "Traceback" not in printed
     assert not (tmp_path / "out").exists()
 
 
 def test_a_mistake_before_any_verb_has_no_prefix(fails):
     assert fails("--nonsense").startswith("ganforge: the following arguments are required: VERB")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A store, a run that knows classes, and one that restores."""
+    folder = tmp_path_factory.mktemp("runs")
+    make_store(folder / "store", CLASSES, 60)
+    loop = {"images": 32, "batch": 16, "precision": "fp32"}
+    model = {"width": 8, "latent": 8, "conditional": True}
+    train("gan", folder / "store", folder / "run", device_name="cpu", overrides={"train": loop, "model": model})
+    model = {"width": 8, "latent": 8}
+    train("vae", folder / "store", folder / "vae", device_name="cpu", overrides={"train": loop, "model": model})
+    return folder
+
+
+def test_every_verb_names_the_nearest_option(fails):
+    for verb, words in _verbs(parser()).items():
+        option = next(word for word in reversed(words._option_string_actions) if word.startswith("--"))
+        printed = fails(verb, "x", option + "n", "3")
+        assert f"{verb}: there is no option {option}n." in printed
+        assert option == "--help" or f"Did you mean {option}?" in printed
+    assert "Did you mean --resolution?" in fails("prepare", "x", "--resolutionn", "64")
+    assert "no option --res" in fails("prepare", "x", "--res", "64")  # an abbreviation may mean another word tomorrow
+    assert "given twice" in fails("sample", "x", "--count", "1", "--count=2")
+    assert "given twice" in fails("train", "gan", "x", "--model.lr", "1", "--model.lr=2")
+    assert "one word too many" in fails("sample", "x", "y")
+    assert "'many' is no whole number" in fails("prepare", "x", "--folds", "many")
+    assert "'many' is no number" in fails("prepare", "x", "--heldout", "many")
+    assert "words:" not in fails("--verbose")
+    assert "-o/--out" in fails("train", "gan", "x", "-o")
+
+
+def sample_words(option: str) -> list[str]:
+    """An option with a value, where it takes one."""
+    values = {"--seeds": "1", "--count": "2", "--mix": "1", "--mix-layers": "0", "--labels": "cat", "--frames": "2"}
+    return [option, *([values[option]] if option in values else [])]
+
+
+def test_settings_stand_anywhere_in_the_words(made, capsys):
+    assert main(["train", "--model.width", "16", "gan", "--train.seed=3", str(made / "store"), "--dry-run"]) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert (found["model"]["width"], found["train"]["seed"]) == (16, 3)
+
+
+def test_options_without_effect_are_refused(fails):
+    for verb, pairs in APART.items():
+        for one, other in pairs:
+            options = _verbs(parser())[verb]._option_string_actions
+            words = [
+                w for o in (one, other) for w in (o, *["3"] * (0 if options[o].nargs == 0 else options[o].nargs or 1))
+            ]
+            source = [] if verb == "audit" else ["x"]
+            assert f"say either {one} or {other}" in fails(verb, *source, *words)
+    for verb, pairs in NEEDS.items():
+        for one, other in pairs.items():
+            assert f"{one} has no effect without {other}" in fails(verb, "x", *sample_words(one))
+
+
+def test_top_help_is_instant():
+    code = (
+        "import contextlib, sys, time; from ganforge.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "assert 'torch' not in sys.modules; assert time.process_time() < 0.3, time.process_time()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_name_that_begins_with_a_dash(fails):
+    assert "there is no option -m. A name that begins with a dash is written ./-my-pictures" in fails(
+        "prepare", "-my-pictures"
+    )
+
+
+def test_a_system_too_large_for_the_machine(tmp_path):
+    run = Run(tmp_path)
+    spec = {"height": 1024, "width": 1024, "channels": 4, "classes": []}
+    model = {"width": 4096}
+    run.begin({"run": {"system": "gan", "store": "s"}, "train": {}, "model": model, "spec": spec})
+    with pytest.raises(RunError, match="cannot be built here"):
+        run.new_system()
+
+
+def test_a_system_with_a_mistake_in_its_file(tmp_path, monkeypatch, capsys, fails):
+    shutil.copytree(Path(models.__file__).parent, tmp_path / "models")
+    (tmp_path / "models" / "broken.py").write_text('"""broken: a slip."""\n\ndef f(:\n')
+    (tmp_path / "models" / "empty.py").write_text("")
+    (tmp_path / "models" / "latin.py").write_bytes(b'"""\xe9"""')
+    monkeypatch.setattr(models, "_HERE", tmp_path / "models")
+    monkeypatch.setattr(models, "__path__", [str(tmp_path / "models")])
+    assert main(["systems"]) == 2
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(models.names())
+    assert next(line for line in printed if "broken" in line).startswith("The system broken cannot be used")
+    assert "SyntaxError" in fails("train", "broken", tmp_path)
+    assert "SYSTEM" in fails("train", "empty", tmp_path)
+    assert "gan" in models.without_labels()
+
+
+def test_a_full_disk_is_one_sentence(made, tmp_path):
+    """Files may have two blocks here, which is what a full disk does to them."""
+    shutil.copytree(made / "run", tmp_path / "run")
+    for words in (
+        f"train {tmp_path / 'run'} --images 64", f"train gan {made / 'store'} -o {tmp_path / 'new'} --images 64",
+        f"sample {tmp_path / 'run'} --count 64 -o {tmp_path / 'x.png'}",
+        f"sample {tmp_path / 'run'} --walk --count 2 --frames 8 -o {tmp_path / 'x.webp'}",
+    ):  # fmt: skip
+        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))"
+        code = f"{limit}; import sys; from ganforge.cli import main; sys.exit(main({words.split()}))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.count("\n") == 1 and "cannot be written: File too large" in done.stderr
+    assert Run(tmp_path / "run").load()[1]["seen"] == 32
+    assert not (tmp_path / "x.png").exists() and not (tmp_path / "x.webp").exists()
+
+
+def test_places_that_may_not_be_written(made, tmp_path, fails):
+    """Folders stand where files should go: it fails alike for everyone, root too."""
+    run = tmp_path / "run"
+    shutil.copytree(made / "run", run)
+    (run / "stats.jsonl").unlink()
+    (run / "stats.jsonl").mkdir()
+    assert "stats.jsonl" in fails("train", run, "--images", "64")
+    (run / "measures.jsonl").mkdir()
+    assert "measures.jsonl" in fails("measure", run, "--samples", "20")
+    (tmp_path / "p-point.safetensors").mkdir()
+    (tmp_path / "p-point.safetensors" / "x").mkdir()
+    picture = run / "samples" / "000000032.png"
+    assert "p-point" in fails("project", run, picture, "-o", tmp_path / "p.png", "--steps", "0")
+    assert not list(tmp_path.glob(".*"))

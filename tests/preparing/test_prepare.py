@@ -1,4 +1,4 @@
-"""Preparing at any scale: parts, shards and engines, splits, normalising, other tools' formats, stores at addresses."""
+"""Preparing at any scale: parts, shards and engines, splits, normalising."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+import ganforge
 from ganforge.base.errors import DataError, StoreError
 from ganforge.cli import main
 from ganforge.media.spec import to_float, to_uint8
@@ -236,7 +237,6 @@ def test_normalising_travels_with_the_store_and_is_inverted(pictures, tmp_path, 
 
 
 def test_a_system_learns_and_samples_in_the_stores_levels(pictures, tmp_path):
-    import ganforge
 
     store = prepare(pictures, tmp_path / "s", resolution=16, normalise="range").store
     run = ganforge.train("gan", store, tmp_path / "run", size="small", images=256, verbose=False)
@@ -247,12 +247,6 @@ def test_a_system_learns_and_samples_in_the_stores_levels(pictures, tmp_path):
     assert again.load()[1]["seen"] == 512, "levels are no other setting when a run goes on"
     low, high = store.spec.levels[0]
     assert samples.min() >= low and samples.max() <= high, "tanh cannot leave the levels that the set uses"
-
-
-# --------------------------------------------------------------------------------------------------------- balancing
-
-
-# ------------------------------------------------------------------------------------------------------------ formats
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -268,21 +262,43 @@ def test_pictures_beside_class_folders_are_named(pictures, tmp_path, zipped):
         made = prepare(source, tmp_path / f"{name}-store", resolution=16)
         return made.store, " ".join(made.notes)
 
-    store, said = prepared("none")
+    store, notes = prepared("none")
     assert store.spec.classes == ("a", "b")
-    assert "beside" not in said
-    assert "left out" not in said
+    assert "beside" not in notes
+    assert "left out" not in notes
     (folder / "кот.png").write_bytes(place.read_bytes())
     (folder / "bad.jpg").write_bytes(b"no picture")
-    store, said = prepared("two")
+    store, notes = prepared("two")
     assert store.spec.classes == ("a", "b")
-    assert "left out: 2 of 42 pictures ('bad.jpg', 'кот.png'), in no folder of a class" in said
+    assert "left out: 2 of 42 pictures ('bad.jpg', 'кот.png'), in no folder of a class" in notes
     assert len(store) == 40
     (folder / "one more.png").write_bytes(place.read_bytes())
-    store, said = prepared("three")
+    store, notes = prepared("three")
     assert not store.spec.classes
-    assert "no classes, since 3 of 43 pictures" in said
-    assert "--labels" in said
+    assert "no classes, since 3 of 43 pictures" in notes
+    assert "--labels" in notes
 
 
-# ------------------------------------------------------------------------------------------------- stores at addresses
+def test_a_split_that_decides_nothing(tmp_path, fails):
+    for side in ("train", "test"):
+        (tmp_path / "in" / side / "a").mkdir(parents=True)
+        for n in range(12):
+            pixels = np.random.default_rng((n, side == "test")).integers(0, 256, (9, 9), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "in" / side / "a" / f"{n}.png")
+    for words in (["--heldout", "0.3"], ["--heldout", "0.1"], ["--stratify"]):
+        assert "its own split" in fails("prepare", tmp_path / "in", "-o", tmp_path / "s", *words)
+    train = tmp_path / "in" / "train"
+    assert "Nothing is held out" in fails("prepare", train, "-o", tmp_path / "s", "--heldout", "0", "--stratify")
+    assert "fewer --folds" in fails("prepare", train, "-o", tmp_path / "s", "--folds", "50")
+    assert not (tmp_path / "s").exists()
+
+
+def test_two_sizes_and_channels_in_one_folder_are_no_problem(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for n in range(12):
+        shape = (20, 30, 3) if n % 2 else (50, 40)
+        Image.fromarray(np.random.default_rng(n).integers(0, 256, shape, dtype=np.uint8)).save(
+            tmp_path / "in" / f"{n}.png"
+        )
+    assert main(["prepare", str(tmp_path / "in"), "-o", str(tmp_path / "s")]) == 0
+    assert "12 pictures of 32x32 RGB" in capsys.readouterr().out
