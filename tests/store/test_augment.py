@@ -26,11 +26,12 @@ def smooth(count: int, channels: int, height: int, width: int) -> torch.Tensor:
 
 
 def test_words_of_a_list():
-    assert lists.parse("flip, rotate 10,shift") == {"flip": 0.5, "rotate": 10.0, "shift": 0.1}
-    assert lists.parse("") == {}
+    spec = Spec(8, 8, 3)
+    assert lists.parse("flip, rotate 10,shift", "train.augment", spec) == {"flip": 0.5, "rotate": 10.0, "shift": 0.1}
+    assert lists.parse("", "train.augment", spec) == {}
     for wrong, why in (("flp", "Did you mean flip"), ("rotate 200", "at most 180"), ("crop x", "crop 0.1")):
         with pytest.raises(InputError, match=why):
-            lists.parse(wrong)
+            lists.parse(wrong, "train.augment", spec)
 
 
 @pytest.mark.parametrize("spec", [Spec(16, 16, 3, ("a", "b")), Spec(9, 14, 4), Spec(12, 12, 1)])

@@ -367,7 +367,7 @@ def _portions(
     medium: str,
 ) -> list[Portion]:  # fmt: skip
     """Listed once in each worker."""
-    known = None if layout[2] else Layout(classes, *layout)
+    known = None if layout[2] else Layout(classes, label_at=layout[0], split_at=layout[1])
     return open_source(Path(source), Path(labels) if labels else None, known, medium).portions(size)
 
 
@@ -377,7 +377,7 @@ def _known(plan: dict[str, Any], source: Path) -> Layout | None:
     return (
         None
         if table or plan.get("source") != str(source.resolve())
-        else Layout(tuple(plan["spec"]["classes"]), label_at, split_at)
+        else Layout(tuple(plan["spec"]["classes"]), label_at=label_at, split_at=split_at)
     )
 
 

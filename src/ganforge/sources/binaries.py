@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +43,15 @@ def from_idx(path: Path, origins: Mapping[str, Origin]) -> Source:
             prefix, split, images, labels, origin = sets[which]
             n = row - int(ends[which]) + len(images)
             side = split if given else None
-            yield Entry(
-                f"{prefix}/{n:05d}", lambda image=images[n]: image[..., None], classes[labels[n]], side, None, origin,  # type: ignore[misc]
-            )  # fmt: skip
+            read = partial(_with_channel, images[n])
+            yield Entry(f"{prefix}/{n:05d}", read, label=classes[labels[n]], split=side, origin=origin)
 
     return Source(path.resolve().name, in_portions(int(ends[-1]), between), Layout(classes), given)
+
+
+def _with_channel(image: Pixels) -> Pixels:
+    """(H, W) -> (H, W, 1)."""
+    return image[..., None]
 
 
 def read_idx(path: Path) -> Pixels:
@@ -87,11 +92,10 @@ def from_cifar10(path: Path, origins: Mapping[str, Origin]) -> Source:
             which = int(np.searchsorted(ends, row, side="right"))
             file, records = sets[which]
             n = row - int(ends[which]) + len(records)
-            image = records[n, 1:].reshape(3, 32, 32).transpose(1, 2, 0)
+            image = records[n, 1:].reshape(3, 32, 32)
             split = None if not given else "heldout" if file.name == "test_batch.bin" else "train"
-            yield Entry(
-                f"{file.stem}/{n:05d}", lambda image=image: image, CIFAR10[records[n, 0]], split, None,  # type: ignore[misc]
-                origins.get(file.name, NOWHERE),
-            )  # fmt: skip
+            label, origin = CIFAR10[records[n, 0]], origins.get(file.name, NOWHERE)
+            read = partial(image.transpose, (1, 2, 0))
+            yield Entry(f"{file.stem}/{n:05d}", read, label=label, split=split, origin=origin)
 
     return Source(path.resolve().name, in_portions(int(ends[-1]), between), Layout(CIFAR10), given)

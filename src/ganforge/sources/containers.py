@@ -42,9 +42,12 @@ MAX_SIDE_BYTES = 1 << 20
 
 
 def from_tars(
-    name: str, tars: dict[str, Path], labels: Table | None = None, known: Layout | None = None,
+    name: str,
+    tars: dict[str, Path],
+    labels: Table | None = None,
+    known: Layout | None = None,
     origins: Mapping[str, Origin] | None = None,
-) -> Source:  # fmt: skip
+) -> Source:
     """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member
     has one, tables and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
 
@@ -62,7 +65,8 @@ def from_tars(
             side = split_of[tar] if split_of else layout.split(inner)
             shown = f"{tar}/{_shown(member.name)}" if tar else inner
             read = partial(_read_member, tars[tar], member)
-            yield Entry(shown, read, given if layout.classes else None, side, None, own if any(own) else common)
+            known = own if any(own) else common
+            yield Entry(shown, read, label=given if layout.classes else None, split=side, origin=known)
 
     portions: list[Portion] = [partial(portion, tar) for tar in tars]
     return Source(name, lambda size: portions, layout, bool(split_of) or layout.split_at is not None)
@@ -203,9 +207,8 @@ def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin
                     data = picture.get("bytes") if isinstance(picture, dict) else picture
                     text = None if word is None else names[word] if names and isinstance(word, int) else str(word)
                     side = split_of.get(file_name)
-                    yield Entry(
-                        f"{file_name}/{row:07d}", partial(_given, data), text, side, None, own if any(own) else common
-                    )
+                    known, read = own if any(own) else common, partial(_given, data)
+                    yield Entry(f"{file_name}/{row:07d}", read, label=text, split=side, origin=known)
                     row += 1
 
     portions: list[Portion] = [partial(portion, file_name) for file_name in files]
@@ -269,7 +272,7 @@ def from_store(path: Path) -> Source:
         for row, (name, own) in zip(some, origins[some], strict=True):
             label = store.spec.classes[store.labels[row]] if store.labelled else None
             side = words[int(store.splits[row])]
-            yield Entry(name or f"row-{row}", partial(_row, store, row), label, side, None, own)
+            yield Entry(name or f"row-{row}", partial(_row, store, row), label=label, split=side, origin=own)
 
     given = bool(len(store.train) and len(store.heldout))
     return Source(path.resolve().name, in_portions(len(rows), between), Layout(store.spec.classes), given)

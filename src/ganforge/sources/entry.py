@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ class Entry:
     """Its path inside the source, with forward slashes; bytes that are no UTF-8 are written as \\xff."""
     read: Callable[[], bytes | Pixels]
     """Bytes of an image file, or (H, W, C) uint8 pixels."""
+    _: KW_ONLY
     label: str | None = None
     split: str | None = None
     """`train` or `heldout` where the source itself says so."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 from ganforge.base.errors import DataError
@@ -27,6 +27,7 @@ class Layout:
     """How the names of a set's files are to be read."""
 
     classes: tuple[str, ...] = ()
+    _: KW_ONLY
     label_at: int | None = None
     """Which of a name's folders is its class, 0 the outermost."""
     split_at: int | None = None
@@ -98,7 +99,7 @@ def of_names(names: Sequence[str]) -> Layout:
         notes.append(f"left out: {astray}, in no folder of a class")
     if split_at is None and _is_split(folders, depth + 1):
         split_at = depth + 1
-    return Layout(tuple(sorted(tops, key=natural)), depth, split_at, notes=tuple(notes))
+    return Layout(tuple(sorted(tops, key=natural)), label_at=depth, split_at=split_at, notes=tuple(notes))
 
 
 def _a_folder_a_side(folders: list[list[str]], depth: int, split_at: int | None) -> bool:
@@ -207,7 +208,14 @@ def _labelled(names: Sequence[str], source: str, table: str, rows: list[Row]) ->
     classes = tuple(sorted(set(labels.values()), key=natural))
     layout = of_names(names)
     about_split = (note for note in layout.notes if not note.startswith(("no classes", "left out")))
-    return Layout(classes, None, layout.split_at, table, labels, groups, (*about_split, *notes))
+    return Layout(
+        classes,
+        split_at=layout.split_at,
+        table=table,
+        labels=labels,
+        groups=groups,
+        notes=(*about_split, *notes),
+    )
 
 
 def _csv(name: str, data: bytes) -> list[Row]:

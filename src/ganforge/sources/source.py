@@ -148,9 +148,13 @@ def _unnamed(source: Source, labels: Table | None) -> Source:
 
 
 def of_files(
-    path: Path, names: Sequence[str], read: Callable[[str], bytes], labels: Table | None,
-    path_of: Callable[[str], Path] | None = None, medium: str | None = "picture",
-) -> Source:  # fmt: skip
+    path: Path,
+    names: Sequence[str],
+    read: Callable[[str], bytes],
+    labels: Table | None,
+    path_of: Callable[[str], Path] | None = None,
+    medium: str | None = "picture",
+) -> Source:
     """Files of one folder or archive, by their relative names; `path_of` gives the path of each, where it is a file of
     its own. For `medium` see `open_source`."""
     tables: dict[str, Callable[[], bytes]] = {}
@@ -176,10 +180,14 @@ def of_files(
         for name in files[start:stop]:
             frames = clips.get(name, ())
             yield Entry(
-                name, partial(read, name), layout.label(name), layout.split(name),
-                path_of(name) if path_of and not frames else None,
-                origins.get(frames[0] if frames else name, NOWHERE), tuple(partial(read, frame) for frame in frames),
-            )  # fmt: skip
+                name,
+                partial(read, name),
+                label=layout.label(name),
+                split=layout.split(name),
+                path=path_of(name) if path_of and not frames else None,
+                origin=origins.get(frames[0] if frames else name, NOWHERE),
+                frames=tuple(partial(read, frame) for frame in frames),
+            )
 
     return Source(own_name, in_portions(len(files), between), layout, layout.split_at is not None, medium)
 
