@@ -38,8 +38,8 @@ SETTINGS = {
     "open": ["open"], "close": ["close"], "unsharp": ["unsharp:sigma=1,amount=0.3"],
 }  # fmt: skip
 TIMED = [
-    "gaussian", "median", "bilateral", "tv", "nlm", "erode", "dilate", "open", "close", "otsu", "adaptive", "background",
-    "background:method=ball", "unsharp", "upscale:factor=2", "trim",
+    "gaussian", "median", "bilateral", "tv", "nlm", "erode", "dilate", "open", "close", "otsu", "adaptive",
+    "background", "background:method=ball", "unsharp", "upscale:factor=2", "trim",
 ]  # fmt: skip
 
 
@@ -70,8 +70,8 @@ def pressed(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 NOISES: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
-    "none": lambda pixels, rng: pixels, "sigma 10": gaussian(10), "sigma 25": gaussian(25), "salt and pepper 5 %": pepper,
-    "JPEG quality 10": pressed,
+    "none": lambda pixels, rng: pixels, "sigma 10": gaussian(10), "sigma 25": gaussian(25),
+    "salt and pepper 5 %": pepper, "JPEG quality 10": pressed,
 }  # fmt: skip
 
 

@@ -81,7 +81,8 @@ def make_jpegs(folder: Path, count: int) -> None:
 def peak_of_prepare(source: Path, out: Path, resolution: int) -> dict[str, float]:
     """Peak resident memory (MB) and seconds of `prepare` in a fresh process."""
     code = (
-        "import time, json; from ganforge.preparing.prepare import prepare; peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) / 1024; base = peak();"
+        "import time, json; from ganforge.preparing.prepare import prepare;"
+        "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) / 1024; base = peak();"
         f"s = time.perf_counter(); m = prepare({str(source)!r}, {str(out)!r}, resolution={resolution});"
         "print(json.dumps({'images': len(m.store), 'seconds': time.perf_counter() - s,"
         "'peak_mb': peak(), 'imports_alone_mb': base}))"

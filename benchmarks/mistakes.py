@@ -63,8 +63,16 @@ def plant(ground: Ground, part: Callable[[Ground], Iterable[Mistake]]) -> list[d
         wrong = judge(mistake, code, said, before)
         line = sentence(mistake, said).replace(f"{ground.place}/", "")
         rows.append(
-            {"part": part.__name__, "planted": mistake.planted, "verb": mistake.words[0], "exit": code, "said": line, "expected": [mistake.code, mistake.says], "wrong": wrong}
-        )  # fmt: skip
+            {
+                "part": part.__name__,
+                "planted": mistake.planted,
+                "verb": mistake.words[0],
+                "exit": code,
+                "said": line,
+                "expected": [mistake.code, mistake.says],
+                "wrong": wrong,
+            }
+        )
         print(f"{'WRONG' if wrong else 'right':5}  {code}  {mistake.planted:48.48}  {line[:240]}", flush=True)
         for reason in wrong:
             print(f"{'':9}{reason}", flush=True)

@@ -85,8 +85,8 @@ def tables(ground: Ground) -> Iterator[Mistake]:
     table(csv, rows[1:])
     yield Mistake("a file without a row", prepare("e"), 2, rows[0][0])
     for words, options in {
-        "a byte order mark": {"encoding": "utf-8-sig"}, "line ends of Windows": {"end": "\r\n"}, "UTF-16": {"encoding": "utf-16"},
-        "semicolons": {"by": ";"}, "tabs": {"by": "\t"},
+        "a byte order mark": {"encoding": "utf-8-sig"}, "line ends of Windows": {"end": "\r\n"},
+        "UTF-16": {"encoding": "utf-16"}, "semicolons": {"by": ";"}, "tabs": {"by": "\t"},
     }.items():  # fmt: skip
         table(csv, rows, **options)
         yield Mistake(f"labels with {words}", prepare(words), 0, "5 classes")

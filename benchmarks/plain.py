@@ -46,7 +46,8 @@ def dcgan(data: Tensor, batch: int, bf16: bool = False, channels_last: bool = Fa
         *up(256, 128), *up(128, 64), nn.ConvTranspose2d(64, channels, 4, 2, 1), nn.Tanh(),
     )  # fmt: skip
     discriminator = nn.Sequential(
-        nn.Conv2d(channels, 64, 4, 2, 1), nn.LeakyReLU(0.2), *down(64, 128), *down(128, 256), nn.Conv2d(256, 1, 4), nn.Flatten(),
+        nn.Conv2d(channels, 64, 4, 2, 1), nn.LeakyReLU(0.2), *down(64, 128), *down(128, 256), nn.Conv2d(256, 1, 4),
+        nn.Flatten(),
     )  # fmt: skip
     if channels_last:
         generator.to(memory_format=torch.channels_last)

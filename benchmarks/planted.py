@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image, ImageFilter
+from PIL import Image
+from PIL.ImageFilter import GaussianBlur
 
 import common
 from ganforge.auditing.audit import audit
@@ -31,6 +32,7 @@ from ganforge.base.seeds import key
 EACH = 25
 REVIEWED = Path(__file__).parent / "reviewed.csv"
 PLAIN = ("border", "upscaled", "compressed", "grey_as_rgb", "blurred", "noisy")
+WASHED = {"bright", "low_contrast", "near_uniform"}
 NEAR = {"exact_duplicate", "near_duplicate", "mirrored"}
 Picture = Image.Image
 
@@ -112,10 +114,10 @@ def recipes(rng: np.random.Generator) -> dict[str, tuple[set[str], bool, Callabl
         "scale": (NEAR, True, lambda image, data: scale(image, rng)),
         "JPEG quality": (NEAR, True, lambda image, data: jpeg(image, int(rng.integers(25, 70)))),
         "mirrored": ({"mirrored"}, True, lambda image, data: jpeg(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))),
-        "blurred": ({"blurred"}, False, lambda image, data: jpeg(image.filter(ImageFilter.GaussianBlur(rng.uniform(2.5, 5))))),
+        "blurred": ({"blurred"}, False, lambda image, data: jpeg(image.filter(GaussianBlur(rng.uniform(2.5, 5))))),
         "noisy": ({"noisy"}, False, lambda image, data: noise(image, rng)),
         "dark": ({"dark", "near_uniform"}, False, lambda image, data: levels(image, rng.uniform(0.08, 0.2), 0)),
-        "washed out": ({"bright", "low_contrast", "near_uniform"}, False, lambda image, data: levels(image, rng.uniform(0.1, 0.2), rng.uniform(60, 200))),
+        "washed out": (WASHED, False, lambda image, data: levels(image, rng.uniform(0.1, 0.2), rng.uniform(60, 200))),
         "truncated": ({"truncated"}, False, lambda image, data: cut(data, rng)),
         "border": ({"border"}, False, lambda image, data: frame(image, rng)),
         "bar on one side": ({"border"}, False, lambda image, data: half(image, rng)),
@@ -181,7 +183,8 @@ def judge(source: Path, out: Path, planted: dict[str, str]) -> dict[str, Any]:
         false = sorted(others - true)
         right = len(hit) + len(others) - len(false)
         table[kind] = {
-            "planted": len(names), "found": len(hit), "recall": round(len(hit) / len(names), 3), "in the set itself": len(others) - len(false),
+            "planted": len(names), "found": len(hit), "recall": round(len(hit) / len(names), 3),
+            "in the set itself": len(others) - len(false),
             "false": len(false), "precision": round(right / max(right + len(false), 1), 3),
             "precision without the set's own": round(len(hit) / max(len(hit) + len(false), 1), 3),
             "missed": sorted(names - hit), "false ones": [" ".join(pair) for pair in false],
@@ -241,7 +244,8 @@ def emoji(folder: Path, out: Path) -> dict[str, Any]:
     return {
         "pictures": len(rows), "transparent": sum("transparent" in row["reasons"] for row in rows),
         "sets of skin tones": len(wanted), "sets in one group": whole,
-        "neighbouring tones in one group": round(pairs / max(sum(len(some) - 1 for some in wanted), 1), 3), "findings": alone,
+        "neighbouring tones in one group": round(pairs / max(sum(len(some) - 1 for some in wanted), 1), 3),
+        "findings": alone,
     }  # fmt: skip
 
 
@@ -266,7 +270,8 @@ def main() -> None:
         "seed": asked.seed, "kinds": table,
         "all": {"planted": len(planted), "found": sum(row["found"] for row in table.values())},
         "the photographs as they are": {
-            "findings": len(own), "true by eye": len(own) - len(false), "false": sorted(" ".join(pair) for pair in false),
+            "findings": len(own), "true by eye": len(own) - len(false),
+            "false": sorted(" ".join(pair) for pair in false),
         },
         "emoji": drawings, "CIFAR-10, 10,000 test pictures": small,
     }  # fmt: skip

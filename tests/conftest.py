@@ -29,10 +29,10 @@ def _own_cache(tmp_path_factory) -> None:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets, where the environment names one."""
-    place = os.environ.get("GANFORGE_TEST_DATA")
-    if not place or not Path(place).is_dir():
+    folder = os.environ.get("GANFORGE_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
         pytest.skip("GANFORGE_TEST_DATA does not name the folder of real data sets")
-    return Path(place)
+    return Path(folder)
 
 
 @pytest.fixture
@@ -49,25 +49,25 @@ def logged() -> Iterator[list[str]]:
 
 @pytest.fixture
 def fails(capsys):
-    """Run a command that must fail with one helpful sentence; returns what it said."""
+    """Run a command that must fail with one helpful sentence; returns the message."""
 
     def run(*words: object, code: int = 1) -> str:
         assert main([str(word) for word in words]) == code
-        said = capsys.readouterr().err
-        assert said.startswith("ganforge: ")
-        assert "Traceback" not in said
-        assert len(said.strip().splitlines()) == 1
-        return said
+        message = capsys.readouterr().err
+        assert message.startswith("ganforge: ")
+        assert "Traceback" not in message
+        assert len(message.strip().splitlines()) == 1
+        return message
 
     return run
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    made = Site()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    server = Site()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
 
 
 @pytest.fixture
@@ -80,9 +80,8 @@ def fast(tmp_path: Path, site: Site) -> Callable[..., Path]:
         usual = "".join(
             f"{line}\n" for line in ("rate = 0", "per_host = 16", "wait = 2.0") if line.split()[0] not in limits
         )
-        path.write_text(
-            f"allow_host = '{site.host}'\nlicence = []\nunknown_rights = 'mix'\n{top}\n[limits]\n{usual}{limits}\n{tables}\n"
-        )
+        head = f"allow_host = '{site.host}'\nlicence = []\nunknown_rights = 'mix'\n{top}\n"
+        path.write_text(f"{head}[limits]\n{usual}{limits}\n{tables}\n")
         return path
 
     return write

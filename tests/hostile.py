@@ -119,8 +119,9 @@ def _huge(put) -> None:
             (278, 4, million), (279, 4, 100)]  # fmt: skip
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", t, k, 1, v) for t, k, v in tags) + bytes(4)
     put("tera.tif", b"II*\0" + struct.pack("<I", 8) + directory + bytes(100), OVER)
-    put("giga.gif", b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + b"\x2c" + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0)
-        + b"\x02\x02\x4c\x01\x00\x3b", OVER)  # fmt: skip
+    screen = b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0)
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0)
+    put("giga.gif", screen + frame + b"\x02\x02\x4c\x01\x00\x3b", OVER)
     canvas = struct.pack("<I", 10) + b"\0\0\0\0" + (65534).to_bytes(3, "little") + (65534).to_bytes(3, "little")
     put(
         "giga.webp",
@@ -179,14 +180,17 @@ def _chunks(put) -> None:
     put("data-bomb.png", png(SIDE, SIDE, 8, bomb))
     put("many-chunks.png", png(SIDE, SIDE, 8, rows, chunk(b"abCd", b"") * 50_000))
     put("many-texts.png", png(SIDE, SIDE, 8, rows, chunk(b"tEXt", b"k\0v") * 50_000))
-    put("length-lie.png", png(SIDE, SIDE, 8, rows).replace(struct.pack(">I", len(rows)) + b"IDAT", b"\x7f\xff\xff\xffIDAT"),
-        f"{DAMAGED}|{NO_IMAGE}")  # fmt: skip
+    length = struct.pack(">I", len(rows)) + b"IDAT"
+    lie = png(SIDE, SIDE, 8, rows).replace(length, b"\x7f\xff\xff\xffIDAT")
+    put("length-lie.png", lie, f"{DAMAGED}|{NO_IMAGE}")
 
 
 def _names(put) -> None:
     names: list[str | bytes] = [
-        "new\nline.png", "tab\tand\x1bescape.png", "'quotes\" and `ticks`.png", "-rf.png", "--out.png", "$(touch evil).png",
-        "; rm -rf $HOME.png", "caf\u00e9.png", "cafe\u0301.png", "\u202egnp.exe.png", "\u05e9\u05dc\u05d5\u05dd.png", b"not-utf-\xff\xfe.png", "x" * 251 + ".png",
+        "new\nline.png", "tab\tand\x1bescape.png", "'quotes\" and `ticks`.png", "-rf.png", "--out.png",
+        "$(touch evil).png",
+        "; rm -rf $HOME.png", "caf\u00e9.png", "cafe\u0301.png", "\u202egnp.exe.png", "\u05e9\u05dc\u05d5\u05dd.png",
+        b"not-utf-\xff\xfe.png", "x" * 251 + ".png",
         "y" * 251 + ".jpg", "comma, and = sign.png", "CON.png", "back\\slash.png", "%2e%2e%2fup.png", "...png", " .png",
     ]  # fmt: skip
     for n, name in enumerate(names):
@@ -205,8 +209,10 @@ def _places(folder: Path) -> dict[str, Expectation]:
     (outside / "secret.txt").write_text("secret")
     out = {}
     for name, target, reason in (
-        ("link-to-itself.png", "link-to-itself.png", "cannot be read"), ("link-to-nothing.png", "nowhere.png", "cannot be read"),
-        ("link-to-picture.png", "../outside/there.png", None), ("link-to-secret.png", "../outside/secret.txt", NO_IMAGE),
+        ("link-to-itself.png", "link-to-itself.png", "cannot be read"),
+        ("link-to-nothing.png", "nowhere.png", "cannot be read"),
+        ("link-to-picture.png", "../outside/there.png", None),
+        ("link-to-secret.png", "../outside/secret.txt", NO_IMAGE),
         ("link-to-here", ".", "a link to a folder that it lies in"),
         ("link-to-folder.png", "../outside", "a link to a folder outside of the source"),
         ("link-to-device.png", "/dev/zero", "not a regular file"),
@@ -227,7 +233,7 @@ def _places(folder: Path) -> dict[str, Expectation]:
     return out
 
 
-# ---------------------------------------------------------------------------------------------------------- the archives
+# --------------------------------------------------------------------------------------------------------- the archives
 
 
 @dataclass(frozen=True)

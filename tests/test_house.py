@@ -99,8 +99,8 @@ assert not heavy, heavy
 
 def test_public_names():
     assert set(ganforge.__all__) == {
-        "Run", "Store", "__version__", "audit", "clean", "collect", "demo", "measure", "prepare", "restore", "sample", "show",
-        "train",
+        "Run", "Store", "__version__", "audit", "clean", "collect", "demo", "measure", "prepare", "restore", "sample",
+        "show", "train",
     }  # fmt: skip
     for name in ganforge.__all__:
         assert getattr(ganforge, name) is not None

@@ -35,7 +35,8 @@ def test_the_page_of_a_run(run, tmp_path):
     page = (tmp_path / "<run>" / "report.html").read_text("utf-8")
     titles = re.findall(r"<h2>(.*?)</h2>", page)
     assert titles == [
-        "Numbers", "Samples, not chosen", "Are they copies?", "Losses", "Images a second", "The first sheet", "Settings",
+        "Numbers", "Samples, not chosen", "Are they copies?", "Losses", "Images a second", "The first sheet",
+        "Settings",
     ]  # fmt: skip
     assert page.count("<script") == 1 and "alert(&#39;{{ 7 * 7 }}&#39;)" in page, "names are escaped, not run"
     assert "<title>gan: &lt;run&gt;</title>" in page

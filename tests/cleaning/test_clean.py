@@ -182,7 +182,8 @@ def audited(tmp_path: Path) -> tuple[Path, Path]:
     save(root / "twin-b.png", natural(9, 48))
     save(root / "twin-a.png", natural(9, 48))
     audit = write_audit(tmp_path / "audit", [
-        ("ok.png", "convert", ["mode"], -1), ("broken.png", "reject", ["truncated"], -1), ("soft.png", "warn", ["blurred"], -1),
+        ("ok.png", "convert", ["mode"], -1), ("broken.png", "reject", ["truncated"], -1),
+        ("soft.png", "warn", ["blurred"], -1),
         ("z-large.png", "ok", [], 0), ("small.png", "warn", ["near_duplicate"], 0),
         ("pair-2.png", "warn", ["near_duplicate"], 1), ("pair-1.png", "warn", ["near_duplicate", "blurred"], 1),
         ("twin-a.png", "warn", ["near_duplicate"], 2), ("twin-b.png", "warn", ["near_duplicate"], 2),
@@ -232,7 +233,8 @@ def test_recipes_in_a_file_and_dry_run(audited, tmp_path, capsys, fails):
     for bad, said in {
         '[[filter]]\nkind = "medain"': "Did you mean median?", "[filter]\nkind = 'median'": "two brackets",
         "[[filters]]\nkind = 'median'": "Did you mean filter?", "[select]\ndorp = ['x']": "Did you mean drop?",
-        "[select]\ndrop = 'x'": "takes a list", "[[filter": "cannot be read as TOML", "[[filter]]\nsize = 3": "no filter ''",
+        "[select]\ndrop = 'x'": "takes a list", "[[filter": "cannot be read as TOML",
+        "[[filter]]\nsize = 3": "no filter ''",
         "[select]\nkeep=['dark', 'blured']": "There is no finding 'blured'. Did you mean blurred?",
     }.items():  # fmt: skip
         (tmp_path / "bad.toml").write_text(bad)
@@ -298,7 +300,7 @@ def test_the_preview_is_a_sheet_and_its_numbers(tmp_path, capsys):
         preview(tmp_path / "noisy", tmp_path / "s.png")
 
 
-# ---------------------------------------------------------------------------------------------------------- the proposal
+# --------------------------------------------------------------------------------------------------------- the proposal
 
 
 @pytest.mark.parametrize("sigma", [3, 10, 25, 40])

@@ -23,7 +23,7 @@ NOBODY = """
 import ctypes, json, os, sys
 import ganforge.api, ganforge.auditing.page, ganforge.showing, rich.console, rich.status, rich.live
 from ganforge.cli import main
-if os.geteuid() == 0:  # no user, but root without the right to pass over modes: the interpreter may lie in root's own home
+if os.geteuid() == 0:  # root without the right to pass over modes: the interpreter may be in root's own home
     class Head(ctypes.Structure):
         _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
     class Data(ctypes.Structure):

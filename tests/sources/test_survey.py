@@ -63,8 +63,8 @@ def test_float_tiffs_share_their_levels(tmp_path):
     for n in range(1, 11):
         (tmp_path / "in" / f"{n:02d}.tif").write_bytes(encoded(Image.fromarray(ramp * n * 100 - 50), "TIFF"))
     made = prepare(tmp_path / "in", tmp_path / "store", heldout=0)
-    said = "more than 8 bits: -50 becomes black, 950 white in 10 pictures of floats, less than an eighth of that in 1 of them"
-    assert f"{said}; --levels sets it" in made.notes
+    levels = "more than 8 bits: -50 becomes black, 950 white in 10 pictures of floats"
+    assert f"{levels}, less than an eighth of that in 1 of them; --levels sets it" in made.notes
     assert any("-50 becomes black" in note for note in audit(tmp_path / "in", tmp_path / "audit").notes)
     assert (
         main(["prepare", str(tmp_path / "in"), "-o", str(tmp_path / "said"), "--levels=-50,950", "--heldout", "0"]) == 0

@@ -287,7 +287,7 @@ class Background(Filter):
         return np.asarray(_cv().subtract(work, ground), np.uint8).reshape(pixels.shape) ^ np.uint8(flip)
 
 
-# ----------------------------------------------------------------------------------------------- sharpness, size, border
+# ---------------------------------------------------------------------------------------------- sharpness, size, border
 
 
 @dataclass(frozen=True)
@@ -383,7 +383,7 @@ def _known(row: Pixels) -> npt.NDArray[np.int16]:
     return values
 
 
-# --------------------------------------------------------------------------------------------------------------- by name
+# -------------------------------------------------------------------------------------------------------------- by name
 
 KINDS: dict[str, type[Filter]] = {
     "gaussian": Gaussian, "median": Median, "bilateral": Bilateral, "tv": TotalVariation, "nlm": NonLocalMeans,

@@ -88,7 +88,7 @@ class Sound(Medium):
         """As many frames as hold so many seconds, a multiple of 8."""
         return 8 * math.ceil((seconds * self.rate / self.hop + 1) / 8)
 
-    # ------------------------------------------------------------------------------------------------- wave -> row -> wave
+    # ---------------------------------------------------------------------------------------------- wave -> row -> wave
 
     def row(self, wave: Wave, height: int, width: int) -> Pixels:
         """A sound of at most `samples(width)` samples, at `rate`, -> its row (height, width, 1) uint8.
@@ -140,7 +140,7 @@ class Sound(Medium):
     def _inverse(self, bands: int) -> Tensor:
         return _inverse(self, bands)
 
-    # ------------------------------------------------------------------------------------------------------- rows -> files
+    # ---------------------------------------------------------------------------------------------------- rows -> files
 
     def as_pictures(self, rows: Pixels) -> Pixels:
         return rows

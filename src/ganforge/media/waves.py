@@ -185,7 +185,7 @@ def _soundfile() -> Any:
     return soundfile
 
 
-# ---------------------------------------------------------------------------------------------------------- waves -> files
+# ------------------------------------------------------------------------------------------------------- waves -> files
 
 
 def write_wav(path: Path, wave: Wave, rate: int, made_by: dict[str, Any] | None = None) -> None:
