@@ -35,6 +35,12 @@ def test_lists_in_all_formats_and_rows_that_make_no_sense(tmp_path):
         list(lists.read(tmp_path / "e.parquet"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_as_spreadsheets_encode_them(tmp_path, encoding):
+    (tmp_path / "a.csv").write_text("url\tauthor\nhttps://a.example/0.png\tJosé\n", encoding)
+    assert list(lists.read(tmp_path / "a.csv")) == [lists.ListedPicture("https://a.example/0.png", author="José")]
+
+
 def test_a_long_list_is_not_held_in_memory(tmp_path):
     with (tmp_path / "long.txt").open("w") as file:
         for n in range(30_000):

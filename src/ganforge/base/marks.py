@@ -1,7 +1,7 @@
 """The machine-readable mark of what a system made: an XMP packet with IPTC's digital source type and, as JSON, seeds,
 run and weights.
 
-`write_image` in images.py and `write_video` in walk.py put it into every file; `read` finds it again, whatever the
+`write_image` in images.py and `write_video` in latent/walk.py put it into every file; `read` finds it again, whatever the
 format."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Other tools' ways to keep a data set as a source: WebDataset tars, Hugging Face Parquet files; and a store.
-exports.py writes them."""
+store/exports.py writes them."""
 
 from __future__ import annotations
 

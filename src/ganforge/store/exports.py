@@ -2,7 +2,7 @@
 each.
 
 Beside each picture stands what `meta.parquet` says of it: its label, its first name, source, licence and author. Each
-export has a data set card and the history of its pictures. formats.py and sources.py read all of that back."""
+export has a data set card and the history of its pictures. sources/ reads all of that back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels: asked in words and in Python, drawn for measuring, checked by the store's own classifier."""
+"""Samples of labels, given in words and in Python."""
 
 from __future__ import annotations
 
