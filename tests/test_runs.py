@@ -17,9 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ganforge import models
-from ganforge.base import lock
 from ganforge.base.errors import RunError
-from ganforge.base.files import file_sha256
+from ganforge.base.files import file_sha256, locked
 from ganforge.cli import main
 from ganforge.measuring.measure import measure
 from ganforge.media.spec import Spec
@@ -89,7 +88,7 @@ def test_a_second_process_is_refused_and_a_dead_one_leaves_no_lock(store, tmp_pa
 
 def test_a_lock_is_free_again_after_its_block(tmp_path):
     for _ in range(2):
-        with lock.held(tmp_path / "l"), pytest.raises(BlockingIOError), lock.held(tmp_path / "l"):
+        with locked(tmp_path / "l"), pytest.raises(BlockingIOError), locked(tmp_path / "l"):
             pass
 
 

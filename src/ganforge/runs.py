@@ -27,9 +27,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganforge import models
-from ganforge.base import config, device, lock
+from ganforge.base import config, device
 from ganforge.base.errors import InputError, RunError
-from ganforge.base.files import atomic_file, atomic_folder, cannot_write, file_sha256, sync, writing
+from ganforge.base.files import atomic_file, atomic_folder, cannot_write, file_sha256, locked, sync, writing
 from ganforge.media.spec import Spec, spec_from
 from ganforge.store.remote import is_address
 from ganforge.system import System
@@ -131,7 +131,7 @@ class Run:
                 for folder, folders, files in os.walk(top):
                     for name in folders + files:
                         self.file(Path(folder, name).relative_to(self.path))
-            stack.enter_context(lock.held(self.path / LOCK))
+            stack.enter_context(locked(self.path / LOCK))
         except BlockingIOError as error:
             raise RunError(
                 f"{self.path} is being trained by another process. Wait for its end, stop it, or choose another place "

@@ -1,12 +1,15 @@
-"""Files that are written whole or not at all, and checked when they are read: SHA-256, kept beside a file or not."""
+"""Files that are written whole or not at all, and checked when they are read: SHA-256, kept beside a file or not; a
+lock on a file."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ganforge.base.errors import DataError, GanforgeError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(handle: int) -> None:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _take(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 ADVICE = "Free some space, or choose another path with --out."
 
@@ -141,3 +156,25 @@ def read_array(path: Path) -> npt.NDArray[Any] | None:
 
 def _seal(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
+
+
+_TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the system's lock of the file `path`; it ends with the process that holds it, however that ends. The file is
+    made where it is missing and stays, so that no other process can come between its removal and its making.
+
+    BlockingIOError where another one holds it, other OSErrors where the file cannot be made. A file system without
+    locks holds nothing."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        try:
+            _take(handle)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                raise BlockingIOError(errno.EAGAIN, "held by another process", str(path)) from error
+        yield
+    finally:
+        os.close(handle)
