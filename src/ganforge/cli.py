@@ -26,9 +26,13 @@ EPILOG = "Start with: ganforge demo. Every verb explains itself: ganforge prepar
 # By verb: options of which one would have no effect beside the other, and options that mean something beside another
 # alone.
 APART = {
-    "audit": [("--diff", name) for name in ("--out", "--labels", "--features", "--ocr", "--seed", "--overwrite", "--config", "--dry-run")],
+    "audit": [
+        *(("--diff", name) for name in ("--out", "--labels", "--features", "--ocr", "--seed", "--overwrite")),
+        *(("--diff", name) for name in ("--config", "--dry-run")),
+    ],
     "clean": [
-        *(("--suggest", name) for name in ("--out", "--recipe", "--filter", "--audit", "--drop", "--keep", "--preview", "--dry-run")),
+        *(("--suggest", name) for name in ("--out", "--recipe", "--filter", "--audit", "--drop", "--keep")),
+        *(("--suggest", name) for name in ("--preview", "--dry-run")),
         *(("--preview", name) for name in ("--out", "--audit", "--drop", "--keep", "--dry-run")),
     ],
     "measure": [("--as-training-data", "--report")],
@@ -130,7 +134,10 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--config", type=Path, help="a run.toml to take settings from")
     device(train)
     train.add_argument("--dry-run", action="store_true", help="print the complete settings and stop")
-    train.epilog = "Any setting: --model.NAME VALUE, --train.NAME VALUE; ganforge train SYSTEM --help explains them all. Ctrl-C saves; the same command goes on, and so does: ganforge train RUN."
+    train.epilog = (
+        "Any setting: --model.NAME VALUE, --train.NAME VALUE; ganforge train SYSTEM --help explains them all. "
+        "Ctrl-C saves; the same command goes on, and so does: ganforge train RUN."
+    )
 
     sample = verb("sample", "make pictures with a run")
     sample.add_argument("run", type=Path)
@@ -186,7 +193,8 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--report", action="store_true", help="write RUN/report.html as well")
     measure.add_argument(
         "--as-training-data", action="store_true",
-        help="what they teach a classifier instead: real pictures, samples, both, and augmented real pictures, tried on held-out ones",
+        help="what they teach a classifier instead: real pictures, samples, both, and augmented real pictures, "
+        "tried on held-out ones",
     )  # fmt: skip
     device(measure)
     return top

@@ -23,7 +23,8 @@ def lines() -> list[str]:
     installed = [name for name, module in EXTRAS.items() if find_spec(module)]
     absent = [name for name in EXTRAS if name not in installed]
     out = [
-        f"ganforge {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        f"ganforge {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores",
         ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pillow")) + f"; device {choose('auto')}",
         f"extras: {', '.join(installed) or 'none'}" + (f"; not installed: {', '.join(absent)}" if absent else ""),
         "",

@@ -96,8 +96,10 @@ def test_mistakes_in_a_file(text, said, tmp_path, fails):
 def test_wrong_values_are_mistakes_in_a_dry_run_too(fails):
     for option, value, said in [
         ("--channels", 2, "prepare.channels is 2. There is: 1, 3, 4."), ("--folds", 1, "2 to 100"),
-        ("--heldout", 1, "a share from 0 to less than 1"), ("--per-class", -1, "at least 0"), ("--part-size", 0, "at least 1"),
-        ("--levels", "dark", "such as 0,4095"), ("--background", "wihte", "no colour"), ("--engine", "dask", "local, ray"),
+        ("--heldout", 1, "a share from 0 to less than 1"), ("--per-class", -1, "at least 0"),
+        ("--part-size", 0, "at least 1"),
+        ("--levels", "dark", "such as 0,4095"), ("--background", "wihte", "no colour"),
+        ("--engine", "dask", "local, ray"),
         ("--resolution", "big", "48x64"), ("--drop", "blured", "Did you mean blurred?"),
     ]:  # fmt: skip
         assert said in fails("prepare", "x", "--dry-run", option, value)

@@ -50,7 +50,7 @@ def test_words_for_another_kind_of_thing(made, tmp_path, fails):
     (tmp_path / "pictures").mkdir()
     assert "--pictures is for one public set" in fails("collect", tmp_path / "pictures", "--pictures")
     for source in (tmp_path / "pictures", "digits"):
-        assert "none that has files" in fails("collect", source, "--from", tmp_path, "-o", tmp_path / "out")
+        assert "none of the sources has files" in fails("collect", source, "--from", tmp_path, "-o", tmp_path / "out")
     (tmp_path / "layers.toml").write_text("[model]\n")
     assert "is no store" in fails("show", tmp_path / "layers.toml", "--augment", "flip")
     assert "is no store" in fails("show", made / "run", "--augment", "flip")
@@ -148,7 +148,8 @@ def test_a_class_with_a_comma_can_be_asked_for(made, tmp_path, fails):
     from ganforge.base import marks
 
     for words, asked in (
-        ("red, round", ["red, round"]), ('"red, round",cat', ["red, round", "cat"]), ("cat,3", ["cat", "3"]), ('"cat"', ["cat"]),
+        ("red, round", ["red, round"]), ('"red, round",cat', ["red, round", "cat"]), ("cat,3", ["cat", "3"]),
+        ('"cat"', ["cat"]),
     ):  # fmt: skip
         count = str(len(asked))
         assert main(["sample", str(run.path), "--labels", words, "--count", count, "-o", str(tmp_path / "s.png")]) == 0

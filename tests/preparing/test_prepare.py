@@ -116,7 +116,8 @@ def test_ray_with_a_worker_killed_gives_the_same_bytes(tmp_path):
     for n in range(400):
         Image.fromarray(rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)).save(tmp_path / "in" / f"{n}.jpg")
     words = ["prepare", str(tmp_path / "in"), "--resolution", "16", "--part-size", "25"]
-    code = f"import sys; from ganforge.cli import main; sys.exit(main({[*words, '--engine', 'ray', '-o', str(tmp_path / 'ray')]!r}))"
+    by_ray = [*words, "--engine", "ray", "-o", str(tmp_path / "ray")]
+    code = f"import sys; from ganforge.cli import main; sys.exit(main({by_ray!r}))"
     environment = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
     job = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=environment)
     killed = 0
@@ -186,7 +187,8 @@ def test_folds_caps_and_groups_from_a_csv_reach_the_store(pictures, tmp_path):
 def test_an_audit_is_obeyed(pictures, tmp_path):
     names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
     verdicts = [
-        {"file": n, "verdict": "ok", "reasons": [], "group": 5 if i < 9 else -1, "rank": i if i < 9 else -1, "label": None,
+        {"file": n, "verdict": "ok", "reasons": [], "group": 5 if i < 9 else -1, "rank": i if i < 9 else -1,
+         "label": None,
          "sha256": hashlib.sha256((pictures / n).read_bytes()).digest()}
         for i, n in enumerate(names)
     ]  # fmt: skip

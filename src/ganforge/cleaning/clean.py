@@ -1,7 +1,7 @@
 """A folder of pictures and a recipe -> a new folder: findings left out, pixels filtered. The originals are only read.
 
 The new folder has the same names, a PNG where pixels were changed and the very bytes where not; `provenance.csv`,
-`labels.csv` and other tables of the pictures that were kept; `dropped.csv` with a reason for everything else; `history.jsonl` with
+`labels.csv` and other tables of the pictures kept; `dropped.csv` with a reason for every other; `history.jsonl` with
 this step added."""
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def clean(
 
     `recipe` is a TOML file or `cleaning.settings.Settings`; `options` are values of such settings, filters, audit, drop
     and keep, and replace its parts (see `cleaning.recipe.read`). Of a duplicate group the picture stays that
-    the audit ranks first. Stopped and called again, it goes on. `progress` is told how many are done. Raises InputError,
-    and DataError where the pictures cannot be used or `out` exists."""
+    the audit ranks first. Stopped and called again, it goes on. `progress` is told how many are done. InputError;
+    DataError where the pictures cannot be used or `out` exists."""
     path, out = check_folder(source), Path(out)
     settings = recipes.read(recipe, options)
     chain = filters.chain(settings.filters)
@@ -293,6 +293,6 @@ def _finish(source: Path, partial: Path, settings: Settings, cleaned: Cleaned, r
     digest = hashlib.sha256("".join(f"{r['sha256']}  {r['out']}\n" for r in rows if r["out"]).encode())
     history.record(
         partial, "clean", source=str(source.resolve()), drop=settings.drop, keep=settings.keep,
-        filters=[filters.describe(step) for step in filters.chain(settings.filters)], changed=cleaned.changed, copied=cleaned.copied,
-        dropped=len(cleaned.dropped), sha256=digest.hexdigest(),
+        filters=[filters.describe(step) for step in filters.chain(settings.filters)],
+        changed=cleaned.changed, copied=cleaned.copied, dropped=len(cleaned.dropped), sha256=digest.hexdigest(),
     )  # fmt: skip

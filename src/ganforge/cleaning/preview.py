@@ -1,4 +1,4 @@
-"""Before `clean` is applied: a sheet of a few pictures before and after, and a proposal for the noise that they have."""
+"""Before `clean` is applied: a sheet of a few pictures before and after, and a recipe for the noise that they have."""
 
 from __future__ import annotations
 

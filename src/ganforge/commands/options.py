@@ -1,7 +1,7 @@
-"""A dataclass of settings as options of the command line, and as a TOML file: `base.config` has the parts that they share.
+"""A dataclass of settings as options of the command line and as a TOML file, by what `base.config` knows of it.
 
-The setting `part_size` is the option `--part-size`, a truth is `--stratify` or `--no-stratify`, and a list that is split
-at nothing is an option that is repeated for each of its texts."""
+The setting `part_size` is the option `--part-size`; true and false are `--stratify` and `--no-stratify`; a list without
+a separator is an option that is repeated for each of its texts."""
 
 from __future__ import annotations
 

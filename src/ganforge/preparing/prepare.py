@@ -193,7 +193,8 @@ class _Work:
             if there != plain:
                 named = next((name for name in plain if there.get(name) != plain[name]), "plan")
                 raise StoreError(
-                    f"{self.folder} holds an unfinished store with another {named}. Finish that one with its own words, or begin anew with --overwrite."
+                    f"{self.folder} holds an unfinished store with another {named}. Finish that one with its own "
+                    "words, or begin anew with --overwrite."
                 )
             return
         try:
@@ -225,8 +226,8 @@ class _Work:
         store = Store(self.out)
         history.carry(Path(plan.source), self.out)
         history.record(
-            self.out, "prepare", source=Path(plan.source).name, **recipe, stored=len(store), for_training=len(store.train), held_out=len(store.heldout),
-            dropped=reasons, root=store.root,
+            self.out, "prepare", source=Path(plan.source).name, **recipe, stored=len(store),
+            for_training=len(store.train), held_out=len(store.heldout), dropped=reasons, root=store.root,
         )  # fmt: skip
         card.write(self.out, card.card(store, self.out.name, history.read(self.out), card.STORE))
         notes = self.notes

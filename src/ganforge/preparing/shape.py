@@ -1,4 +1,4 @@
-"""The shape of a store: height, width, channels and levels, as asked or as the pictures themselves suggest."""
+"""The shape of a store: height, width, channels and levels, as set or as the pictures themselves suggest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALLEST = 8
 def choose(
     source: Source, resolution: str | int | None, channels: int | None, background: str, levels: str
 ) -> tuple[Spec, Levels, list[str]]:
-    """Look at the headers of some pictures and decide what was not said."""
+    """Look at the headers of some pictures and decide what is not set."""
     headers: list[PictureHeader] = []
     spans: list[Span | None] = []
     for entry in survey.sample(source):
@@ -38,7 +38,8 @@ def choose(
         channels = 3 if coloured else 1
         if 0 < coloured < len(headers):
             notes.append(
-                f"{len(headers) - coloured:,} {looked} are grey, {coloured:,} in colour: all become RGB; --channels 1 greys them"
+                f"{len(headers) - coloured:,} {looked} are grey, {coloured:,} in colour: all become RGB; "
+                "--channels 1 greys them"
             )
     elif channels == 1 and coloured:
         notes.append(f"{coloured:,} {looked} are in colour, greyed by --channels 1")
