@@ -32,5 +32,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Audited:
+def audited(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Audited:
     return audit(folder, tmp_path_factory.mktemp("out") / "audit")

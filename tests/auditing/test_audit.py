@@ -33,19 +33,19 @@ def test_originals_stay_as_they_are_and_runs_repeat(folder, tmp_path):
     assert not compare(one.path, two.path)
 
 
-def test_a_zip_and_a_store_are_audited_too(folder, made, tmp_path):
+def test_a_zip_and_a_store_are_audited_too(folder, audited, tmp_path):
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w") as out:
         for path in sorted(folder.rglob("*.*")):
             out.write(path, path.relative_to(folder))
     zipped = audit(archive, tmp_path / "zipped")
-    assert not compare(made.path, zipped.path)
+    assert not compare(audited.path, zipped.path)
     store = prepare(folder, tmp_path / "store", resolution=64).store
     stored = audit(store.path, tmp_path / "stored")
     assert stored.pictures == len(store)
     assert stored.unreadable == 0
-    found = reasons(stored.path)
-    assert "exact_duplicate" in found["again.jpg"] | found["good-00.jpg"]
+    by_name = reasons(stored.path)
+    assert "exact_duplicate" in by_name["again.jpg"] | by_name["good-00.jpg"]
     assert {row["label"] for row in rows(stored.path)} == {"cats", "dogs"}
 
 
@@ -68,11 +68,11 @@ def test_hostile_names_and_files(tmp_path):
     os.mkfifo(root / "pipe.png")
     with (root / "huge.png").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
-    made = audit(root, tmp_path / "out")
-    found = {row["file"]: row for row in rows(made.path)}
-    assert len(found) == len(names) + 5
-    assert found["latin-\\xe9.png"]["verdict"] == "ok"
-    assert found["a\nb.png"]["verdict"] == "ok"
+    result = audit(root, tmp_path / "out")
+    table = {row["file"]: row for row in rows(result.path)}
+    assert len(table) == len(names) + 5
+    assert table["latin-\\xe9.png"]["verdict"] == "ok"
+    assert table["a\nb.png"]["verdict"] == "ok"
     for name, code in (
         ("loop.png", "unreadable"),
         ("gone.png", "unreadable"),
@@ -80,16 +80,16 @@ def test_hostile_names_and_files(tmp_path):
         ("huge.png", "too_large"),
         ("words.txt", "not_a_picture"),
     ):
-        assert found[name]["reasons"] == [code]
-    page = (made.path / "report.html").read_text("utf-8")
+        assert table[name]["reasons"] == [code]
+    page = (result.path / "report.html").read_text("utf-8")
     assert "<script>alert" not in page
     assert "\u202e" not in page
     assert "a\nb" not in page
     assert not re.search(r"data-name='[^']*quo'te", page)
     assert page.count("<script") == 1
-    text = (made.path / "findings.csv").read_text("utf-8")
+    text = (result.path / "findings.csv").read_text("utf-8")
     assert not re.search(r"(^|,)=1", text, re.M)
-    assert made.unreadable == 4
+    assert result.unreadable == 4
 
 
 def test_labels_missing(tmp_path):
@@ -98,8 +98,8 @@ def test_labels_missing(tmp_path):
     for n in range(4):
         (root / f"{n}.png").write_bytes(encoded(photo(n)))
     (root / "labels.csv").write_text("file,label\n0.png,a\n1.png,b\n2.png,a\n")
-    found = reasons(audit(root, tmp_path / "out").path)
-    assert found == {"0.png": set(), "1.png": set(), "2.png": set(), "3.png": {"no_label"}}
+    by_name = reasons(audit(root, tmp_path / "out").path)
+    assert by_name == {"0.png": set(), "1.png": set(), "2.png": set(), "3.png": {"no_label"}}
 
 
 def test_mistakes_on_the_command_line(folder, tmp_path, fails, capsys, monkeypatch):

@@ -18,20 +18,20 @@ NEAREST, BILINEAR, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BILINEAR
 BY_HAND = {"unreadable", "text", "outlier"}  # codes that have a test of their own below
 
 
-def test_every_code_is_found_where_it_is_and_nowhere_else(made):
-    found = reasons(made.path)
+def test_every_code_is_found_where_it_is_and_nowhere_else(audited):
+    by_name = reasons(audited.path)
     for code, (name, _) in defects().items():
-        assert code in found[name], f"{name}: {found[name]}"
+        assert code in by_name[name], f"{name}: {by_name[name]}"
         also = {"moving.gif"} if code == "mode" else set()  # it has a palette
-        assert not {n for n, codes in found.items() if code in codes} - {name} - also, code
-    assert "exact_duplicate" in found["again.jpg"] | found["good-00.jpg"]
-    assert "label_conflict" in found["also-a-cat.jpg"]
-    assert "label_conflict" in found["good-02.jpg"]
-    assert "near_duplicate" in found["near.jpg"]
-    assert "mirrored" in found["turned-round.png"] | found["good-06.jpg"]
+        assert not {n for n, codes in by_name.items() if code in codes} - {name} - also, code
+    assert "exact_duplicate" in by_name["again.jpg"] | by_name["good-00.jpg"]
+    assert "label_conflict" in by_name["also-a-cat.jpg"]
+    assert "label_conflict" in by_name["good-02.jpg"]
+    assert "near_duplicate" in by_name["near.jpg"]
+    assert "mirrored" in by_name["turned-round.png"] | by_name["good-06.jpg"]
     untouched = [f"good-{n:02d}.jpg" for n in (1, 3, 5, 7, 8, 9, 10, 11)]
-    assert not any(found[name] for name in untouched), {n: found[n] for n in untouched}
-    covered = set().union(*found.values()) | BY_HAND | {"no_label"}
+    assert not any(by_name[name] for name in untouched), {n: by_name[n] for n in untouched}
+    covered = set().union(*by_name.values()) | BY_HAND | {"no_label"}
     assert covered == set(CHECKS)
 
 
@@ -73,9 +73,9 @@ def test_what_was_missed_is_found_and_flat_drawings_have_no_border(tmp_path):
     root.mkdir()
     for name, (_, make) in FOUND.items():
         make().save(root / f"{name}.png")
-    found = reasons(audit(root, tmp_path / "out").path)
+    by_name = reasons(audit(root, tmp_path / "out").path)
     about = {"border", "upscaled", "compressed", "grey_as_rgb"}
-    assert {name: found[f"{name}.png"] & about for name in FOUND} == {n: {c} - {None} for n, (c, _) in FOUND.items()}
+    assert {name: by_name[f"{name}.png"] & about for name in FOUND} == {n: {c} - {None} for n, (c, _) in FOUND.items()}
 
 
 def test_new_checks_have_few_findings_in_photographs_and_drawings(tmp_path, real_data):
@@ -107,10 +107,10 @@ def test_plain_backgrounds_of_small_photographs_are_no_border(tmp_path, real_dat
     (tmp_path / "set").mkdir()
     for n, tile in enumerate(tiles):
         Image.fromarray(tile).save(tmp_path / "set" / f"{n:05d}.png", compress_level=1)
-    found = audit(tmp_path / "set", tmp_path / "out").findings
-    assert found["border"] <= 10
-    assert found.get("compressed", 0) <= 2
-    assert found.get("upscaled", 0) == 0
+    counts = audit(tmp_path / "set", tmp_path / "out").findings
+    assert counts["border"] <= 10
+    assert counts.get("compressed", 0) <= 2
+    assert counts.get("upscaled", 0) == 0
 
 
 def icon(mode: str, ground: object, colour: object) -> Image.Image:
@@ -151,6 +151,6 @@ def test_the_documented_codes_are_those_of_the_table():
     assert documented == {code: check.severity for code, check in CHECKS.items()}
 
 
-def test_limits_have_names_of_their_own_and_stand_in_the_summary(made):
+def test_limits_have_names_of_their_own_and_stand_in_the_summary(audited):
     assert len(LIMITS) == sum(len(check.limits) for check in CHECKS.values())
-    assert made.summary["limits"].items() >= LIMITS.items()
+    assert audited.summary["limits"].items() >= LIMITS.items()

@@ -27,13 +27,13 @@ def test_of_near_duplicates_the_better_one_is_kept_by_audit_and_clean_alike(tmp_
     }  # fmt: skip
     for name, data in files.items():
         (root / name).write_bytes(data)
-    made = audit(root, tmp_path / "out")
-    table = {str(row["file"]): row for row in rows(made.path)}
+    result = audit(root, tmp_path / "out")
+    table = {str(row["file"]): row for row in rows(result.path)}
     kept = {name for name, row in table.items() if row["rank"] == 0}
     assert kept == {"1-whole.jpg", "2-whole.jpg", "3-plain.jpg", "4-best.jpg"}
-    found = reasons(made.path)
-    assert not any(found[name] & {"near_duplicate", "exact_duplicate"} for name in kept)
-    assert found["4-again.jpg"] == {"near_duplicate"}, "equal bytes: one of them is only a near duplicate"
-    assert found["4-also.jpg"] == {"exact_duplicate"}
-    clean(root, tmp_path / "clean", audit=made.path, drop=["near-duplicate"])
+    by_name = reasons(result.path)
+    assert not any(by_name[name] & {"near_duplicate", "exact_duplicate"} for name in kept)
+    assert by_name["4-again.jpg"] == {"near_duplicate"}, "equal bytes: one of them is only a near duplicate"
+    assert by_name["4-also.jpg"] == {"exact_duplicate"}
+    clean(root, tmp_path / "clean", audit=result.path, drop=["near-duplicate"])
     assert {path.name for path in (tmp_path / "clean").glob("?-*")} == kept

@@ -30,48 +30,51 @@ def audited(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("verb", ["prepare", "clean"])
 def test_new_changed_and_gone_are_named_and_nothing_is_made(audited, tmp_path, fails, verb):
-    root, found = audited
+    root, audit_path = audited
     save(root / "cat" / "new.png", 50)
     save(root / "cat" / "03.png", 51)
     (root / "dog" / "08.png").unlink()
-    said = fails(verb, root, "-o", tmp_path / "out", "--audit", found)
-    assert "1 new: 'cat/new.png'; 1 changed: 'cat/03.png'; 1 gone: 'dog/08.png'" in said
-    assert f"ganforge audit {root} -o {found} --overwrite" in said
+    message = fails(verb, root, "-o", tmp_path / "out", "--audit", audit_path)
+    assert "1 new: 'cat/new.png'; 1 changed: 'cat/03.png'; 1 gone: 'dog/08.png'" in message
+    assert f"ganforge audit {root} -o {audit_path} --overwrite" in message
     assert {path.name for path in tmp_path.iterdir()} == {"in", "audit"}
 
 
 @pytest.mark.parametrize("verb", ["prepare", "clean"])
 def test_a_repaired_file_is_not_dropped_in_silence(audited, tmp_path, fails, verb):
-    root, found = audited
+    root, audit_path = audited
     save(root / "dog" / "04.png", 4)
-    assert "1 changed: 'dog/04.png'" in fails(verb, root, "-o", tmp_path / "out", "--audit", found)
+    assert "1 changed: 'dog/04.png'" in fails(verb, root, "-o", tmp_path / "out", "--audit", audit_path)
 
 
 def test_an_audit_of_another_folder_is_refused(audited, tmp_path, fails):
-    _, found = audited
+    _, audit_path = audited
     for n in range(12):
         save(tmp_path / "other" / f"{n}.png", n)
-    said = fails("prepare", tmp_path / "other", "-o", tmp_path / "s", "--audit", found)
-    assert "it is about other files, such as 'cat/01.png'" in said
+    message = fails("prepare", tmp_path / "other", "-o", tmp_path / "s", "--audit", audit_path)
+    assert "it is about other files, such as 'cat/01.png'" in message
 
 
 def test_what_fits_is_obeyed_wherever_the_same_pictures_lie(audited, tmp_path):
-    root, found = audited
+    root, audit_path = audited
     (root / "notes.txt").write_text("not a picture, so of no interest")
-    made = prepare(root, tmp_path / "a", resolution=16, audit=found)
-    assert len(made.store) == 19
-    assert ("dog/04.png", "refused by the audit: truncated") in made.skipped
+    prepared = prepare(root, tmp_path / "a", resolution=16, audit=audit_path)
+    assert len(prepared.store) == 19
+    assert ("dog/04.png", "refused by the audit: truncated") in prepared.skipped
     shutil.copytree(root, tmp_path / "elsewhere")
-    assert prepare(tmp_path / "elsewhere", tmp_path / "b", resolution=16, audit=found).store.root == made.store.root
+    assert (
+        prepare(tmp_path / "elsewhere", tmp_path / "b", resolution=16, audit=audit_path).store.root
+        == prepared.store.root
+    )
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
         for path in sorted(root.rglob("*.png")):
             archive.write(path, path.relative_to(tmp_path))
-    assert len(prepare(tmp_path / "in.zip", tmp_path / "c", resolution=16, audit=found).store) == 19
+    assert len(prepare(tmp_path / "in.zip", tmp_path / "c", resolution=16, audit=audit_path).store) == 19
 
 
 def test_jobs_compare_their_own_parts(audited, tmp_path):
-    root, found = audited
-    settings = {"resolution": 16, "audit": found, "part_size": 10}
+    root, audit_path = audited
+    settings = {"resolution": 16, "audit": audit_path, "part_size": 10}
     save(root / "dog" / "18.png", 60)
     assert prepare_shard(root, tmp_path / "s", 0, 2, **settings) == (1, 2)
     with pytest.raises(DataError, match=r"1 changed: 'dog/18\.png'"):
@@ -86,33 +89,33 @@ def test_a_verdict_about_another_label_does_not_hold(tmp_path):
     for n in range(45):
         save(root / ("cat" if n % 2 else "dog") / f"{n}.png", n)
     save(root / "astray.png", 99)
-    found = audit(root, tmp_path / "audit").path
+    audit_path = audit(root, tmp_path / "audit").path
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
     (tmp_path / "l.csv").write_text("file,label\n" + "".join(f"{name},{n % 3}\n" for n, name in enumerate(names)))
     with pytest.raises(DataError, match=r"1 changed: 'astray\.png'"):
-        prepare(root, tmp_path / "s", audit=found, labels=tmp_path / "l.csv")
+        prepare(root, tmp_path / "s", audit=audit_path, labels=tmp_path / "l.csv")
     again = audit(root, tmp_path / "again", labels=tmp_path / "l.csv").path
     assert len(Store(prepare(root, tmp_path / "s", audit=again, labels=tmp_path / "l.csv").store.path)) == 46
 
 
 def test_a_flipped_bit_in_an_audit_changes_no_verdict(audited, tmp_path, fails):
     """Every column that is acted on: a flipped bit in its pages is found."""
-    pictures, made = audited
+    pictures, audit_path = audited
     for table, columns in (
         ("pictures.parquet", ("file", "sha256", "rank")),
         ("findings.parquet", ("code", "severity")),
     ):
-        whole = (made / table).read_bytes()
-        group = pq.ParquetFile(made / table).metadata.row_group(0)
+        whole = (audit_path / table).read_bytes()
+        group = pq.ParquetFile(audit_path / table).metadata.row_group(0)
         for n in range(group.num_columns):
             column = group.column(n)
             if column.path_in_schema in columns:
                 data = bytearray(whole)
                 first = column.dictionary_page_offset or column.data_page_offset
                 data[first + column.total_compressed_size - 3] ^= 4
-                (made / table).write_bytes(data)
-                assert "cannot be read" in fails("prepare", pictures, "--audit", made, "-o", tmp_path / "store")
-        (made / table).write_bytes(whole)
+                (audit_path / table).write_bytes(data)
+                assert "cannot be read" in fails("prepare", pictures, "--audit", audit_path, "-o", tmp_path / "store")
+        (audit_path / table).write_bytes(whole)
     assert not (tmp_path / "store").exists()
 
 
@@ -123,8 +126,8 @@ def test_keep_and_drop_overrule_the_audit(tmp_path, capsys, fails):
     for n in range(10):
         (tmp_path / "in" / f"{n}.png").write_bytes(encoded(photo(n)))
     (tmp_path / "in" / "twin.png").write_bytes(encoded(photo(3)))
-    made = audit(tmp_path / "in", tmp_path / "audit").path
-    words = ["prepare", str(tmp_path / "in"), "--audit", str(made), "--resolution", "16"]
+    audit_path = audit(tmp_path / "in", tmp_path / "audit").path
+    words = ["prepare", str(tmp_path / "in"), "--audit", str(audit_path), "--resolution", "16"]
 
     def left_out(name: str, *more: str) -> set[str]:
         assert main([*words, "-o", str(tmp_path / name), *more]) == 0

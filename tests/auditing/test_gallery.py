@@ -37,28 +37,28 @@ def test_the_page_covers_every_picture_of_every_finding(tmp_path, monkeypatch):
     (root / "a b" / "empty.png").write_bytes(b"")
     monkeypatch.setattr(galleries, "THUMBNAILS", 20)
     monkeypatch.setattr(galleries, "PART", 16)
-    made = audit(root, tmp_path / "audits" / "one")
-    entries = gallery(made.path)
-    for row in rows(made.path, "findings"):
+    result = audit(root, tmp_path / "audits" / "one")
+    entries = gallery(result.path)
+    for row in rows(result.path, "findings"):
         names = {str(picture[0]) for entry in entries[str(row["code"])] for picture in entry}
         assert row["file"] in names
     counts = {code: len(found) for code, found in entries.items() if code != "noisy"}
     assert counts == {"mode": 69, "empty": 1, "exact_duplicate": 1}
     assert len(entries["exact_duplicate"][0]) == 9, "the whole group, with the one that is kept"
-    page = (made.path / "report.html").read_text("utf-8")
+    page = (result.path / "report.html").read_text("utf-8")
     known = json.loads(page.split("<script>const AUDIT=")[1].split("\n")[0])
     assert known["codes"]["mode"] == {
         "entries": 69, "parts": 5, "starts": [0, 16, 32, 48, 64], "grouped": False, "severity": "convert"
     }  # fmt: skip
     assert "Thumbnails were made of 20, the worst of each finding; the other 50 are shown from their own files" in page
-    numbers = {picture[6] for found in entries.values() for entry in found for picture in entry}
-    assert numbers - {0, -1} == {int(path.stem) for path in (made.path / "page").glob("*.jpg")}
+    numbers = {picture[6] for of_code in entries.values() for entry in of_code for picture in entry}
+    assert numbers - {0, -1} == {int(path.stem) for path in (result.path / "page").glob("*.jpg")}
     assert entries["empty"][0][0][6] == -1
-    for found in entries["mode"]:
-        (picture,) = found
+    for entry in entries["mode"]:
+        (picture,) = entry
         end = picture[8] if len(picture) > 8 else quote(str(picture[0]))
-        place = os.fsencode(made.path) + b"/" + unquote_to_bytes(known["base"] + str(end))
-        assert Path(os.fsdecode(place)).is_file(), "the address of the file"
+        path = os.fsencode(result.path) + b"/" + unquote_to_bytes(known["base"] + str(end))
+        assert Path(os.fsdecode(path)).is_file(), "the address of the file"
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w") as out:
         for path in sorted(root.rglob("100*.png")):

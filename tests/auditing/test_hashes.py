@@ -27,8 +27,8 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def test_bits_are_the_signs_of_scipys_transform():
     grey = pictures(50)
-    found, _ = hashes(grey)
-    for picture, value in zip(grey.double().numpy(), found.tolist(), strict=True):
+    plain, _ = hashes(grey)
+    for picture, value in zip(grey.double().numpy(), plain.tolist(), strict=True):
         low = dctn(picture, type=2, norm="ortho")
         clear = [abs(low[u, v] - DEAD) > 1e-2 for u, v in order()]
         wanted = [low[u, v] > DEAD for u, v in order()]
@@ -68,12 +68,12 @@ def planted(count: int, seed: int) -> np.ndarray:
     """Random hashes; the last hundred are some of the first with up to eight bits changed, the fifty before are
     equal."""
     rng = np.random.default_rng(seed)
-    found = rng.integers(0, 2**64, count, dtype=np.uint64)
+    values = rng.integers(0, 2**64, count, dtype=np.uint64)
     for n in range(100):
         bits = rng.permutation(64)[: rng.integers(0, 9)]
-        found[count - 1 - n] = found[n] ^ np.uint64(sum(1 << int(bit) for bit in bits))
-    found[count - 150 : count - 100] = found[200]
-    return found
+        values[count - 1 - n] = values[n] ^ np.uint64(sum(1 << int(bit) for bit in bits))
+    values[count - 150 : count - 100] = values[200]
+    return values
 
 
 @pytest.mark.parametrize(("count", "radius"), [(1500, 6), (1500, 15), *((3000, r) for r in (0, 3, 6, 7, 10, 15))])
@@ -95,6 +95,6 @@ def test_no_hashes_no_pairs():
 
 
 def test_groups_are_numbered_by_first_appearance():
-    found = groups(8, np.array([[5, 2], [1, 7], [2, 6]]))
-    assert found.tolist() == [-1, 0, 1, -1, -1, 1, 1, 0]
+    numbers = groups(8, np.array([[5, 2], [1, 7], [2, 6]]))
+    assert numbers.tolist() == [-1, 0, 1, -1, -1, 1, 1, 0]
     assert groups(3, np.zeros((0, 2), np.int64)).tolist() == [-1, -1, -1]

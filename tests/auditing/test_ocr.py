@@ -24,6 +24,6 @@ def test_text_is_found_where_it_is(tmp_path):
             draw.rectangle((10, 60, 290, 140), fill="white")
             draw.text((20, 70), "COPYRIGHT 2026", fill="black", font=ImageFont.load_default(32))
         image.save(tmp_path / "in" / f"{n}.png")
-    made = audit(tmp_path / "in", tmp_path / "out", ocr=True)
-    found = {row["file"] for row in rows(made.path) if "text" in row["reasons"]}
-    assert found == {"0.png", "1.png", "2.png"}
+    result = audit(tmp_path / "in", tmp_path / "out", ocr=True)
+    with_text = {row["file"] for row in rows(result.path) if "text" in row["reasons"]}
+    assert with_text == {"0.png", "1.png", "2.png"}

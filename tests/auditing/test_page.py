@@ -12,25 +12,25 @@ import pytest
 from ganforge.auditing.audit import audit
 
 
-def test_the_page_and_the_summary(made):
-    page = (made.path / "report.html").read_text("utf-8")
+def test_the_page_and_the_summary(audited):
+    page = (audited.path / "report.html").read_text("utf-8")
     assert len(page) < 12_000_000
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
-    for code in made.findings:
+    for code in audited.findings:
         assert f"id={code} " in page
-    summary = json.loads((made.path / "summary.json").read_text("utf-8"))
-    assert summary["pictures"] == made.pictures == sum(summary["verdicts"].values())
+    summary = json.loads((audited.path / "summary.json").read_text("utf-8"))
+    assert summary["pictures"] == audited.pictures == sum(summary["verdicts"].values())
     assert set(summary["classes"]) == {"cats", "dogs"}
     assert summary["diversity"]["distinct"] < summary["readable"] < summary["pictures"]
     assert 20 < summary["diversity"]["bits apart"] < 40
-    assert made.unreadable == 5
+    assert audited.unreadable == 5
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
 def test_the_page_works_from_disk_in_a_browser(folder, tmp_path):
-    made = audit(folder, tmp_path / "out")
-    page = made.path / "report.html"
+    result = audit(folder, tmp_path / "out")
+    page = result.path / "report.html"
     click = "document.querySelector('#exact_duplicate figure').click()"
     words = f"$('word').value = 'GOOD'; search(); setTimeout(() => {click}, 2000)"
     page.write_text(page.read_text("utf-8").replace("</script></body>", f";{words}</script></body>"), "utf-8")

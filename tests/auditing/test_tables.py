@@ -16,8 +16,8 @@ from ganforge.auditing.tables import compare
 from ganforge.cli import main
 
 
-def test_verdicts_groups_and_columns(made, folder):
-    table = {Path(str(row["file"])).name: row for row in rows(made.path)}
+def test_verdicts_groups_and_columns(audited, folder):
+    table = {Path(str(row["file"])).name: row for row in rows(audited.path)}
     for row in table.values():
         severities = [CHECKS[code].severity for code in row["reasons"]]
         assert row["verdict"] in SEVERITIES
@@ -36,12 +36,12 @@ def test_verdicts_groups_and_columns(made, folder):
     assert table["empty.png"]["brightness"] is None
     assert table["turned.jpg"]["width"] == table["turned.jpg"]["height"] == 128
     assert table["moving.gif"]["frames"] == 2
-    found = rows(made.path, "findings")
-    assert all(row["remedy"] == CHECKS[row["code"]].remedy for row in found)
-    assert len((made.path / "findings.csv").read_text("utf-8").splitlines()) == len(found) + 1
+    findings = rows(audited.path, "findings")
+    assert all(row["remedy"] == CHECKS[row["code"]].remedy for row in findings)
+    assert len((audited.path / "findings.csv").read_text("utf-8").splitlines()) == len(findings) + 1
 
 
-def test_comparing_two_audits(folder, made, tmp_path, capsys):
+def test_comparing_two_audits(folder, audited, tmp_path, capsys):
     root = tmp_path / "set"
     for path in sorted(folder.rglob("*.*")):
         (root / path.parent.name).mkdir(parents=True, exist_ok=True)
@@ -50,10 +50,10 @@ def test_comparing_two_audits(folder, made, tmp_path, capsys):
     (root / "cats" / "good-01.jpg").write_bytes(b"")
     (root / "cats" / "new.png").write_bytes(encoded(photo(500)))
     new = audit(root, tmp_path / "new")
-    found = compare(made.path, new.path)
-    assert (found.appeared, found.vanished) == (["cats/new.png"], ["dogs/again.jpg"])
-    assert ("cats/good-01.jpg", "ok", "reject (empty)") in found.changed
-    assert main(["audit", "--diff", str(made.path), str(new.path)]) == 0
-    said = capsys.readouterr().out
-    assert "appeared  cats/new.png" in said
-    assert "changed   cats/good-01.jpg: ok -> reject (empty)" in said
+    changes = compare(audited.path, new.path)
+    assert (changes.appeared, changes.vanished) == (["cats/new.png"], ["dogs/again.jpg"])
+    assert ("cats/good-01.jpg", "ok", "reject (empty)") in changes.changed
+    assert main(["audit", "--diff", str(audited.path), str(new.path)]) == 0
+    message = capsys.readouterr().out
+    assert "appeared  cats/new.png" in message
+    assert "changed   cats/good-01.jpg: ok -> reject (empty)" in message
