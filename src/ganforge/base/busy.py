@@ -1,4 +1,4 @@
-"""What other programs take of the processors, and threads that wait for each other more briefly while they do."""
+"""How much processor time other programs take, and shorter spinning of OpenMP's threads while they do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def times() -> Times | None:
 
 
 class Busy:
-    """Looks now and then whether other programs want the processors that this process computes with; a context.
+    """A context that looks now and then whether other programs want the processors that this process computes with.
 
     OpenMP's threads spin while they wait for each other. On processors of their own that is the fastest way; where
     others want them too, a thread spins away the time that the one it waits for would need. libgomp spins briefly when
@@ -111,7 +111,7 @@ class Busy:
 
 @contextlib.contextmanager
 def noticed() -> Iterator[None]:
-    """Looks once a second by itself, for work that is no loop of steps."""
+    """As `Busy`, for work that is no loop of steps: a thread calls `look` once a second."""
     done = threading.Event()
     with Busy() as busy:
 
@@ -135,7 +135,7 @@ def _sleep(ready: threading.Event, leave: threading.Event) -> None:
 
 
 def _by_load() -> float:
-    """Roughly, from the programs that wanted a processor within the last minute, where the system counts them."""
+    """A rough share, from the system's load average over the last minute; 0 where it has none."""
     with contextlib.suppress(AttributeError, OSError):
         wanted = os.getloadavg()[0]
         others = wanted - torch.get_num_threads()

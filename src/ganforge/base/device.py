@@ -36,8 +36,8 @@ def choose(name: str = "auto") -> torch.device:
 
 
 def repeatable(name: str = "auto") -> torch.device:
-    """As `choose`, with kernels that are not chosen by their speed in this process: a seed has to give the same picture
-    in the next."""
+    """As `choose`, but kernels are not chosen by their speed in this process, so that a seed gives the same picture in
+    every process."""
     device = choose(name)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True

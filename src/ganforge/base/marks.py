@@ -1,8 +1,8 @@
 """The machine-readable mark of what a system made: an XMP packet with IPTC's digital source type and, as JSON, seeds,
 run and weights.
 
-`write_image` in images.py and `write_video` in latent/walk.py put it into every file; `read` finds it again, whatever the
-format."""
+Everything that ganforge writes as a picture, a video or a sound carries it; `read` gets it back from any of these
+formats."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Lists of words with a number behind some, such as `"flip, rotate 10"`: the one syntax in which augmentations are
-said."""
+"""Lists of words, some with a number behind them, such as `"flip, rotate 10"`: the syntax of augmentations."""
 
 from __future__ import annotations
 
@@ -10,8 +9,8 @@ from ganforge.base.errors import InputError, did_you_mean
 
 
 def terms(text: str, defaults: Mapping[str, float | None], where: str) -> dict[str, float | None]:
-    """`"flip, rotate 20"` -> {"flip": its default, "rotate": 20.0}: known words, each once, a number behind a word if
-    need be.
+    """`"flip, rotate 20"` -> {"flip": its default, "rotate": 20.0}: known words, each at most once, each
+    with a number behind it or without.
 
     InputError for a word that is not in `defaults`, and for a number that is none or below 0.
     """

@@ -55,7 +55,7 @@ def _folder(name: str, at: int | None) -> str | None:
 
 
 def natural(word: str) -> tuple[int, str]:
-    """Sorts 2 before 10."""
+    """A sort key by which 2 comes before 10, and numbers before words."""
     return (int(word), "") if word.isdecimal() else (1 << 62, word)
 
 
@@ -130,9 +130,9 @@ def arranged(
     tables: Mapping[str, Callable[[], bytes]],
     labels: tuple[str, bytes] | None = None,
 ) -> Layout:
-    """The layout of pictures with these names, and their labels: from the table `labels` (its name and bytes), from the
-    tables in the set itself, by their names in it, or from the folders. DataError where a table cannot be read, says
-    two things of one picture, or names none of them."""
+    """The layout and the labels of pictures with these names: from the table `labels` (its name and bytes), from
+    `tables` in the set itself (name -> a function that reads it), or from the folders. DataError where a table cannot
+    be read, contradicts itself, or names none of the pictures."""
     if labels:
         return _labelled(names, source, labels[0], _csv(labels[0], labels[1]))
     for kind in TABLES:
@@ -148,7 +148,8 @@ def arranged(
 
 
 def finder(names: Sequence[str]) -> Callable[[str], Sequence[str]]:
-    """Which of `names` the row of a table means: the one of its whole path, else those whose path ends with it."""
+    """A function from the file that a row of a table names to the `names` that it means: the one that is equal, else
+    those that end with it."""
     known = set(names)
     ends: dict[str, list[str]] = {}
     for name in names:

@@ -1,8 +1,8 @@
-"""Writing a store in other tools' ways: WebDataset tars, Hugging Face Parquet files, Hugging Face image folders; PNG in
-each.
+"""A store exported to the formats of other tools: WebDataset tars, Parquet files and image folders of Hugging Face;
+pictures are PNG in all of them.
 
-Beside each picture stands what `meta.parquet` says of it: its label, its first name, source, licence and author. Each
-export has a data set card and the history of its pictures. sources/ reads all of that back."""
+With each picture go its label, the name of its original file, its source, licence and author, as in `meta.parquet`.
+Each export has a data set card and the history of its pictures. sources/ reads all of that back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ganforge.store.store import Store
 ROWS_A_FILE = 10_000
 FORMATS = ("store", "webdataset", "parquet", "folder")
 FIELDS = ("original_file", "source", "licence", "author")
-"""What is said of each picture, beside its label."""
+"""What an export says of each picture, beside its label."""
 _FILES = {
     "webdataset": "WebDataset tars: for each picture a `.png`, a `.cls` with its class, and a `.json`",
     "parquet": "Parquet files of Hugging Face's datasets: a column `image`, `label`, and columns",
@@ -50,9 +50,9 @@ class _Picture:
 
 
 def write(store: Store, out: Path, kind: str) -> int:
-    """Write a store's pictures as `webdataset`, `parquet` or `folder`; returns how many. What was set aside stays out.
+    """Write a store's pictures as `webdataset`, `parquet` or `folder`, without those set aside; returns how many.
 
-    Made beside and renamed. InputError for another kind, DataError where it cannot be written.
+    The folder `out` is complete or not there. InputError for another kind, DataError where it cannot be written.
     """
     if kind not in FORMATS[1:]:
         raise InputError(f"There is no format {kind!r}.{did_you_mean(kind, FORMATS)}")
@@ -127,7 +127,7 @@ def _write_parquet(store: Store, pictures: Iterator[_Picture], out: Path, side: 
 
 
 def _write_folder(store: Store, pictures: Iterator[_Picture], out: Path, side: str, name: str) -> None:
-    """train/CLASS/NAME.png and train/metadata.jsonl; of two pictures of one name the second has its row in its name."""
+    """train/CLASS/NAME.png and train/metadata.jsonl. The second of two pictures of one name is NAME-ROW.png."""
     (out / side).mkdir(exist_ok=True)
     with (out / side / "metadata.jsonl").open("a", encoding="utf-8") as table:
         for picture in pictures:

@@ -21,7 +21,7 @@ def carry(source: Path, to: Path) -> None:
 
 
 def _public(value: Any) -> Any:
-    """Places on somebody's disk by their last names alone: a history goes where the pictures go."""
+    """Values without the folders of somebody's disk, of which only the last name is kept: histories are published."""
     if isinstance(value, dict):
         return {name: _public(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -37,7 +37,7 @@ def step(verb: str, **facts: Any) -> dict[str, Any]:
 
 
 def record(folder: Path, verb: str, **facts: Any) -> None:
-    """Add one step to the folder's history, paths by their last names. DataError where it cannot be written."""
+    """Add one step to the folder's history, with the last names of paths. DataError where it cannot be written."""
     with writing(folder / NAME, "Free some space."), (folder / NAME).open("a", encoding="utf-8") as file:
         file.write(json.dumps(step(verb, **_public(facts)), ensure_ascii=False) + "\n")
 

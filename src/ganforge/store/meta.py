@@ -43,7 +43,7 @@ class Origins:
             raise StoreError(f"{store.address} is damaged: its meta.parquet does not have a row for each picture.")
 
     def __getitem__(self, rows: Sequence[int]) -> list[tuple[str, Origin]]:
-        """(file, origin) of each; `file` is the name in the source that the store was made of."""
+        """(file, origin) of each row; `file` is the name in the source that the store was prepared from."""
         pairs = []
         for row in self.table.take(pa.array(rows, pa.int64())).to_pylist():
             words = {name: value or "" for name, value in row.items()}
@@ -72,8 +72,8 @@ def _host(source: str) -> str:
 
 
 def _tables(store: Store) -> Iterator[pa.Table]:
-    """The columns that are needed here, a row group at a time; those that an earlier version did not write are
-    empty."""
+    """The columns of `meta.parquet` that are used here, one row group at a time. Columns that an earlier version did
+    not write are empty."""
     path = store.compared_file("meta.parquet")
     try:
         with pq.ParquetFile(path) as file:

@@ -39,12 +39,13 @@ NOWHERE = Origin()
 
 
 def public(address: str) -> str:
-    """A source as it may be shown to others: nothing of files on somebody's disk."""
+    """An address as it may be published: "" for a file on somebody's disk."""
     return "" if address.lower().startswith("file:") else address
 
 
 def origin(row: Mapping[str, Any]) -> Origin:
-    """From one row of a table, a record of a tar or a Parquet file; what is no text is left out."""
+    """The origin in one row of a table, or in one record of a tar or a Parquet file. Values that are no text count as
+    missing."""
 
     def word(*names: str) -> str:
         value = next((row[name] for name in names if isinstance(row.get(name), str) and row[name]), "")
@@ -62,8 +63,8 @@ TABLES = (NAME, "metadata.jsonl", "metadata.csv")
 
 
 def origins(tables: Mapping[str, Callable[[], bytes]]) -> dict[str, Origin]:
-    """Of the pictures of a folder or an archive, by their names in it, from the tables in it, by theirs. DataError
-    where one cannot be read."""
+    """The origins of the pictures of a folder or an archive, by name. `tables` are the functions that read its tables,
+    by name too. DataError where one cannot be read."""
     by_name: dict[str, Origin] = {}
     for kind, column in zip(TABLES, ("file", "file_name", "file_name"), strict=True):
         for table, read in tables.items():

@@ -32,8 +32,7 @@ class Splits:
 
 
 def joined(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, int]:
-    """Two ways to say what belongs together, name -> group, as one: groups that share a name become one group. Numbers
-    from 0 on."""
+    """Merge two groupings (name -> group) into one (name -> number from 0 on): groups that share a name become one."""
     above: dict[tuple[int, str], tuple[int, str]] = {}
 
     def top(group: tuple[int, str]) -> tuple[int, str]:
