@@ -72,6 +72,14 @@ def test_packages_and_files_are_small():
     assert all(len(path.relative_to(ROOT / "src/ganforge").parts) <= 2 for path in SOURCES)
 
 
+def test_tests_mirror_the_source():
+    """The tests of PACKAGE/FILE.py are in tests/PACKAGE/test_FILE.py; a few are about the whole."""
+    tests = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    others = {test for test in tests if not (ROOT / "src/ganforge" / test.parent / test.name[5:]).is_file()}
+    about_the_whole = {"architecture", "benchmarks", "docs", "hostile", "house", "promises"}
+    assert others == {Path(f"test_{name}.py") for name in about_the_whole} | {Path("models/test_contract.py")}
+
+
 def test_ruff():
     run("-m", "ruff", "check", ".")
     run("-m", "ruff", "format", "--check", ".")
