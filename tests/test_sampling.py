@@ -1,31 +1,25 @@
-"""Samples of labels, given in words and in Python."""
+"""Samples by seed and label, on the command line and in Python."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
-from ganforge import models
 from ganforge.api import Run
 from ganforge.base import marks
 from ganforge.base.errors import InputError
 from ganforge.base.images import as_image
 from ganforge.cli import main
-from ganforge.measuring.measure import FIRST_SEED, measure_system
-from ganforge.measuring.reference import extractor
-from ganforge.media.spec import Spec, to_float
-from ganforge.metrics.label_accuracy import accuracy
-from ganforge.sampling import crossed, drawn, pictures
-from ganforge.store.store import Store
-from ganforge.system import System, with_label
+from ganforge.measuring.measure import FIRST_SEED
+from ganforge.media.spec import Spec
+from ganforge.sampling import crossed, drawn
 from ganforge.testing import make_store
 
 SPEC = Spec(8, 8, 1, ("cat", "dog", "2", "T-shirt/top"))
+
+
 TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16", "--images", "64"]
 
 
@@ -50,14 +44,14 @@ def test_words_and_python_give_the_same_pictures(run, tmp_path):
     mark = marks.read(tmp_path / "seed-000006-class-1.png")
     assert mark is not None
     assert (mark["seeds"], mark["labels"]) == ([6], ["dog"])
-    made = Run(run).sample([5, 6], labels="dog")
+    samples = Run(run).sample([5, 6], labels="dog")
     from PIL import Image
 
     with Image.open(tmp_path / "seed-000006-class-1.png") as image:
-        assert np.array_equal(np.asarray(image), np.asarray(as_image(made[1])))
-    assert np.array_equal(made, Run(run).sample([5, 6], labels=[1, 1]))
-    assert np.array_equal(made[1:], Run(run).sample([9, 6, 3], labels=[0, "dog", 3])[1:2])
-    assert np.array_equal(made[:1], Run(run).sample([5], labels=["cat", "dog"])[1:])
+        assert np.array_equal(np.asarray(image), np.asarray(as_image(samples[1])))
+    assert np.array_equal(samples, Run(run).sample([5, 6], labels=[1, 1]))
+    assert np.array_equal(samples[1:], Run(run).sample([9, 6, 3], labels=[0, "dog", 3])[1:2])
+    assert np.array_equal(samples[:1], Run(run).sample([5], labels=["cat", "dog"])[1:])
 
 
 def test_all_is_a_row_a_class(run, capsys):
@@ -130,69 +124,3 @@ def test_labels_that_a_run_cannot_make(run, store, tmp_path, fails, capsys):
     assert not (tmp_path / "r").exists()
     assert main(["train", "sagan", str(tmp_path / "nameless"), "--out", str(tmp_path / "s"), *TINY]) == 0
     assert "its store has no labels" in fails("sample", tmp_path / "s", "--labels", "0")
-
-
-class Oracle(System):
-    """Hands out the store's own pictures of the class that is asked, as its classifier sees them; or of a class off by
-    `shift`."""
-
-    averaged = ()
-
-    def __init__(self, store: Store, shift: bool = False) -> None:
-        super().__init__(models.load("gan").config(latent=2), store.spec)
-        self.classes, self.still = len(store.spec.classes), nn.Parameter(torch.zeros(1))
-        pixels, extract = store.read(store.train), extractor(store)
-        self.images = to_float(torch.from_numpy(pixels))
-        self.named = extract.classify(extract([pixels]))
-        self.shuffled = shift
-
-    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        assert labels is not None
-        place = (latents[:, 0].abs() * 1000).long()
-        if self.shuffled:
-            return self.images[place % len(self.images)]
-        rows = [torch.nonzero(self.named == label)[:, 0] for label in range(self.classes)]
-        return torch.stack(
-            [self.images[rows[label][n % len(rows[label])]] for label, n in zip(labels, place, strict=True)]
-        )
-
-
-def test_the_asked_class_is_hit_by_an_oracle_and_by_chance_otherwise(store):
-    found = Store(store)
-    assert measure_system(Oracle(found), found, 400).asked == 1.0
-    chance = measure_system(Oracle(found, shift=True), found, 2000)
-    assert chance.asked == pytest.approx(1 / 4, abs=4 * (3 / 16 / 2000) ** 0.5)
-    assert "label accuracy" in str(chance)
-
-
-def test_no_class_asked_and_none_known_is_no_number(store):
-    found = Store(store)
-    extract = extractor(found)
-    features = extract([found.read(found.train)])
-    assert accuracy(extract, features, None) is None
-    assert accuracy(extract, features, found.labels[found.train].tolist()) > 0.5
-    assert accuracy(replace(extract, kind="clusters"), features, [0] * len(features)) is None
-    loaded = models.load("gan")
-    unconditional = measure_system(loaded.system(loaded.config(width=8, latent=8), SPEC), found, 50)
-    assert unconditional.asked is None
-    assert "label accuracy" not in str(unconditional)
-
-
-def test_a_label_as_numbers():
-    x = torch.tensor([[0.5], [2.0]])
-    assert with_label(x, torch.tensor([2, 0]), 3).tolist() == [[0.5, 0, 0, 1], [2.0, 1, 0, 0]]
-    assert with_label(x, torch.tensor([2, 0]), 0) is x
-
-
-@pytest.mark.parametrize("name", ["gan", "vae", "dcgan"])
-def test_a_system_learns_what_a_label_means(name, store, tmp_path):
-    """Classes of the test's pictures differ in brightness; after a little training so do samples of different
-    labels."""
-    words = ["--model.conditional", "true", "--model.width", "8", "--model.latent", "8", "--train.batch", "32"]
-    more = ["--model.lr", "3e-3", "--images", "4800", "--train.report", "4800"]
-    assert main(["train", name, str(store), "--out", str(tmp_path / "r"), *words, *more]) == 0
-    system = Run(tmp_path / "r").build()
-    bright = [
-        np.concatenate(list(pictures(system, range(64), [label] * 64))).mean() for label in range(len(SPEC.classes))
-    ]
-    assert bright[3] - bright[0] > 20, bright
