@@ -77,7 +77,8 @@ def test_tests_mirror_the_source():
     tests = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     others = {test for test in tests if not (ROOT / "src/ganforge" / test.parent / test.name[5:]).is_file()}
     about_the_whole = {"architecture", "benchmarks", "docs", "hostile", "house", "promises"}
-    assert others == {Path(f"test_{name}.py") for name in about_the_whole} | {Path("models/test_contract.py")}
+    about_all_systems = {Path("models/test_contract.py"), Path("models/test_labels.py")}
+    assert others == {Path(f"test_{name}.py") for name in about_the_whole} | about_all_systems
 
 
 def test_ruff():

@@ -148,7 +148,8 @@ def _audit_diff(old: Path, new: Path) -> int:
     for name, before, after in differences.changed:
         print(f"  changed   {shown(name)}: {before} -> {after}")
     print(
-        f"{len(differences.appeared):,} appeared, {len(differences.vanished):,} vanished, {len(differences.changed):,} changed"
+        f"{len(differences.appeared):,} appeared, {len(differences.vanished):,} vanished, "
+        f"{len(differences.changed):,} changed"
     )
     return 0
 

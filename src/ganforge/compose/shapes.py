@@ -68,11 +68,13 @@ def _window(shape: Shape, kernel: int, stride: int, padding: int, dilation: int 
 
 
 def dense(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """(..., D) -> (..., units): fully connected, the same at each step of a sequence."""
     _need(s, 1, 2)
     return (*s[:-1], v["units"]), s[-1] * v["units"] + v["bias"] * v["units"]
 
 
 def convolution(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """(C, H, W) -> (channels, H', W')."""
     _need(s, 3)
     out, k = v["channels"], v["kernel"]
     _divides(s[0], v["groups"], "channels")
@@ -82,6 +84,7 @@ def convolution(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def transposed(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Transposed convolution: (C, H, W) -> (channels, H', W')."""
     _need(s, 3)
     out, k = v["channels"], v["kernel"]
     if v["extra"] >= v["stride"]:
@@ -93,6 +96,7 @@ def transposed(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def pooling(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Over windows: (C, H, W) -> (C, H', W')."""
     _need(s, 3)
     if 2 * v["padding"] > v["kernel"]:
         raise Misfit("padding of at most half the kernel", f"Say padding={v['kernel'] // 2}.")
@@ -100,21 +104,25 @@ def pooling(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def global_pooling(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Over all positions or steps: (C, H, W) -> (C,), (T, D) -> (D,)."""
     _need(s, 3, 2)
     return (features(s),), 0
 
 
 def up_sampling(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """(C, H, W) -> (C, factor H, factor W)."""
     _need(s, 3)
     return (s[0], s[1] * v["factor"], s[2] * v["factor"]), 0
 
 
 def resize(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """(C, H, W) -> (C, height, width)."""
     _need(s, 3)
     return (s[0], v["height"], v["width"]), 0
 
 
 def crop(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """The middle of a picture: (C, H, W) -> (C, height, width)."""
     _need(s, 3)
     if s[1] < v["height"] or s[2] < v["width"]:
         raise Misfit(f"{v['height']}x{v['width']} or more pixels", "Grow the picture further, or use `resize`.")
@@ -122,6 +130,7 @@ def crop(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def shuffle(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Depth to space by a factor f: (C, H, W) -> (C / f^2, f H, f W)."""
     _need(s, 3)
     f = v["factor"]
     _divides(s[0], f * f, "channels")
@@ -129,6 +138,7 @@ def shuffle(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def unshuffle(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Space to depth by a factor f: (C, H, W) -> (f^2 C, H / f, W / f)."""
     _need(s, 3)
     f = v["factor"]
     for side in s[1:]:
@@ -147,12 +157,15 @@ def unchanged(parameters: int, *ranks: int) -> Plan:
 
 
 def group_norm(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Group normalisation, a scale and a shift for each channel; the shape stays."""
     _need(s, 3, 1)
     _divides(features(s), v["groups"], "channels")
     return s, 2 * features(s)
 
 
 def recurrent(gates: int, directions: int = 1) -> Plan:
+    """The plan of a recurrent layer whose cell has so many gates: (T, D) -> (T, units), or (units,) with `last`."""
+
     def plan(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
         _need(s, 2)
         units, cell = v["units"], {"rnn": 1, "gru": 3, "lstm": 4}[v["cell"]] if "cell" in v else gates
@@ -163,6 +176,7 @@ def recurrent(gates: int, directions: int = 1) -> Plan:
 
 
 def attention(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Multi-head self-attention over steps or positions; the shape stays."""
     _need(s, 2, 3)
     width = features(s)
     _divides(width, v["heads"], "numbers a step")
@@ -170,6 +184,7 @@ def attention(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def transformer(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """A transformer block; the shape stays."""
     _need(s, 2)
     _, inside = attention(s, v, c)
     width, inner = s[1], s[1] * v["expand"]
@@ -177,11 +192,13 @@ def transformer(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def positions(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """A learned vector added at each step; the shape stays."""
     _need(s, 2)
     return s, s[0] * s[1]
 
 
 def residual(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """A residual block of two convolutions or dense layers: (C, H, W) -> (channels, H, W), (D,) -> (channels,)."""
     _need(s, 3, 1)
     before, after = features(s), v["channels"]
     if v["kernel"] % 2 == 0:
@@ -195,6 +212,7 @@ def residual(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def add(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """The sum with the output of another layer of the same shape."""
     if s != c.other:
         raise Misfit(
             f"{show(c.other)}, which that layer gave", "Bring one to the shape of the other, or `concatenate`."
@@ -203,6 +221,7 @@ def add(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def concatenate(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """The features of another layer's output appended to these."""
     if _with(s, 1) != _with(c.other, 1):
         rest = show(_with(c.other, 0)).replace("0", "any", 1) if len(s) == 3 else show(c.other)
         raise Misfit(f"{rest}, as that layer gave", "Bring both to one size with `resize`, pooling or `reshape`.")
@@ -210,11 +229,13 @@ def concatenate(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def embedding(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """A learned vector of the label appended to the features."""
     _labels(c)
     return _with(s, features(s) + v["size"]), c.classes * v["size"]
 
 
 def film(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """A scale and a shift of each feature that depend on the label; the shape stays."""
     _labels(c)
     return s, 2 * c.classes * features(s)
 
@@ -227,10 +248,12 @@ def _labels(c: Context) -> None:
 
 
 def flatten(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Any shape -> (D,)."""
     return (math.prod(s),), 0
 
 
 def reshape(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Any shape -> the sizes given, of as many numbers."""
     to = tuple(v["sizes"])
     if len(to) > 3:
         raise Misfit("one to three sizes", "A vector has one, a sequence two, a picture three.")
@@ -240,16 +263,19 @@ def reshape(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def transpose(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """(T, D) -> (D, T)."""
     _need(s, 2)
     return (s[1], s[0]), 0
 
 
 def repeat(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """A vector at each of so many steps: (D,) -> (steps, D)."""
     _need(s, 1)
     return (v["steps"], s[0]), 0
 
 
 def patches(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """A picture as a sequence: (C, H, W) -> (H W / size^2, C size^2)."""
     _need(s, 3)
     for side in s[1:]:
         _divides(side, v["size"], "a side")
@@ -257,6 +283,7 @@ def patches(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def unpatches(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """The inverse of `patches` with so many rows of patches."""
     _need(s, 2)
     size, rows = v["size"], v["rows"]
     _divides(s[0], rows, "steps")
@@ -268,12 +295,14 @@ def unpatches(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
 
 
 def sparse(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Only the `keep` largest features stay, the others become 0; the shape stays."""
     if v["keep"] > features(s):
         raise Misfit(f"{v['keep']} or more features", f"Say keep={features(s)} or less.")
     return s, 0
 
 
 def glu(s: Shape, v: Values, c: Context) -> tuple[Shape, int]:
+    """Gated linear unit: half of the features gate the other half."""
     _divides(features(s), 2, "channels")
     return _with(s, features(s) // 2), 0
 
