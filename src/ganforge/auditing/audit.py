@@ -61,7 +61,7 @@ def audit(
     """Look at every file in `source`, a folder, a zip or a store, and write what was found to the folder `out`.
 
     `options` are values of `auditing.settings.Settings`, such as features=True, and take the place of those in
-    `settings`. An older audit at `out` is replaced only with `overwrite`. `progress` is told what is being done.
+    `settings`. An older audit at `out` is replaced only with `overwrite`. `progress` gets a line at each step.
     DataError or InputError where `source` or `out` do not fit."""
     s = config.build(Settings, {**vars(settings or Settings()), **options}, "audit")
     path = Path(source)
@@ -69,7 +69,7 @@ def audit(
     out = Path(out) if out else Path("audits") / opened.name
     keep_apart(path, out)
     reader = _reader() if s.ocr else None
-    say = progress or (lambda words: None)
+    progress = progress or (lambda line: None)
     _check_path(out, overwrite)
     with (
         writing(out),
@@ -80,27 +80,27 @@ def audit(
         levels, note = survey.levels("auto", opened)
         for chunk in _looked(opened, levels):
             pictures.add(chunk)
-            say(f"{len(pictures):,} files looked at")
+            progress(f"{len(pictures):,} files looked at")
         if not len(pictures):
             raise DataError(f"{path} holds no files. Is this the right folder?")
         pictures.close()
-        say("comparing all with all")
+        progress("comparing all with all")
         pictures.compare()
         if s.features:
             from ganforge.auditing.outliers import outliers
 
-            outliers(pictures, opened, levels, say)
+            outliers(pictures, opened, levels, progress)
         if reader is not None:
             from ganforge.auditing.ocr import texts
 
-            pictures.findings += texts(opened, pictures.usable, reader, say)
+            pictures.findings += texts(opened, pictures.usable, reader, progress)
         verdicts, reasons = pictures.judge()
         plain = vars(s) | {"labels": s.labels.name if s.labels else None}
         summary = summarise(pictures, verdicts, {"source": path.resolve().name, **plain})  # names: paths are private
         summary |= {"made": step("audit")}
         write_tables(folder, pictures, verdicts, reasons)
         write_json(folder / "summary.json", summary)
-        say("writing the page")
+        progress("writing the page")
         page.write(folder / "report.html", out, opened, pictures, verdicts, summary)
         (folder / "grey.bin").unlink()
     unreadable = sum(

@@ -36,7 +36,7 @@ class Findings:
             columns = ["file", "label", "sha256", "group", "rank"]
             rows = pq.read_table(pictures, columns=columns, page_checksum_verification=True).to_pylist()
             columns = ["file", "code", "severity"]
-            marks = pq.read_table(findings, columns=columns, page_checksum_verification=True).to_pylist()
+            finding_rows = pq.read_table(findings, columns=columns, page_checksum_verification=True).to_pylist()
             self.sha256 = hashlib.sha256(pictures.read_bytes() + findings.read_bytes()).hexdigest()
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}. Make the audit again.") from error
@@ -47,7 +47,7 @@ class Findings:
         self.codes: dict[str, dict[str, str]] = defaultdict(dict)
         """File -> its findings with their severities, the worst first."""
         self.severity: dict[str, str] = {}
-        for row in marks:
+        for row in finding_rows:
             self.codes[row["file"]].setdefault(row["code"], row["severity"])
             self.severity[row["code"]] = row["severity"]
 
