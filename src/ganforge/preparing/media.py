@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from statistics import quantiles
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ MOST_RATE = 16_000
 """Samples a second that a set of sounds has at most, unless more are asked for."""
 MOST_FRAMES = 256
 """Frames of a row of sound at most, unless more are asked for."""
+LOOKED_AT = 64
+"""Frames of an animation that are looked at for colours."""
+NEUTRAL = 8
+"""Levels between the channels of a grey that some writers leave."""
 FRAMES = 16
 """Frames of a clip, unless others are asked for."""
 
@@ -114,13 +119,20 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
     for entry in survey.sample(source):
         try:
             data = entry.frames[0]() if entry.frames else entry.read()
-            header = probe(data if isinstance(data, bytes) else b"")
-            rates.append(clip.RATE if entry.frames or not isinstance(data, bytes) else clip.probe(data).rate)
+            if not isinstance(data, bytes):
+                raise Skip("not a clip")
+            still = probe(data)
+            size, own_rate, colours = (still.height, still.width), clip.RATE, still.coloured
+            if not entry.frames:
+                animation = clip.probe(data)
+                size, own_rate = (animation.height, animation.width), animation.rate
+                colours = any(map(_has_colours, islice(clip.frames(data, own_rate), LOOKED_AT)))
         except (Skip, Unusable) as reason:
             why = str(reason)
             continue
-        sizes.append((header.height, header.width))
-        coloured += header.coloured
+        sizes.append(size)
+        rates.append(own_rate)
+        coloured += colours
     if not sizes:
         raise DataError(f"{source.name} holds no clips that can be read: {why}.")
     notes = list(source.notes)
@@ -140,6 +152,10 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
     medium = Clip(count, float(commonest))
     notes.append(f"clips of {count} frames at {commonest:g} a second; --frames and --rate set it")
     return Spec(height, width, count * channels, source.classes, medium=medium), notes
+
+
+def _has_colours(frame: Pixels) -> bool:
+    return bool(np.ptp(frame[..., :3], 2).max(initial=0) > NEUTRAL)
 
 
 def rows(entry: Entry, plan: Plan) -> Iterator[tuple[Pixels, Meta]]:
