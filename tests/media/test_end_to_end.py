@@ -89,7 +89,7 @@ def runs(tmp_path_factory, sounds, clips):
     }
 
 
-# ------------------------------------------------------------------------------------------------------------------ stores
+# -------------------------------------------------------------------------------------------------------------- stores
 
 
 def test_a_folder_of_sounds_is_read_as_sounds(sounds):
@@ -229,7 +229,7 @@ def test_settings_that_do_not_fit_clips_are_refused(tmp_path, clips, options, se
         prepare(clips.path.parent / "files", tmp_path / "store", **options)
 
 
-# -------------------------------------------------------------------------------------------------------- runs and samples
+# ---------------------------------------------------------------------------------------------------- runs and samples
 
 
 @pytest.mark.parametrize("kind", ["sound", "clip"])
