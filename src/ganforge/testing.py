@@ -46,7 +46,8 @@ def store_of(path: Path, spec: Spec, pictures: Pixels, metas: Sequence[Meta], sh
                 meta.height, meta.width = spec.height, spec.width
                 meta.sha256 = meta.pixels_sha256 = hashlib.sha256(np.ascontiguousarray(pictures[n]).data).digest()
                 writer.add([pictures[n]], [meta])
-    join(parts, path, spec, {"source": "ganforge.testing", "fit": "none"}, Sides(folds=folds))
+    recipe = {"source": "ganforge.testing", "fit": "none"}
+    join(parts, path, spec, recipe=recipe, sides=Sides(folds=folds))
     shutil.rmtree(work)
     return Store(path)
 

@@ -29,7 +29,7 @@ RUN_BYTES = 4 << 20
 NEUTRAL = 8  # levels between the channels of a grey that a JPEG keeps in RGB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """All that a worker has to know to make any part of a store."""
 

@@ -185,18 +185,19 @@ def join(
     parts: Sequence[Path],
     out: Path,
     spec: Spec,
+    *,
     recipe: Mapping[str, Any],
     sides: Sides,
     groups: Mapping[str, int] | None = None,
     levels: str = "bytes",
     fewest: int = 0,
-    made: Mapping[str, str] | None = None,
+    versions: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> dict[str, int]:
     """Make the store `out` of finished parts, whose pictures it shares until they are removed; returns the counts of
     reasons for dropping.
 
-    `groups` are by file; `made` are versions, noted outside the root hash. `overwrite` puts the store in the place of
+    `groups` are by file; `versions` are noted outside the root hash. `overwrite` puts the store in the place of
     an older one. TooFew where fewer than `fewest` pictures are usable. Whatever goes wrong, the parts stay as they are.
     """
     facts = [json.loads((part / "part.json").read_text("utf-8")) for part in parts]
@@ -236,7 +237,7 @@ def join(
             "mean": mean.tolist(),
             "deviation": deviation.tolist(),
             "recipe": dict(recipe),
-            "made": dict(made or {}),
+            "made": dict(versions or {}),
             "files": files,
         }
         manifest["root"] = root_hash(manifest)

@@ -163,11 +163,21 @@ class _Work:
         self.groups = joined(alike, self.opened.layout.groups)
         layout = self.opened.layout.label_at, self.opened.layout.split_at, self.opened.layout.table
         self.plan = Plan(
-            str(path.resolve()), str(table.resolve()) if table else None, spec, s.fit, parse_color(s.background),
-            s.normalise == "image", size, len(self.portions), _listing(self.portions), layout,
-            chosen, s.channels is None and spec.channels == 1, refused,
-            (s.stride or spec.medium.frames) if isinstance(spec.medium, Clip) else 0,
-        )  # fmt: skip
+            source=str(path.resolve()),
+            labels=str(table.resolve()) if table else None,
+            spec=spec,
+            fit=s.fit,
+            background=parse_color(s.background),
+            stretch=s.normalise == "image",
+            part_size=size,
+            parts=len(self.portions),
+            listing=_listing(self.portions),
+            layout=layout,
+            levels=chosen,
+            all_grey=s.channels is None and spec.channels == 1,
+            refused=refused,
+            stride=(s.stride or spec.medium.frames) if isinstance(spec.medium, Clip) else 0,
+        )
         self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
 
     def _begun(self) -> dict[str, Any]:
@@ -218,10 +228,17 @@ class _Work:
         }  # fmt: skip
         levels = {"none": "bytes", "image": "bytes"}.get(self.normalise, self.normalise)
         reasons = parts.join(
-            self.paths, self.out, plan.spec, recipe, sides, self.groups, levels, FEWEST,
-            {"ganforge": __version__, "torch": torch.__version__},
-            self.overwrite,
-        )  # fmt: skip
+            self.paths,
+            self.out,
+            plan.spec,
+            recipe=recipe,
+            sides=sides,
+            groups=self.groups,
+            levels=levels,
+            fewest=FEWEST,
+            versions={"ganforge": __version__, "torch": torch.__version__},
+            overwrite=self.overwrite,
+        )
         self.remove()
         store = Store(self.out)
         history.carry(Path(plan.source), self.out)
@@ -275,7 +292,7 @@ def _check_replaced(out: Path, overwrite: bool) -> None:
 
 
 def _settings(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
-    """All that is said, checked."""
+    """`settings` with `options` in place of its values, checked."""
     return config.build(Settings, {**vars(settings or Settings()), **options}, "prepare")
 
 
