@@ -29,7 +29,7 @@ def test_the_example_of_a_system_keeps_the_contract(tmp_path, monkeypatch):
 
 def test_every_document_that_is_named_is_there():
     root = DOCS.parent
-    for page in [root / "README.md", *DOCS.glob("*.md")]:
+    for page in [*root.glob("*.md"), *DOCS.glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+\.md)", page.read_text("utf-8")):
             assert (page.parent / link).is_file(), f"{page.name} links to {link}"
     for name in re.findall(r"`((?:docs|examples|benchmarks)/[\w./-]+\.\w+)`", (root / "README.md").read_text("utf-8")):
