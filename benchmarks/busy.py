@@ -36,7 +36,7 @@ def turn(seconds: float) -> dict[str, float]:
     """What one process measures: images a second by system."""
     from ganforge.base.busy import Busy
     from ganforge.media.spec import Spec
-    from ganforge.runs import Run
+    from ganforge.runs import RunFolder
     from ganforge.testing import make_store
     from ganforge.training.train import Trainer, plan
 
@@ -44,7 +44,7 @@ def turn(seconds: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         for system, spec in (("gan", Spec(28, 28, 1)), ("dcgan", Spec(32, 32, 3))):
             store = make_store(Path(name) / f"{system}-store", spec, 2000)
-            run = Run(Path(name) / system)
+            run = RunFolder(Path(name) / system)
             loop = {"batch": BATCH, "images": 10**9, "precision": os.environ["PRECISION"]}
             run.begin(plan(system, store, run.path, "small", {"train": loop}))
             trainer = Trainer(run, store, "cpu")

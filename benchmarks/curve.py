@@ -29,7 +29,7 @@ from ganforge.measuring.reference import extractor
 from ganforge.media.spec import to_float
 from ganforge.metrics import frechet
 from ganforge.preparing.prepare import prepare
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import pictures
 from ganforge.store.store import Store
 from ganforge.training.train import Settings, Trainer, plan
@@ -115,7 +115,7 @@ def main() -> None:
             n: frechet.distance(train[n], frechet.Moments(s).add(f(store.read(store.heldout))))
             for n, (s, f) in extractors.items()
         }
-        run = Run(Path(temporary) / "run")
+        run = RunFolder(Path(temporary) / "run")
         settings = plan(args.system, store, run.path, args.size, {"model": model, "train": loop})
         settings["train"]["precision"] = (
             "bf16" if settings["train"]["precision"] == "auto" else settings["train"]["precision"]

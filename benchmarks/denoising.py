@@ -18,7 +18,7 @@ from ganforge.base.seeds import key
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.models.dae import corrupt
 from ganforge.restoring import restore
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.store.store import Store
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     words.add_argument("--count", type=int, default=300)
     words.add_argument("--out", type=Path, required=True)
     asked = words.parse_args()
-    run, store = Run(asked.run), Store(asked.store)
+    run, store = RunFolder(asked.run), Store(asked.store)
     kind = run.settings["model"]["noise"]
     pixels = store.read(store.heldout[: asked.count])
     clean = asked.out / "clean"

@@ -38,7 +38,7 @@ from ganforge.measuring.measure import FIRST_SEED
 from ganforge.measuring.reference import Reference
 from ganforge.metrics import frechet, pyramid, sliced, twosample
 from ganforge.preparing.prepare import prepare
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import drawn, pictures
 from ganforge.store.store import Store
 
@@ -213,7 +213,7 @@ def main() -> None:
             }
             common.write("extractors", results)
     for folder in args.runs:
-        runs = [Run(path.parent) for path in sorted(folder.glob("*/run.toml"))]
+        runs = [RunFolder(path.parent) for path in sorted(folder.glob("*/run.toml"))]
         metrics = Metrics(Store(runs[0].store), others)
         table = {}
         for run in runs:

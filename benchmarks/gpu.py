@@ -20,7 +20,7 @@ from ganforge import models
 from ganforge.base import device
 from ganforge.base.images import Pixels
 from ganforge.media.spec import Spec
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import examples, pictures
 from ganforge.store.store import Store
 from ganforge.system import System
@@ -53,7 +53,7 @@ def main() -> None:
             store = make_store(Path(name) / label, spec, 2000)
             for system in asked.systems:
                 for precision in ("fp32", "bf16"):
-                    run = Run(Path(name) / f"{system}-{label}-{precision}")
+                    run = RunFolder(Path(name) / f"{system}-{label}-{precision}")
                     loop = {"batch": asked.batch, "images": 10**9, "precision": precision}
                     size = asked.size if any(models.load(system).presets.values()) else None
                     run.begin(plan(system, store, run.path, size, {"train": loop}))

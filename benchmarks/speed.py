@@ -21,7 +21,7 @@ import common
 import plain
 from ganforge.base.device import keep_memory
 from ganforge.media.spec import Spec
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.store.store import Store
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan
@@ -31,7 +31,7 @@ BATCH = 128
 
 def ours(system: str, store: Store, folder: Path, model: dict[str, object]) -> Callable[[], int]:
     """The project's own step, with all that belongs to it: data, check, average, statistics."""
-    run = Run(folder / system)
+    run = RunFolder(folder / system)
     settings = plan(system, store, run.path, overrides={"model": model, "train": {"batch": BATCH, "images": 10**9}})
     settings["train"]["precision"] = "auto"
     from ganforge.base.device import resolve_precision

@@ -20,7 +20,7 @@ from ganforge import models
 from ganforge.base.errors import RunError
 from ganforge.cli import APART, NEEDS, _verbs, main, parser
 from ganforge.media.spec import Spec
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, train
 
@@ -87,15 +87,15 @@ def test_places_that_cannot_be_written(fails, store, run, tmp_path):
 
 
 def test_a_killed_save_leaves_the_checkpoint_before(run, monkeypatch):
-    before = Run(run).load()[1]
+    before = RunFolder(run).load()[1]
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("ganforge.runs.save_file", full)
     with pytest.raises(Exception, match="No space left on device"):
-        Run(run).save(999, {"a": torch.zeros(1)}, {}, {})
-    assert Run(run).load()[1] == before
+        RunFolder(run).save(999, {"a": torch.zeros(1)}, {}, {})
+    assert RunFolder(run).load()[1] == before
     assert not list((run / "checkpoints").glob(".*"))
 
 
@@ -218,7 +218,7 @@ def test_a_name_that_begins_with_a_dash(fails):
 
 
 def test_a_system_too_large_for_the_machine(tmp_path):
-    run = Run(tmp_path)
+    run = RunFolder(tmp_path)
     spec = {"height": 1024, "width": 1024, "channels": 4, "classes": []}
     model = {"width": 4096}
     run.begin({"run": {"system": "gan", "store": "s"}, "train": {}, "model": model, "spec": spec})
@@ -255,7 +255,7 @@ def test_a_full_disk_is_one_sentence(made, tmp_path):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 1, done.stderr
         assert done.stderr.count("\n") == 1 and "cannot be written: File too large" in done.stderr
-    assert Run(tmp_path / "run").load()[1]["seen"] == 32
+    assert RunFolder(tmp_path / "run").load()[1]["seen"] == 32
     assert not (tmp_path / "x.png").exists() and not (tmp_path / "x.webp").exists()
 
 

@@ -178,3 +178,15 @@ def test_one_version_everywhere():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"] == ganforge.__version__
     assert f"\nversion: {ganforge.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"\n## [{ganforge.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_a_class_has_a_name_of_its_own():
+    """Systems and the settings of the verbs aside, of which each has one by the same name."""
+    names: dict[str, list[str]] = {}
+    for path in SOURCES:
+        if path.parent.name == "models":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef) and node.name != "Settings":
+                names.setdefault(node.name, []).append(path.name)
+    assert not {name: files for name, files in names.items() if len(files) > 1}

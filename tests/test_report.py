@@ -13,7 +13,7 @@ from ganforge import report
 from ganforge.base.errors import DataError
 from ganforge.cli import main
 from ganforge.media.spec import Spec
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.testing import make_store
 
 HOSTILE = "</pre><script>alert('{{ 7 * 7 }}')</script>"
@@ -49,7 +49,7 @@ def test_the_page_of_a_run(run, tmp_path):
 
 
 def test_a_run_without_numbers_has_a_page_and_what_cannot_be_written_is_said(run, tmp_path):
-    page = report.write(Run(run), [], tmp_path / "report.html").read_text("utf-8")
+    page = report.write(RunFolder(run), [], tmp_path / "report.html").read_text("utf-8")
     assert "<h2>Numbers</h2>" not in page and "<h2>Losses</h2>" in page
     with pytest.raises(DataError, match="cannot be written"):
-        report.write(Run(run), [], tmp_path / "none" / "report.html")
+        report.write(RunFolder(run), [], tmp_path / "none" / "report.html")

@@ -22,7 +22,7 @@ from ganforge.base.files import file_sha256, locked
 from ganforge.cli import main
 from ganforge.measuring.measure import measure
 from ganforge.media.spec import Spec
-from ganforge.runs import LOCK, Run
+from ganforge.runs import LOCK, RunFolder
 from ganforge.sampling import sample
 from ganforge.store.store import Store
 from ganforge.testing import make_store
@@ -52,7 +52,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def equal(one: Path, two: Path) -> bool:
-    a, b = Run(one).load()[0], Run(two).load()[0]
+    a, b = RunFolder(one).load()[0], RunFolder(two).load()[0]
     return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
@@ -74,14 +74,14 @@ def test_a_second_process_is_refused_and_a_dead_one_leaves_no_lock(store, tmp_pa
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
-        while not Run(out).checkpoints() and time.monotonic() < deadline:
+        while not RunFolder(out).checkpoints() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert "is being trained by another process" in fails("train", out)
         assert "is being trained by another process" in fails(*command[3:])
     finally:
         process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
         process.wait(60)
-    seen = int(Run(out).checkpoints()[-1].name)
+    seen = int(RunFolder(out).checkpoints()[-1].name)
     assert main(["train", str(out), "--images", str(seen + 1600)]) == 0
     assert (out / LOCK).exists()
 
@@ -93,7 +93,7 @@ def test_a_lock_is_free_again_after_its_block(tmp_path):
 
 
 def test_errors_of_the_work_are_not_taken_for_the_locks(run):
-    with pytest.raises(BlockingIOError, match="mine"), Run(run).alone():
+    with pytest.raises(BlockingIOError, match="mine"), RunFolder(run).alone():
         raise BlockingIOError("mine")
 
 
@@ -102,7 +102,7 @@ def test_errors_of_the_work_are_not_taken_for_the_locks(run):
 def test_a_damaged_newest_checkpoint_is_followed_by_the_one_before(run, tmp_path, fails, capsys, name, how):
     whole = tmp_path / "whole"
     shutil.copytree(run, whole)
-    file = Run(run).checkpoints()[-1] / name
+    file = RunFolder(run).checkpoints()[-1] / name
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 255
     if how == "remove":
@@ -120,7 +120,7 @@ def test_a_damaged_newest_checkpoint_is_followed_by_the_one_before(run, tmp_path
 
 
 def test_no_whole_checkpoint_is_no_fresh_start(run, fails):
-    for folder in Run(run).checkpoints():
+    for folder in RunFolder(run).checkpoints():
         (folder / "state.json").write_text("{")
     before = content(run)
     assert "No checkpoint is left" in fails("train", run)
@@ -133,16 +133,16 @@ def test_a_store_that_moved(run, store, tmp_path, fails, logged):
         assert "Name the store where it is now with --store STORE" in fails(verb, run)
     make_store(tmp_path / "other", SPEC, 120, seed=1)
     assert "is not the store that" in fails("train", run, "--store", tmp_path / "other")
-    measure(Run(run), Store(tmp_path / "other"), 16)
+    measure(RunFolder(run), Store(tmp_path / "other"), 16)
     assert any("is not the store that" in line for line in logged)
     logged.clear()
-    measure(Run(run), Store(tmp_path / "elsewhere"), 16)
+    measure(RunFolder(run), Store(tmp_path / "elsewhere"), 16)
     assert not any("is not the store that" in line for line in logged)
     assert "no manifest.json" in fails("train", run, "--store", tmp_path / "nowhere")
     assert "two stores" in fails("train", run, tmp_path / "other", "--store", tmp_path / "elsewhere")
     assert main(["train", str(run), "--store", str(tmp_path / "elsewhere"), "--images", "192"]) == 0
-    assert Run(run).load()[1]["seen"] == 192
-    assert Run(run).store == str(tmp_path / "elsewhere")
+    assert RunFolder(run).load()[1]["seen"] == 192
+    assert RunFolder(run).store == str(tmp_path / "elsewhere")
     assert main(["train", str(run), "--images", "256"]) == 0
     assert main(["train", str(run), str(tmp_path / "elsewhere"), "--images", "320"]) == 0
 
@@ -154,7 +154,7 @@ def test_tensors_with_names_of_an_earlier_version_are_read(store, tmp_path, syst
     settings = {**OVERRIDES, "train": {**OVERRIDES["train"], "images": 64}}
     run = train(system, store, now, overrides=settings)
     shutil.copytree(now, then)
-    (folder,) = Run(then).checkpoints()
+    (folder,) = RunFolder(then).checkpoints()
     tensors = load_file(folder / "tensors.safetensors")
     renamed = models.load(system).system.renamed
     for old, new in renamed.items():
@@ -164,7 +164,7 @@ def test_tensors_with_names_of_an_earlier_version_are_read(store, tmp_path, syst
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["sha256"]["tensors.safetensors"] = file_sha256(folder / "tensors.safetensors")
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert np.array_equal(sample(Run(then), range(4)), sample(run, range(4)))
+    assert np.array_equal(sample(RunFolder(then), range(4)), sample(run, range(4)))
     for path in (now, then):
         train(system, store, path, overrides=OVERRIDES)
     assert equal(now, then)
@@ -231,6 +231,6 @@ def test_settings_edited_by_hand_are_named(run, fails, line, other, message):
         assert message in fails("train", run, "--images", "192")
     assert message in fails("sample", run)
     with pytest.raises(RunError, match="Write that there again"):
-        Run(run).load()
+        RunFolder(run).load()
     (run / "run.toml").write_text(text)
     assert main(["train", str(run), "--images", "192"]) == 0

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ganforge import runs as _run
 from ganforge.auditing.audit import audit
 from ganforge.base import logs
 from ganforge.base.errors import InputError
@@ -30,6 +29,7 @@ from ganforge.preparing.prepare import prepare
 from ganforge.report import write as _report
 from ganforge.restoring import Restored
 from ganforge.restoring import restore as _restore
+from ganforge.runs import RunFolder
 from ganforge.sampling import Labels
 from ganforge.sampling import sample as _sample
 from ganforge.showing import show
@@ -37,7 +37,7 @@ from ganforge.store.store import Store
 from ganforge.training.train import train as _train
 
 
-class Run(_run.Run):
+class Run(RunFolder):
     """A trained generator in its folder: `Run("runs/dcgan-flowers")`."""
 
     def sample(
@@ -110,7 +110,7 @@ def train(
 
 
 def sample(
-    run: str | Path | _run.Run,
+    run: str | Path | RunFolder,
     seeds: Iterable[int] = range(16),
     labels: Labels = None,
     truncation: float = 1.0,
@@ -118,19 +118,22 @@ def sample(
 ) -> Pixels:
     """One picture a seed: (N, H, W, C) uint8. Labels, numbers or names of classes: one for all, one a seed, or
     "all"."""
-    return _sample(run if isinstance(run, _run.Run) else Run(run), list(seeds), labels, truncation, device)
+    return _sample(run if isinstance(run, RunFolder) else Run(run), list(seeds), labels, truncation, device)
 
 
 def measure(
-    source: str | Path | _run.Run, store: str | Path | Store | None = None, samples: int = SAMPLES, device: str = "auto"
+    source: str | Path | RunFolder,
+    store: str | Path | Store | None = None,
+    samples: int = SAMPLES,
+    device: str = "auto",
 ) -> Measured:
     """The numbers of a run against its store, or of a folder or zip of pictures, by whatever made, against `store`.
 
     See `ganforge.measuring.measured.Measured` for how to read them. InputError for a folder without a store.
     """
     store = Store(store) if isinstance(store, (str, Path)) else store
-    if isinstance(source, _run.Run) or (Path(source) / "run.toml").exists():
-        return _measure(source if isinstance(source, _run.Run) else Run(source), store, samples, device_name=device)
+    if isinstance(source, RunFolder) or (Path(source) / "run.toml").exists():
+        return _measure(source if isinstance(source, RunFolder) else Run(source), store, samples, device_name=device)
     if store is None:
         raise InputError(f"{source} is no run. To measure the pictures in it, say against which store.")
     return _measure_folder(source, store, device_name=device)[0]

@@ -10,7 +10,7 @@ from ganforge.base.errors import DataError, InputError
 from ganforge.collecting.collect import collect
 from ganforge.measuring.measure import Measured, measure, measure_system
 from ganforge.preparing.prepare import prepare
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import write
 from ganforge.store.store import Store
 from ganforge.training.train import train
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 MINUTES = 1.1
 
 
-def demo(out: Path, minutes: float = MINUTES) -> tuple[Run, Measured, Measured, Path]:
+def demo(out: Path, minutes: float = MINUTES) -> tuple[RunFolder, Measured, Measured, Path]:
     """Everything into the folder `out`. Returns the run, its numbers, an untrained generator's, and the report's
     path."""
     if not minutes > 0:

@@ -11,13 +11,13 @@ from ganforge.base.files import writing
 from ganforge.base.stats import read
 from ganforge.measuring.measure import Measured
 from ganforge.pages import render
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 
 COLORS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2")
 WIDTH, HEIGHT = 800, 240
 
 
-def write(run: Run, measured: Sequence[tuple[str, Measured]], out: Path) -> Path:
+def write(run: RunFolder, measured: Sequence[tuple[str, Measured]], out: Path) -> Path:
     """Write the page of `run` to `out`; `measured` are (name, numbers), the one to read first. DataError where it
     cannot be written."""
     rows = read(run.path)

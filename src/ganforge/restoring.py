@@ -18,7 +18,7 @@ from ganforge.base.files import writing
 from ganforge.base.images import Pixels, write_image
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.metrics.fidelity import WINDOW, psnr, ssim
-from ganforge.runs import Run, weights_hash
+from ganforge.runs import RunFolder, weights_hash
 from ganforge.sources import labels, survey
 from ganforge.sources.decode import FULL_SIZE, WHITE, decode, decode_whole, fit_channels
 from ganforge.sources.depth import Levels
@@ -62,7 +62,7 @@ class Restored:
 
 
 def restore(
-    run: str | Path | Run,
+    run: str | Path | RunFolder,
     source: str | Path,
     out: str | Path,
     *,
@@ -82,7 +82,7 @@ def restore(
 
     InputError for a system that does not restore, or an `out` inside the source; DataError where nothing can be read or
     written."""
-    run = run if isinstance(run, Run) else Run(run)
+    run = run if isinstance(run, RunFolder) else RunFolder(run)
     source, out = Path(source), Path(out)
     run.spec.need_pictures("ganforge restore", run.path)
     system = run.build(device_name)

@@ -50,7 +50,7 @@ FREE = {  # settings that may change from checkpoint to checkpoint
 
 
 @dataclass(frozen=True, init=False)
-class Run:
+class RunFolder:
     """A run folder. Its files are read when they are needed."""
 
     path: Path

@@ -17,7 +17,7 @@ from ganforge.base.files import writing
 from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows, write_image
 from ganforge.base.seeds import uniform
 from ganforge.media.spec import Spec, to_float, to_uint8
-from ganforge.runs import Run, weights_hash
+from ganforge.runs import RunFolder, weights_hash
 from ganforge.system import StyleSystem, System
 
 Labels = str | int | Sequence[str | int] | None
@@ -84,7 +84,7 @@ def examples(system: System, originals: Pixels) -> Pixels:
 
 
 def sample(
-    run: Run, seeds: Sequence[int], labels: Labels = None, truncation: float = 1.0, device_name: str = "auto"
+    run: RunFolder, seeds: Sequence[int], labels: Labels = None, truncation: float = 1.0, device_name: str = "auto"
 ) -> Pixels:
     """One picture for each seed: (N, H, W, C) uint8. For labels see `paired`. RunError where the run has no
     checkpoint."""
@@ -94,7 +94,9 @@ def sample(
     return np.concatenate(list(pictures(system, *paired(run, system, check_seeds(seeds), labels), truncation)))
 
 
-def paired(run: Run, system: System, seeds: Sequence[int], labels: Labels) -> tuple[Sequence[int], list[int] | None]:
+def paired(
+    run: RunFolder, system: System, seeds: Sequence[int], labels: Labels
+) -> tuple[Sequence[int], list[int] | None]:
     """(seeds, labels) of equal length, labels as numbers.
 
     One label, a number or the name of a class, is for all seeds; several labels belong to one seed each, or all to one
@@ -167,13 +169,13 @@ def check_truncation(system: System, truncation: float) -> None:
         )
 
 
-def made_by(run: Run, system: System) -> dict[str, Any]:
+def made_by(run: RunFolder, system: System) -> dict[str, Any]:
     """The origin of a generated picture, for its mark: run, system, and a hash of the weights."""
     return {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
 
 
 def write(
-    run: Run,
+    run: RunFolder,
     seeds: Sequence[int],
     out: Path,
     as_grid: bool,

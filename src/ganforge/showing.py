@@ -16,7 +16,7 @@ from ganforge.base.seeds import permuted
 from ganforge.base.stats import read
 from ganforge.media.spec import spec_from, to_float, to_uint8
 from ganforge.preparing import parts
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.store import augment, card, history, meta
 from ganforge.store.store import Store
 
@@ -60,7 +60,7 @@ def _finished(path: Path, changes: str) -> list[str]:
     if path.suffix == ".toml":
         return _layers(path)
     if (path / "run.toml").is_file():
-        return _run(Run(path))
+        return _run(RunFolder(path))
     if steps := _history(path):
         return [f"{path}: a folder of pictures", *steps]
     raise InputError(
@@ -144,7 +144,7 @@ def _augmented(store: Store, changes: str) -> Path:
     return file
 
 
-def _run(run: Run) -> list[str]:
+def _run(run: RunFolder) -> list[str]:
     rows = read(run.path)
     lines = [f"{run.path}: {run.system_name} on {run.spec}, trained on {run.store}"]
     lines.append(f"  checkpoints  {', '.join(p.name for p in run.checkpoints()) or 'none yet'}")

@@ -15,7 +15,7 @@ from ganforge import models
 from ganforge.base.images import Pixels
 from ganforge.media.spec import Spec, to_float
 from ganforge.preparing.parts import Meta, PartWriter, Sides, join
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import sample
 from ganforge.store.store import Store
 from ganforge.system import System
@@ -62,7 +62,7 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
     store = make_store(folder / "store", spec)
     batch = 16
 
-    def run_to(out: str, lengths: tuple[int, ...]) -> Run:
+    def run_to(out: str, lengths: tuple[int, ...]) -> RunFolder:
         """Train to each of these numbers of steps in turn, each time resuming from the checkpoint of the one before."""
         for length in lengths:
             loop = {"images": length * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
@@ -110,7 +110,7 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
         assert torch.equal(shown, system.examples(images)), "examples change from call to call"
 
 
-def _check_samples(run: Run, system: System) -> None:
+def _check_samples(run: RunFolder, system: System) -> None:
     spec = system.spec
     pictures = sample(run, range(9))
     assert pictures.shape == (9, spec.height, spec.width, spec.channels)

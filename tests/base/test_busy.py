@@ -14,7 +14,7 @@ import torch
 
 from ganforge.base.busy import Busy, times
 from ganforge.media.spec import Spec
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
 
@@ -61,7 +61,7 @@ def test_sleeping_threads_change_no_bit(tmp_path):
         store = make_store(tmp_path / "store", Spec(16, 16, 3), 60)
         found = []
         for crowded in (False, True):
-            run = Run(tmp_path / str(crowded))
+            run = RunFolder(tmp_path / str(crowded))
             run.begin(plan("dcgan", store, run.path, "small", {"train": {"batch": 16, "precision": "fp32"}}))
             trainer = Trainer(run, store, "cpu")
             with Busy() as busy:

@@ -24,7 +24,7 @@ from ganforge.base.errors import InputError
 from ganforge.cli import main
 from ganforge.media.spec import Spec
 from ganforge.models import names
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
 
@@ -320,13 +320,13 @@ def test_measuring_and_showing(run, store, capsys, fails):
 
 
 def test_a_run_without_a_checkpoint_and_a_damaged_one(run, fails):
-    newest = Run(run).checkpoints()[-1]
+    newest = RunFolder(run).checkpoints()[-1]
     tensors = newest / "tensors.safetensors"
     data = bytearray(tensors.read_bytes())
     data[-3] ^= 4
     tensors.write_bytes(data)
     assert "is damaged: the SHA-256" in fails("sample", run)
-    for folder in Run(run).checkpoints():
+    for folder in RunFolder(run).checkpoints():
         (folder / "manifest.json").unlink()
     assert "manifest.json" in fails("sample", run)
     assert "No checkpoint is left" in fails("train", run)
@@ -353,7 +353,7 @@ def test_dry_run_is_the_input_of_the_next_run(store, tmp_path, capsys):
     (tmp_path / "plan.toml").write_text(capsys.readouterr().out)
     assert not (tmp_path / "r").exists()
     assert main([*words, "--config", str(tmp_path / "plan.toml")]) == 0
-    assert Run(tmp_path / "r").settings["model"]["width"] == 8
+    assert RunFolder(tmp_path / "r").settings["model"]["width"] == 8
 
 
 def test_the_same_command_again_changes_nothing(run, store, capsys):
@@ -367,8 +367,8 @@ def test_a_run_goes_on_by_its_folder_alone(run, capsys, fails):
     assert main(["train", str(run)]) == 0
     assert "is trained already" in capsys.readouterr().out
     assert main(["train", str(run), "--images", "128"]) == 0
-    assert Run(run).load()[1]["seen"] == 128
-    assert Run(run).settings["model"]["width"] == 8
+    assert RunFolder(run).load()[1]["seen"] == 128
+    assert RunFolder(run).settings["model"]["width"] == 8
     assert "model.width = 8, not 16" in fails("train", run, "--model.width", "16")
     settings = (run / "run.toml").read_text()
     assert "has seen 128 images" in fails("train", run, "--images", "64")
@@ -376,9 +376,9 @@ def test_a_run_goes_on_by_its_folder_alone(run, capsys, fails):
     assert (run / "run.toml").read_text() == settings
     spent = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])["seconds"]
     assert main(["train", str(run), "--minutes", str(spent / 60 + 0.005)]) == 0
-    seen = Run(run).load()[1]["seen"]
+    seen = RunFolder(run).load()[1]["seen"]
     assert main(["train", str(run), "--images", str(seen + 64)]) == 0
-    assert Run(run).load()[1]["seen"] == seen + 64
+    assert RunFolder(run).load()[1]["seen"] == seen + 64
     assert "gan on which store?" in fails("train", "gan")
     assert "is no run" in fails("train", run.parent / "nothing")
 
@@ -389,13 +389,13 @@ def test_a_run_made_before_a_setting_existed_goes_on(run, store, tmp_path):
     kept = [line for line in text.splitlines() if not line.startswith(("conditional", "balance", "augment", "fold"))]
     assert len(kept) < len(text.splitlines())
     (tmp_path / "old" / "run.toml").write_text("\n".join(kept))
-    for checkpoint in Run(tmp_path / "old").checkpoints():  # which such a version had no settings in
+    for checkpoint in RunFolder(tmp_path / "old").checkpoints():  # which such a version had no settings in
         (checkpoint / "run.toml").unlink()
         manifest = json.loads((checkpoint / "manifest.json").read_text())
         del manifest["sha256"]["run.toml"]
         (checkpoint / "manifest.json").write_text(json.dumps(manifest))
     assert main(["train", "gan", str(store), "--out", str(tmp_path / "old"), "--images", "128", *TINY]) == 0
-    assert Run(tmp_path / "old").load()[1]["seen"] == 128
+    assert RunFolder(tmp_path / "old").load()[1]["seen"] == 128
 
 
 def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(store, tmp_path):
@@ -427,13 +427,13 @@ def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(store, tmp_path):
     assert process.returncode in (0, 3), printed
     if process.returncode == 3:
         assert f"Go on with: ganforge train {tmp_path / 'halves'}" in printed
-        assert Run(tmp_path / "halves").load()[1]["seen"] < 4096
+        assert RunFolder(tmp_path / "halves").load()[1]["seen"] < 4096
     assert start(tmp_path / "halves").wait(120) == 0
-    one, two = Run(tmp_path / "whole").load()[0], Run(tmp_path / "halves").load()[0]
+    one, two = RunFolder(tmp_path / "whole").load()[0], RunFolder(tmp_path / "halves").load()[0]
     assert one.keys() == two.keys()
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
 def test_lengthening_a_run_goes_on_from_its_end(run, store):
     assert main(["train", "gan", str(store), "--out", str(run), "--images", "128", *TINY]) == 0
-    assert Run(run).load()[1]["seen"] == 128
+    assert RunFolder(run).load()[1]["seen"] == 128

@@ -8,7 +8,7 @@ import torch
 
 from ganforge.latent.inversion import invert
 from ganforge.media.spec import Spec
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import sample
 from ganforge.testing import make_store
 from ganforge.training.train import train
@@ -30,8 +30,8 @@ def runs(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["stylegan2", "vae"])
 def test_projection_comes_nearer(name, runs):
-    system = Run(runs / name).build()
-    target = sample(Run(runs / name), [1000])[0]
+    system = RunFolder(runs / name).build()
+    target = sample(RunFolder(runs / name), [1000])[0]
     result = invert(system, target, 60)
     before = np.sqrt(np.square(result.start.astype(float) - target).mean())
     assert result.error < 0.6 * before

@@ -57,7 +57,7 @@ import sys, torch
 from pathlib import Path
 from ganforge.metrics import features
 torch.manual_seed(0)
-network, size = features.Network(1, 4, 8), features.HIDDEN + 3
+network, size = features.FeatureNetwork(1, 4, 8), features.HIDDEN + 3
 extractor = features.Extractor(network, torch.zeros(size), torch.ones(size), 8, "classes", 0.5, "")
 print(features.save(extractor, Path(sys.argv[1])).digest)
 """
@@ -70,7 +70,7 @@ print(features.save(extractor, Path(sys.argv[1])).digest)
 
 
 def test_an_extractor_of_an_earlier_version_is_read(tmp_path):
-    network, size = features.Network(1, 4, 8), features.HIDDEN + 3
+    network, size = features.FeatureNetwork(1, 4, 8), features.HIDDEN + 3
     tensors = network.state_dict() | {"mean": torch.zeros(size), "scale": torch.ones(size)}
     facts = {"kind": "classes", "accuracy": "0.5", "side": "8"}
     save_file(tensors, tmp_path / "extractor.safetensors", facts)

@@ -10,7 +10,7 @@ from ganforge.media.spec import Spec
 from ganforge.models import dcgan
 from ganforge.nn import augment
 from ganforge.nn.augment import COLOURS, GEOMETRY, LIMIT, Augment, parse
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.system import Batch
 from ganforge.testing import make_store
 from ganforge.training.train import train
@@ -108,7 +108,7 @@ def test_the_chance_resumes_exactly(tmp_path, monkeypatch):
                 "train": {"images": length, "batch": 8, "precision": "fp32"},
             }
             run = train("dcgan", store, tmp_path / name, size="small", device_name="cpu", overrides=overrides)
-        result.append(Run(run.path).load()[0])
+        result.append(RunFolder(run.path).load()[0])
     assert result[0]["system.augment.p"] > 0
     for key, value in result[0].items():
         assert torch.equal(value, result[1][key]), key

@@ -19,7 +19,7 @@ from ganforge.measuring.measure import measure
 from ganforge.measuring.reference import extractor
 from ganforge.media.spec import Spec
 from ganforge.preparing.prepare import prepare
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.store import stamps
 from ganforge.store.store import Store, root_hash
 from ganforge.testing import make_store
@@ -227,7 +227,7 @@ def test_what_was_damaged_in_the_cache_is_fetched_again(place, tmp_path, monkeyp
 def test_features_and_extractor_are_compared_too(place, tmp_path):
     words = ["train", "gan", place, "--size", "small", "--images", "64", "--out", tmp_path / "run"]
     assert main([str(word) for word in words]) == 0
-    run, store = Run(tmp_path / "run"), Store(place)
+    run, store = RunFolder(tmp_path / "run"), Store(place)
     whole = measure(run, store, 40)
     kept = sorted(path for path in (place / "features").iterdir() if path.suffix in (".json", ".npy"))
     assert [path.name.split("-")[0] for path in kept] == ["floors", "heldout", "thumbnails", "train"]

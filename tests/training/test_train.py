@@ -12,7 +12,7 @@ import torch
 from ganforge.base import device
 from ganforge.cli import main
 from ganforge.media.spec import Spec
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.store.store import Store
 from ganforge.testing import make_store
 from ganforge.training.train import GIVEN, _seconds_a_step, train
@@ -108,6 +108,6 @@ def test_settings_of_another_machine_choose_anew(store, tmp_path, monkeypatch):
     has(monkeypatch, False, False)
     words = ["train", "gan", str(store), "--config", str(run.path / "run.toml"), "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "other")]) == 0
-    assert Run(tmp_path / "other").settings["train"]["precision"] == "fp32"
+    assert RunFolder(tmp_path / "other").settings["train"]["precision"] == "fp32"
     assert main([*words, "--out", str(tmp_path / "asked"), "--train.precision", "bf16"]) == 0
-    assert Run(tmp_path / "asked").settings["train"]["precision"] == "bf16"
+    assert RunFolder(tmp_path / "asked").settings["train"]["precision"] == "bf16"

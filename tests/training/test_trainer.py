@@ -13,7 +13,7 @@ from ganforge.base.errors import Diverged
 from ganforge.cli import main
 from ganforge.media.spec import Spec
 from ganforge.models.gan import GAN
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.store.store import Store
 from ganforge.system import System
 from ganforge.testing import make_store
@@ -46,7 +46,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     monkeypatch.setattr(GAN, "noise", noise)
 
 
-def rows(run: Run) -> list[dict[str, float]]:
+def rows(run: RunFolder) -> list[dict[str, float]]:
     """As a strict reader finds them."""
 
     def refuse(word: str) -> float:
@@ -55,7 +55,7 @@ def rows(run: Run) -> list[dict[str, float]]:
     return [json.loads(line, parse_constant=refuse) for line in (run.path / "stats.jsonl").read_text().splitlines()]
 
 
-def all_finite(run: Run) -> bool:
+def all_finite(run: RunFolder) -> bool:
     return all(t.isfinite().all() for t in run.load()[0].values() if t.is_floating_point())
 
 
@@ -107,14 +107,14 @@ def test_numbers_that_stay_bad_stop_the_run_with_words_that_help(store, tmp_path
     assert main([*words, *tiny]) == 4
     message = capsys.readouterr().err
     assert "again after going back 2 times" in message
-    run = Run(tmp_path / "r")
+    run = RunFolder(tmp_path / "r")
     assert run.load()[1]["seen"] == 64
     assert all_finite(run)
     assert all(value == value for row in rows(run) for value in row.values())
     monkeypatch.undo()
     advised = shlex.split(message.split("ganforge ")[-1])
     assert main(advised) == 0
-    slower = Run(Path(advised[-1]))
+    slower = RunFolder(Path(advised[-1]))
     assert slower.settings["model"]["lr"] == run.settings["model"]["lr"] / 4
     assert slower.load()[1]["seen"] == 320
 
@@ -123,7 +123,7 @@ def test_numbers_that_stay_bad_stop_the_run_with_words_that_help(store, tmp_path
 @pytest.mark.parametrize("where", ["images", "noise"])
 def test_a_bad_step_leaves_no_trace(tmp_path, monkeypatch, name, where):
     store = make_store(tmp_path / "store", Spec(16, 16, 1, ("a", "b")), 60)
-    run = Run(tmp_path / "r")
+    run = RunFolder(tmp_path / "r")
     model = {"augment": "ada"} if name == "fastgan" else {}
     run.begin(plan(name, store, run.path, "small", {"model": model, "train": {"batch": 8, "precision": "fp32"}}))
     trainer = Trainer(run, store, "cpu")

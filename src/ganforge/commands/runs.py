@@ -15,7 +15,7 @@ from ganforge.base.errors import InputError
 if TYPE_CHECKING:
     from ganforge.measuring.classification import ClassificationScores
     from ganforge.measuring.measure import Measured
-    from ganforge.runs import Run
+    from ganforge.runs import RunFolder
 
 
 def show(args: argparse.Namespace) -> None:
@@ -28,7 +28,7 @@ def show(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """A trained run, or its settings with --dry-run."""
     from ganforge.base import device
-    from ganforge.runs import Run
+    from ganforge.runs import RunFolder
     from ganforge.store.store import Store
     from ganforge.training.train import Settings, plan, train
 
@@ -36,7 +36,7 @@ def train(args: argparse.Namespace) -> None:
         raise InputError(f"train: {args.store} and --store {args.moved} are two stores; say one of them.")
     args.store = args.moved if args.store is None else args.store
     if args.system not in models.names() and (args.store is None or (Path(args.system) / "run.toml").is_file()):
-        run = Run(Path(args.system))
+        run = RunFolder(Path(args.system))
         for name in ("size", "out", "config"):
             if getattr(args, name) is not None:
                 raise InputError(
@@ -126,7 +126,7 @@ def _numbers(text: str) -> list[int]:
     return seeds
 
 
-def _labels(text: str | None, run: Run) -> str | list[str] | None:
+def _labels(text: str | None, run: RunFolder) -> str | list[str] | None:
     """cat,dog -> ["cat", "dog"], and "red, round",dog -> ["red, round", "dog"]; a class's whole name, or all, stays as
     it is."""
     import csv
@@ -140,10 +140,10 @@ def _labels(text: str | None, run: Run) -> str | list[str] | None:
 
 def sample(args: argparse.Namespace) -> None:
     """A sheet or files; walks and mixtures."""
-    from ganforge.runs import Run
+    from ganforge.runs import RunFolder
     from ganforge.sampling import every_class, write
 
-    run = Run(args.run)
+    run = RunFolder(args.run)
     if args.walk or args.mix is not None:
         _between(args, run)
         return
@@ -162,9 +162,9 @@ def restore(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ganforge.restoring import restore
-    from ganforge.runs import Run
+    from ganforge.runs import RunFolder
 
-    run = Run(args.run)
+    run = RunFolder(args.run)
     with Console(stderr=True).status("restoring") as status:
         restored = restore(
             run, args.source, args.out, reference=args.reference, device_name=args.device,
@@ -184,7 +184,7 @@ def restore(args: argparse.Namespace) -> int:
     return 2 if restored.skipped else 0
 
 
-def _between(args: argparse.Namespace, run: Run) -> None:
+def _between(args: argparse.Namespace, run: RunFolder) -> None:
     from ganforge.latent.walk import write_mix, write_walk
 
     seeds = _seeds(args, "0-5")
@@ -209,12 +209,12 @@ def project(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from ganforge.latent.inversion import write
-    from ganforge.runs import Run
+    from ganforge.runs import RunFolder
 
     out = args.out or args.run / f"projected-{args.image.stem}.png"
     with Console(stderr=True).status("searching") as status:
         inversion, point = write(
-            Run(args.run), args.image, out, args.steps, lambda n, error: status.update(f"step {n}: {error:.4f}"),
+            RunFolder(args.run), args.image, out, args.steps, lambda n, error: status.update(f"step {n}: {error:.4f}"),
             args.device,
         )  # fmt: skip
     print(f"{out}: differs by {inversion.error:.1f} of 255 (root mean square); the point is in {point}")
@@ -229,7 +229,7 @@ def measure(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace) -> int:
     from ganforge.measuring.classification import classification_scores, classification_scores_of_folder
     from ganforge.measuring.measure import SAMPLES, as_json, measure, measure_folder
-    from ganforge.runs import Run
+    from ganforge.runs import RunFolder
     from ganforge.store.store import Store
 
     store = None if args.store is None else Store(args.store)
@@ -252,7 +252,7 @@ def _measure(args: argparse.Namespace) -> int:
         for name, reason in skipped[:20]:
             print(f"left out: {name}: {reason}", file=sys.stderr)
         return 2 if skipped else 0
-    run = Run(args.run)
+    run = RunFolder(args.run)
     if args.as_training_data:
         taught = classification_scores(run, store, args.samples, args.device)
         print(as_json(taught) if args.json else taught)

@@ -21,7 +21,7 @@ from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, check_suffix, enlarge, grid, write_image
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import noise_seed
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import check_generates, drawn, made_by
 from ganforge.sources.decode import decode
 from ganforge.sources.entry import Skip
@@ -138,7 +138,7 @@ def read(path: Path, spec: Spec) -> Pixels:
 
 
 def write(
-    run: Run,
+    run: RunFolder,
     image: Path,
     out: Path,
     steps: int = STEPS,

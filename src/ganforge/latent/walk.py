@@ -17,7 +17,7 @@ from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_image
 from ganforge.media.spec import to_uint8
 from ganforge.nn.style import noise_seed
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import (
     CHUNK,
     Labels,
@@ -123,7 +123,7 @@ def _portions(system: System, count: int, render: Callable[[Tensor], Tensor]) ->
 
 
 def write_walk(
-    run: Run,
+    run: RunFolder,
     seeds: Sequence[int],
     out: Path,
     frames: int = 24,
@@ -250,7 +250,7 @@ def mix(
 
 
 def write_mix(
-    run: Run,
+    run: RunFolder,
     rows: Sequence[int],
     columns: Sequence[int],
     layers: range | None,

@@ -33,7 +33,7 @@ from ganforge.measuring.reference import LARGEST
 from ganforge.metrics import features
 from ganforge.metrics.copies import Copies, nearest_by_pixels, thumbnails, yardstick
 from ganforge.metrics.metric import PICTURES
-from ganforge.runs import Run, weights_hash
+from ganforge.runs import RunFolder, weights_hash
 from ganforge.sampling import check_generates, pictures
 from ganforge.store.store import Store
 
@@ -185,7 +185,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 @busy.noticed()
 def classification_scores(
-    run: Run,
+    run: RunFolder,
     store: Store | None = None,
     samples: int | None = None,
     device_name: str = "auto",
@@ -301,7 +301,7 @@ def _compare(
         for name, part in used.items():
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(key(seed, "worth"))
-                network = features.Network(store.spec.channels, len(classes), side)
+                network = features.FeatureNetwork(store.spec.channels, len(classes), side)
                 device.place(network, torch.device("cpu"))
                 features.fit(
                     network,

@@ -27,7 +27,7 @@ from ganforge.media.spec import Spec
 from ganforge.metrics import copies, features, frechet, kernel, label_accuracy, neighbours, pyramid, sliced, twosample
 from ganforge.metrics.metric import NEIGHBOURS, Metric, Samples
 from ganforge.preparing.prepare import Prepared, prepare
-from ganforge.runs import Run, weights_hash
+from ganforge.runs import RunFolder, weights_hash
 from ganforge.sampling import check_generates, drawn, pictures
 from ganforge.store.store import Store
 from ganforge.system import System
@@ -45,7 +45,7 @@ __all__ = ["Measured", "as_json", "measure", "measure_folder", "measure_system"]
 
 
 def measure(
-    run: Run,
+    run: RunFolder,
     store: Store | None = None,
     samples: int = SAMPLES,
     device_name: str = "auto",
@@ -61,7 +61,7 @@ def measure(
     return result
 
 
-def checked_store(run: Run, store: Store | None = None) -> Store:
+def checked_store(run: RunFolder, store: Store | None = None) -> Store:
     """The store that a run learned from, or `store` in its place, checked and with the run's fold held out. RunError
     where it does not fit."""
     store = store or Store(run.own_store())

@@ -110,7 +110,7 @@ def _write_webp(path: Path, frames: Sequence[Pixels], rate: float, made_by: dict
 
 
 @dataclass(frozen=True)
-class Header:
+class AnimationHeader:
     """What an animation says of itself."""
 
     frames: int
@@ -120,7 +120,7 @@ class Header:
     """Frames a second, by the duration of its first frame; RATE where it has none."""
 
 
-def probe(data: bytes) -> Header:
+def probe(data: bytes) -> AnimationHeader:
     """Frames, size and rate of an animation; Unusable where it is none that can be read."""
     with _opened(data) as image:
         return _header(image)
@@ -163,7 +163,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             yield image
 
 
-def _header(image: Image.Image) -> Header:
+def _header(image: Image.Image) -> AnimationHeader:
     width, height = image.size
     try:
         count = int(getattr(image, "n_frames", 1))
@@ -171,7 +171,7 @@ def _header(image: Image.Image) -> Header:
         if count <= MOST_FRAMES and size <= MOST_PIXELS and count * size <= MOST_IN_ALL:
             image.load()  # a WebP knows the duration of a frame when it has been decoded
             milliseconds = float(image.info.get("duration") or 0)
-            return Header(count, height, width, round(1000 / milliseconds, 3) if milliseconds else RATE)
+            return AnimationHeader(count, height, width, round(1000 / milliseconds, 3) if milliseconds else RATE)
     except Exception as error:
         raise Unusable(f"damaged: {_first_line(error)}") from error
     raise Unusable(

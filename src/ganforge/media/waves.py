@@ -31,7 +31,7 @@ SILENT = 1e-3
 
 
 @dataclass(frozen=True)
-class Header:
+class WaveHeader:
     """What a file of a sound says of itself."""
 
     rate: int
@@ -45,7 +45,7 @@ class Header:
         return self.samples / self.rate
 
 
-def read(data: bytes, rate: int, longest: int) -> tuple[Wave, Header]:
+def read(data: bytes, rate: int, longest: int) -> tuple[Wave, WaveHeader]:
     """The bytes of a sound file -> one channel at `rate`, the mean of the file's own, and the file's header.
 
     WAV with 8, 16, 24 or 32 bits, or floats of 32 or 64; other formats with the extra `sound`. Unusable where it cannot
@@ -67,11 +67,11 @@ def read(data: bytes, rate: int, longest: int) -> tuple[Wave, Header]:
     return resample(wave, header.rate, rate)[:longest], header
 
 
-def probe(data: bytes) -> Header:
+def probe(data: bytes) -> WaveHeader:
     """Rate and length of a sound file. Unusable where it is none, or its rate is not one of RATES."""
     if _is_wav(data):
         wav = _wav(data)
-        header = Header(wav.rate, wav.frames)
+        header = WaveHeader(wav.rate, wav.frames)
     else:
         header = _coded_header(data)
     if not RATES[0] <= header.rate <= RATES[1]:
@@ -158,13 +158,13 @@ def missing(name: str) -> str:
     return "" if suffix in SUFFIXES or not suffix else f"not a sound: {suffix} file"
 
 
-def _coded_header(data: bytes) -> Header:
+def _coded_header(data: bytes) -> WaveHeader:
     soundfile = _soundfile()
     try:
         info = soundfile.info(io.BytesIO(data))
     except (RuntimeError, ValueError, TypeError) as error:
         raise Unusable(f"not a sound that can be read: {str(error).splitlines()[0]}") from error
-    return Header(int(info.samplerate), 0 if info.frames >= 1 << 62 else int(info.frames))
+    return WaveHeader(int(info.samplerate), 0 if info.frames >= 1 << 62 else int(info.frames))
 
 
 def _coded(data: bytes, most: int) -> npt.NDArray[np.float32]:

@@ -48,7 +48,7 @@ def _block(before: int, after: int, stride: int, side: int = 3) -> nn.Sequential
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
 
 
-class Network(nn.Module):
+class FeatureNetwork(nn.Module):
     """(N, C, H, W) in [-1, 1] -> logits (N, classes). Maps are halved until their shorter side is at most 8."""
 
     def __init__(self, channels: int, classes: int, side: int) -> None:
@@ -78,7 +78,7 @@ class Extractor:
     """A trained network with the features' mean and scale, (D,) each; `name` says what it learned, how well, and which
     weights exactly."""
 
-    network: Network
+    network: FeatureNetwork
     mean: Tensor
     scale: Tensor
     side: int
@@ -133,7 +133,7 @@ def train(
     side = min(sample.shape[1:3])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "extractor"))
-        network = Network(sample.shape[-1], int(labels.max()) + 1, side)
+        network = FeatureNetwork(sample.shape[-1], int(labels.max()) + 1, side)
         place(network, torch.device("cpu"))
         fit(network, read, rows, labels, seed=seed, images=images_for(side, len(rows)), shown=shown)
     network.eval()
@@ -278,7 +278,9 @@ def load(path: Path, device: torch.device | None = None) -> Extractor:
         facts = json.loads(facts["extractor"]) if "extractor" in facts else facts  # an earlier version's have many
         tensors = load_file(path)
         mean, scale = (tensors.pop(name).to(device) for name in ("mean", "scale"))
-        network = Network(tensors["convolutions.0.0.weight"].shape[1], len(tensors["logits.bias"]), int(facts["side"]))
+        network = FeatureNetwork(
+            tensors["convolutions.0.0.weight"].shape[1], len(tensors["logits.bias"]), int(facts["side"])
+        )
         network.load_state_dict(tensors)
         place(network, device)
         return Extractor(

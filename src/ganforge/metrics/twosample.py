@@ -56,7 +56,7 @@ def _told_apart(real: RealPictures, pixels: Pixels) -> tuple[float, float]:
     return share, math.sqrt(max(share * (1 - share), 1e-4) / (2 * tried))
 
 
-class Network(nn.Module):
+class TwoSampleNetwork(nn.Module):
     """(N, C, H, W) in [-1, 1] -> one score a picture, (N,); above 0 says real. It sees every pixel at its own size."""
 
     def __init__(self, channels: int, side: int) -> None:
@@ -84,7 +84,7 @@ def accuracy(real: Pixels, fake: Pixels, unseen: Pixels, others: Pixels, seed: i
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "two samples"))
-        network = Network(real.shape[-1], min(real.shape[1:3])).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = TwoSampleNetwork(real.shape[-1], min(real.shape[1:3])).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS, pct_start=0.2)
     target = torch.tensor([1.0] * BATCH + [0.0] * BATCH)
@@ -108,6 +108,6 @@ def _turn(pixels: Pixels, step: int, seed: int, kind: str) -> Tensor:
 
 
 @torch.no_grad()
-def _scores(network: Network, pixels: Pixels) -> Tensor:
+def _scores(network: TwoSampleNetwork, pixels: Pixels) -> Tensor:
     parts = [network(to_float(torch.from_numpy(pixels[i : i + 256]))) for i in range(0, len(pixels), 256)]
     return torch.cat(parts)

@@ -15,7 +15,7 @@ from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
 from ganforge.base.errors import GanforgeError, InputError, RunError, did_you_mean
 from ganforge.nn import augment as discriminator
-from ganforge.runs import FREE, LOCK, Run, spec_section
+from ganforge.runs import FREE, LOCK, RunFolder, spec_section
 from ganforge.store import augment
 from ganforge.store.store import Store
 from ganforge.system import System
@@ -145,7 +145,7 @@ def train(
     device_name: str = "auto",
     base: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Run:
+) -> RunFolder:
     """Train `system` on `store` into the run folder `out` (default `runs/SYSTEM-STORE`), or resume the run that is
     there. Each report is logged as one line.
 
@@ -155,7 +155,7 @@ def train(
     back did not help."""
     store = store if isinstance(store, Store) else Store(store)
     store.check()
-    run = Run(Path(out) if out else Path("runs") / f"{system}-{store.name}")
+    run = RunFolder(Path(out) if out else Path("runs") / f"{system}-{store.name}")
     settings = plan(system, store, run.path, size, overrides, base)
     device.choose(device_name)  # raises where there is none, before anything is written
     new = not (run.path / "run.toml").exists()
@@ -177,7 +177,7 @@ def train(
     return run
 
 
-def _settle_precision(run: Run, store: Store, device_name: str) -> None:
+def _settle_precision(run: RunFolder, store: Store, device_name: str) -> None:
     """Choose the precision where it is `auto`, or where the one chosen before does not exist on this machine; log and
     record the choice and its reason."""
     sections, chosen = run.settings, device.choose(device_name)
@@ -217,7 +217,7 @@ def _seconds_a_step(trainer: Trainer) -> dict[str, float]:
     return best
 
 
-def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
+def _same(run: RunFolder, settings: Mapping[str, Mapping[str, Any]]) -> None:
     """RunError for the first setting that differs from those of the run on disk; its length and reports may change.
 
     A setting that an earlier version did not have has its default."""
@@ -253,7 +253,7 @@ def _same(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
         run.begin(merged)
 
 
-def _check_length(run: Run, images: int, minutes: float) -> None:
+def _check_length(run: RunFolder, images: int, minutes: float) -> None:
     """RunError where the run is longer already than these settings say."""
     seen = int(kept[-1].name) if (kept := run.checkpoints()) else 0
     seconds = max((row.get("seconds", 0.0) for row in stats.read(run.path)), default=0.0)

@@ -26,7 +26,7 @@ from ganforge.base.errors import Diverged, RunError, Stopped
 from ganforge.base.images import Pixels, name_rows, write_image
 from ganforge.base.seeds import key
 from ganforge.nn import ema
-from ganforge.runs import Run
+from ganforge.runs import RunFolder
 from ganforge.sampling import crossed, examples, marked, pictures
 from ganforge.store import augment
 from ganforge.store.store import Store
@@ -84,7 +84,7 @@ class Progress:
 class Trainer:
     """The state of one training process: the system, its moving average, the optimizers, and the progress."""
 
-    def __init__(self, run: Run, store: Store, device_name: str = "auto") -> None:
+    def __init__(self, run: RunFolder, store: Store, device_name: str = "auto") -> None:
         device.keep_memory()
         self.run, self.store = run, store
         self.device = device.choose(device_name)
