@@ -170,6 +170,16 @@ def test_a_zip_and_a_stride(tmp_path):
     assert len(prepare(tmp_path / "files.zip", tmp_path / "two", stride=1, **options).store) == 16 * 6 + 4 * 9
 
 
+def test_clips_of_one_file_alone_leave_nothing_to_hold_out_and_that_is_said(tmp_path):
+    folder = tmp_path / "film"
+    folder.mkdir()
+    for n in range(80):
+        Image.fromarray(np.full((16, 16), 3 * n, np.uint8)).save(folder / f"{n}.png")
+    prepared = prepare(folder, tmp_path / "s", medium="clip", frames=4)
+    assert len(prepared.store.heldout) == 0
+    assert any("nothing is held out" in note and "no floor" in note for note in prepared.notes)
+
+
 def test_too_short_is_a_reason_and_colours_are_kept(tmp_path):
     folder = make_clips(tmp_path / "files")
     moving_square(1)[0].save(folder / "gif" / "still.gif")

@@ -254,6 +254,11 @@ class _Work:
         for reason in (EQUAL, CAPPED):
             if reasons.get(reason):
                 notes.append(f"{reasons[reason]:,} set aside: {reason}")
+        if sides.heldout and not len(store.heldout):
+            notes.append(
+                f"nothing is held out: these {plan.spec.medium.plural} are too few, or belong together (such as clips "
+                "of one file), and what belongs together stays on one side; measure will have no floor"
+            )
         meant = sum(reasons.get(reason, 0) for reason in ("refused by the audit", EQUAL, CAPPED))
         total = sum(reasons.values())
         return Prepared(store, parts.dropped([self.out], 1000), total, total - meant, notes)
