@@ -27,6 +27,8 @@ class Batch:
     """(N,) int64, or None for an unlabelled set."""
     seen: int
     """Images shown before this step; schedules and progressive growing depend on this number alone."""
+    caution: float = 1.0
+    """Factor of the weights of gradient penalties: 1, and more after training has gone back from a collapse."""
     shared: dict[str, Tensor] = field(default_factory=dict)
     """Tensors that one phase leaves to the next one of the same step, such as the generated images ("fakes")."""
 
