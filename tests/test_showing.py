@@ -49,3 +49,14 @@ def test_what_is_none_of_these_is_one_sentence(store, tmp_path):
     (tmp_path / "store" / "labels.npy").write_bytes(b"")
     with pytest.raises(StoreError, match="was cut short or edited"):
         show(tmp_path / "store")
+
+
+def test_the_folder_that_one_is_in(store, tmp_path, monkeypatch, fails):
+    shutil.copytree(store, tmp_path / "store")
+    monkeypatch.chdir(tmp_path / "store")
+    assert show(".")[0].endswith("a store of 8x8 RGB, 2 classes")
+    monkeypatch.chdir(tmp_path)
+    assert "is neither a store" in fails("show", ".")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").touch()
+    assert "exists already and is no store" in fails("prepare", "in", "-o", ".")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.files import writing
+from ganforge.base.files import resolved, writing
 from ganforge.base.images import Pixels, write_image
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.metrics.fidelity import WINDOW, psnr, ssim
@@ -90,7 +90,7 @@ def restore(
         raise InputError(
             f"{run.system_name} makes pictures and restores none. Train one that does, such as dae or vae."
         )
-    if source.is_file() and out.resolve() == source.resolve().parent:
+    if source.is_file() and resolved(out) == resolved(source).parent:
         raise InputError(f"{out} is where the originals are. Choose another folder with --out.")
     if source.is_dir():
         keep_apart(source, out)
@@ -233,7 +233,7 @@ def _target(out: Path, name: str, taken: set[str]) -> Path:
         file = f"{name}.png"
     taken.add(file.lower())
     target = out / file
-    if "\0" in name or not target.resolve().is_relative_to(out.resolve()):
+    if "\0" in name or not resolved(target).is_relative_to(resolved(out)):
         raise Skip("its name leads out of the folder")
     if len(target.name.encode("utf-8", "surrogateescape")) > 250:
         raise Skip("its name is too long")

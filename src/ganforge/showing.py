@@ -42,7 +42,7 @@ def show(path: str | Path, changes: str = "") -> list[str]:
 
 def _unfinished(path: Path) -> list[str]:
     """A line where `prepare` is at work or was stopped."""
-    for store in (path, path.with_name(f".{path.name}.store")):
+    for store in (path, path.parent / f".{path.name}.store"):
         if progress := parts.progress(store):
             done, count = progress
             return [

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ganforge.auditing.settings import Settings as AuditSettings
+from ganforge.base import config
 from ganforge.base.config import to_toml
 from ganforge.base.errors import InputError
 from ganforge.media.spec import Spec
@@ -45,3 +47,17 @@ def test_a_store_whose_name_is_no_utf8_is_one_sentence(tmp_path, fails):
         pytest.skip("the file system takes names of UTF-8 alone")
     said = fails("train", "gan", odd, "-o", tmp_path / "run", "--images", "16", "--train.batch", "8")
     assert "no UTF-8" in said
+
+
+def test_whole_numbers_keep_all_their_digits():
+    """As a float, 2^53 + 1 is 2^53."""
+    assert config.parse(AuditSettings, "seed", "9_007_199_254_740_993", "audit") == 2**53 + 1
+    assert config.parse(AuditSettings, "seed", "1e3", "audit") == 1000
+    for text in ("1.5", "nan", "inf", "-", "9" * 5000, "\u00b2"):
+        with pytest.raises(InputError):
+            config.parse(AuditSettings, "seed", text, "audit")
+
+
+def test_no_path_holds_the_character_0(tmp_path, fails):
+    (tmp_path / "c.toml").write_text('[audit]\nlabels = "a\\u0000b"\n')
+    assert "the character 0" in fails("audit", tmp_path, "--config", tmp_path / "c.toml")

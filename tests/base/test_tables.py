@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from ganforge.base.tables import cell, read_csv, write_csv, write_rows
+from ganforge.base.tables import cell, read_csv, read_json, recorded, write_csv, write_rows
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -54,3 +54,15 @@ def test_rows_as_they_are():
     file = io.StringIO(newline="")
     write_rows(file, ("file", "label"), [{"file": "=1.png", "label": "a\nb", None: ["x"]}])
     assert list(csv.reader(io.StringIO(file.getvalue(), newline=""))) == [["file", "label"], ["=1.png", "a\nb"]]
+
+
+def test_json_of_strangers():
+    assert read_json(b'{"a": 1}') == {"a": 1}
+    for text in ("{", "[" * 200_000):
+        with pytest.raises(ValueError):
+            read_json(text)
+
+
+def test_names_as_tables_can_hold_them():
+    assert recorded("größe") == "größe"
+    assert recorded("a\udc80") == "a\\udc80"

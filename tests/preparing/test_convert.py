@@ -115,3 +115,15 @@ def test_errors_of_prepare(tmp_path):
     with pytest.raises(DataError, match="1 usable picture; at least 8"):
         prepare(tmp_path / "one", tmp_path / "o")
     assert json.dumps([p.name for p in tmp_path.iterdir()]) == '["one"]'
+
+
+def test_a_folder_whose_pictures_have_no_suffix_is_no_class_of_another(tmp_path):
+    """Its label was stored as -1, which is the last class."""
+    for name in ("cat", "dog", "plain"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for n in range(6):
+            suffix = "" if name == "plain" else ".png"
+            (tmp_path / "in" / name / f"{n}{suffix}").write_bytes(encoded(picture(n + 10 * len(name), 16, 16)))
+    prepared = prepare(tmp_path / "in", tmp_path / "s", resolution=16)
+    assert np.bincount(prepared.store.labels).tolist() == [6, 6]
+    assert {reason for _, reason in prepared.skipped} == {"no class: 'plain'"} and prepared.unusable == 6

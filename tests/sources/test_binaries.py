@@ -73,3 +73,18 @@ def test_real_cifar10(real_data, tmp_path):
     assert np.bincount(store.labels[store.train]).tolist() == [5000] * 10
     mean = store.read(store.train).mean((0, 1, 2)) / 255
     assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)  # the figures that everybody normalises with
+
+
+def test_idx_files_of_other_names_are_one_sentence(tmp_path, fails):
+    _idx(tmp_path / "emnist-train-images-idx3-ubyte", np.zeros((2, 8, 8), np.uint8))
+    assert "none whose name begins with train-images" in fails("prepare", tmp_path, "-o", tmp_path.parent / "s")
+
+
+def test_a_damaged_gzip_is_one_sentence(tmp_path, fails):
+    path = tmp_path / "in" / "train-images-idx3-ubyte.gz"
+    path.parent.mkdir()
+    _idx(path, np.random.default_rng(0).integers(0, 256, (9, 8, 8), dtype=np.uint8))
+    data = bytearray(path.read_bytes())
+    data[10] = 0x07  # a block of a kind that there is not
+    path.write_bytes(data)
+    assert "cannot be read" in fails("prepare", path.parent, "-o", tmp_path / "s")

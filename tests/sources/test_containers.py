@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -15,6 +18,8 @@ from ganforge.cli import main
 from ganforge.preparing.prepare import prepare
 from ganforge.store import exports
 from ganforge.store.store import Store
+from hostile import encoded
+from synthetic import picture
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +89,36 @@ def test_damaged_containers(tmp_path, fails, name, content):
     (tmp_path / name).write_bytes(content)
     fails("prepare", tmp_path / name, "-o", tmp_path / "s")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def _parquet(path: Path, labels: list, kind: pa.DataType, names: list[str] | None = None) -> Path:
+    """A file of Hugging Face with a picture for each label."""
+    pictures = [{"bytes": encoded(picture(n, 16, 16)), "path": None} for n in range(len(labels))]
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})} if names else None
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("image", image), ("label", kind)], metadata)
+    pq.write_table(pa.table({"image": pictures, "label": labels}, schema), path)
+    return path
+
+
+@pytest.mark.parametrize("missing", [-1, 2, None])
+def test_a_number_without_a_name_is_no_class(tmp_path, missing):
+    """-1 is what Hugging Face writes where there is no label; it was taken for the last class."""
+    path = _parquet(tmp_path / "p.parquet", [0, 1] * 6 + [missing] * 3, pa.int64(), ["cat", "dog"])
+    prepared = prepare(path, tmp_path / "s")
+    assert np.bincount(prepared.store.labels).tolist() == [6, 6]
+    assert [reason for _, reason in prepared.skipped] == ["no label"] * 3
+
+
+def test_words_beside_the_names_of_classes_are_no_class(tmp_path):
+    path = _parquet(tmp_path / "p.parquet", ["cat", "dog"] * 6 + ["bird"], pa.string(), ["cat", "dog"])
+    prepared = prepare(path, tmp_path / "s")
+    assert prepared.store.spec.classes == ("cat", "dog") and len(prepared.store) == 12
+    assert [reason for _, reason in prepared.skipped] == ["no class: 'bird'"]
+
+
+def test_missing_numbers_of_pandas_are_no_class(tmp_path):
+    path = _parquet(tmp_path / "p.parquet", [0.5, 1.5] * 6 + [math.nan], pa.float64())
+    prepared = prepare(path, tmp_path / "s")
+    assert prepared.store.spec.classes == ("0.5", "1.5") and prepared.skipped_count == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 import zipfile
@@ -17,7 +18,7 @@ from PIL import Image
 from ganforge.base.errors import DataError, InputError
 from ganforge.cli import main
 from ganforge.preparing.prepare import prepare, prepare_shard
-from ganforge.sources.layout import of_names
+from ganforge.sources.layout import natural, of_names
 from ganforge.sources.source import open_source
 
 
@@ -304,3 +305,27 @@ def test_labels_for_files_without_names_are_refused(tmp_path):
     made = prepare(make(tmp_path / "in", several("cat", "dog")), tmp_path / "s", resolution=8)
     with pytest.raises(InputError, match="brings its own labels"):
         prepare(made.store.path, tmp_path / "t", labels=csv(tmp_path / "l.csv", "a,b"))
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "dataset.json"])
+def test_json_that_is_nested_too_deeply_is_one_sentence(tmp_path, fails, name):
+    make(tmp_path / "in", ["a.png"])
+    (tmp_path / "in" / name).write_text("[" * 200_000)
+    for verb in ("prepare", "audit"):
+        assert f"{name} in" in fails(verb, tmp_path / "in", "-o", tmp_path / "out")
+
+
+def test_labels_that_are_no_text_or_no_number_of_python(tmp_path):
+    """Half of a pair of UTF-16, as cut-off captions end, and a number of more digits than Python reads."""
+    names = [f"{n}.png" for n in range(12)]
+    make(tmp_path / "in", names)
+    labels = ["b", "\ud83d", "9" * 5000]
+    rows = (json.dumps({"file_name": name, "label": labels[n % 3]}) + "\n" for n, name in enumerate(names))
+    (tmp_path / "in" / "metadata.jsonl").write_text("".join(rows))
+    store = prepare(tmp_path / "in", tmp_path / "s").store
+    assert store.spec.classes == ("9" * 5000, "\\ud83d", "b") and np.bincount(store.labels).tolist() == [4, 4, 4]
+
+
+def test_numbers_come_before_words_in_their_order():
+    words = ["x", "10", "9" * 30, "2", "\u0663", "9" * 5000]
+    assert sorted(words, key=natural) == ["2", "\u0663", "10", "9" * 30, "9" * 5000, "x"]

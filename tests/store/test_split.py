@@ -105,3 +105,11 @@ def test_groups_of_the_audit_and_of_a_table_are_joined():
     assert len({groups["a"], groups["c"], groups["f"]}) == 3 and groups["c"] == groups["d"]
     chain = joined({"a": "0", "b": "0", "c": "1"}, {"b": "x", "c": "x"})
     assert len(set(chain.values())) == 1
+
+
+def test_more_folds_than_a_class_has_pictures_are_one_sentence(tmp_path, fails):
+    for n in range(8):
+        (tmp_path / "in" / f"class {n // 2}").mkdir(parents=True, exist_ok=True)
+        picture(n).save(tmp_path / "in" / f"class {n // 2}" / f"{n}.png")
+    words = ("prepare", tmp_path / "in", "-o", tmp_path / "s", "--heldout", "0", "--resolution", "16", "--folds")
+    assert "2 training pictures of the largest class cannot be dealt into 3 folds" in fails(*words, "3")

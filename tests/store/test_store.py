@@ -283,3 +283,33 @@ def test_the_root_hash_is_that_of_the_content_whatever_wrote_the_tables(tmp_path
     assert root_hash(manifest) == store.root
     manifest["files"]["meta.parquet"]["content"] = "other rows"
     assert root_hash(manifest) != store.root
+
+
+def test_a_label_that_is_no_class_is_refused(tmp_path):
+    """-1 would be the last class."""
+    store = make_store(tmp_path / "s", Spec(8, 8, 1, ("cat", "dog")), 40)
+    labels = store.labels.copy()
+    labels[3] = -1
+    np.save(store.path / "labels.npy", labels)
+    manifest = store.manifest | {"files": store.files | {"labels.npy": {}}}
+    manifest["files"]["labels.npy"] = {"sha256": files.file_sha256(store.path / "labels.npy")}
+    (store.path / "manifest.json").write_text(json.dumps(manifest | {"root": root_hash(manifest)}))
+    with pytest.raises(StoreError, match="none of its classes"):
+        Store(store.path)
+
+
+@pytest.mark.parametrize("first", [b"PK\3\4", b"\x93NUMPY\1\0\x76\0{'descr': ((((", b"\x80\4"])
+def test_a_labels_file_of_any_bytes_is_one_sentence(tmp_path, fails, first):
+    store = make_store(tmp_path / "s", Spec(8, 8, 1), 40)
+    data = (store.path / "labels.npy").read_bytes()
+    (store.path / "labels.npy").write_bytes(first + data[len(first) :])
+    assert "another SHA-256" in fails("show", store.path)
+
+
+def test_a_link_that_leads_to_itself_is_one_sentence(tmp_path, fails):
+    (tmp_path / "loop").symlink_to("loop")
+    assert "does not exist" in fails("train", "dcgan", tmp_path / "loop")
+    assert "does not exist" in fails("prepare", tmp_path / "loop")
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in" / "a.png", 0)
+    fails("prepare", tmp_path / "in", "-o", tmp_path / "loop")

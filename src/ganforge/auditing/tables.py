@@ -21,7 +21,7 @@ from ganforge.auditing.hashes import SIDE
 from ganforge.auditing.numbers import COLUMNS, UNIFORM
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.seeds import key
-from ganforge.base.tables import write_csv
+from ganforge.base.tables import recorded, write_csv
 from ganforge.sources.entry import Entry
 
 FILES = ("pictures.parquet", "findings.parquet", "findings.csv", "summary.json", "report.html", "page")
@@ -176,11 +176,6 @@ class Pictures:
             reasons[finding.row].append(finding.code)
             finding.group = int(self.group[finding.row])
         return verdicts, reasons
-
-
-def recorded(name: str) -> str:
-    """A file's name as tables can hold it: what is no UTF-8 is written as \\udc80 and the like."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def shown(name: str) -> str:

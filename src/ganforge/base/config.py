@@ -67,7 +67,7 @@ def parse(cls: type, name: str, text: str, section: str) -> Any:
         if kind is bool:
             return words[text.lower()]
         if kind is int:
-            return _whole(float(text.replace("_", "")))
+            return _whole(text.replace("_", ""))
         if kind is float:
             return float(text.replace("_", ""))
         if kind is tuple:
@@ -116,6 +116,8 @@ def _check(where: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
         value = tuple(value)
     if kind is Path and isinstance(value, str):
         value = Path(value)
+    if isinstance(value, Path) and "\0" in str(value):
+        raise InputError(f"{where} is {str(value)!r}; no path holds the character 0.")
     if kind is tuple and not (isinstance(value, tuple) and all(isinstance(one, str) for one in value)):
         raise InputError(f"{where} is {value!r}; it takes a list of strings.")
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
@@ -136,9 +138,13 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
     return tuple(typing.get_origin(kind) or kind for kind in hints if kind is not type(None))
 
 
-def _whole(number: float) -> int:
+def _whole(text: str) -> int:
+    """1000 and 1e3 -> 1000. ValueError or OverflowError for other texts."""
+    if text.lstrip("+-").isdecimal():
+        return int(text)  # as a float it would lose digits from 2^53 on
+    number = float(text)
     if number != int(number):
-        raise ValueError(number)
+        raise ValueError(text)
     return int(number)
 
 

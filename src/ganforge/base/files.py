@@ -85,7 +85,7 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
     With `overwrite` it takes the place of an older folder, which is removed afterwards, and stays where the renaming
     fails. OSError."""
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -108,6 +108,12 @@ def _replace_folder(partial: Path, path: Path) -> None:
             old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def resolved(path: Path) -> Path:
+    """The path without links and without `..`, whether it is there or not. Of a link that leads to itself the link,
+    where Python 3.12's `Path.resolve` raises RuntimeError."""
+    return Path(os.path.realpath(path))
 
 
 def sync(path: Path) -> None:

@@ -1,10 +1,11 @@
-"""CSV tables as spreadsheets read and write them."""
+"""Tables and records that others wrote, and CSV tables as spreadsheets read them."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,6 +33,19 @@ def read_csv(data: bytes) -> list[dict[str, Any]]:
     except UnicodeDecodeError as error:
         raise ValueError("it is not in UTF-8; save it as CSV UTF-8") from error
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter(text.partition("\n")[0])))
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value that JSON of strangers holds. ValueError where it is none, or is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def recorded(name: str) -> str:
+    """A name as tables can hold it: what is no UTF-8 is written as \\udc80 and the like."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def cell(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganforge.base.files import resolved
 from ganforge.base.tables import write_csv
 from ganforge.collecting.journal import NOT_COLLECTED, CollectionJournal, Item
 from ganforge.collecting.recipe import CollectionRecipe
@@ -52,7 +53,8 @@ def blobs_path(folder: Path) -> Path:
 
 def apart_path(folder: Path) -> Path:
     """The folder beside a collection for pictures whose rights are unknown."""
-    return folder.with_name(f"{folder.name}-unknown-rights")
+    named = folder if folder.name not in ("", "..") else resolved(folder)
+    return named.with_name(f"{named.name}-unknown-rights")
 
 
 def finish(

@@ -65,6 +65,16 @@ class Plan:
         pixel = np.array([[self.background]], np.uint8)
         return tuple(int(v) for v in fit_channels(pixel, channels)[0, 0])
 
+    @cached_property
+    def _classes(self) -> frozenset[str]:
+        return frozenset(self.spec.classes)
+
+    def check_label(self, entry: Entry) -> None:
+        """Raises Skip where there are classes and the label is none of them: that of a folder, say, in which no file
+        has the name of a picture."""
+        if self._classes and entry.label not in self._classes:
+            raise Skip("no label" if entry.label is None else f"no class: {entry.label!r}")
+
     def to_plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return {**asdict(self), "spec": self.spec.to_plain()}
@@ -138,8 +148,7 @@ def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
     spec = plan.spec
     if unread := refusal(entry.name):
         raise Skip(unread)
-    if spec.classes and entry.label is None:
-        raise Skip("no label")
+    plan.check_label(entry)
     if (why := plan.refused.get(meta.file)) is not None:
         raise Skip(f"refused by the audit: {why}")
     data = entry.read()

@@ -161,8 +161,7 @@ def _has_colours(frame: Pixels) -> bool:
 def rows(entry: Entry, plan: Plan) -> Iterator[tuple[Pixels, Meta]]:
     """The rows of one file, and what `meta.parquet` says of each. Skip or Unusable where it cannot be used."""
     spec = plan.spec
-    if spec.classes and entry.label is None:
-        raise Skip("no label")
+    plan.check_label(entry)
     if isinstance(spec.medium, Sound):
         yield _sound(entry, spec, spec.medium)
     elif isinstance(spec.medium, Clip):

@@ -154,7 +154,7 @@ class PartWriter:
 
 def unfinished(store: Path) -> Path:
     """The folder of a store's parts, beside its place."""
-    return store.with_name(f".{store.name}.parts")
+    return store.parent / f".{store.name}.parts"
 
 
 def progress(store: Path) -> tuple[int, int] | None:

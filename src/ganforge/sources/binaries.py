@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,10 @@ def from_idx(path: Path, origins: Mapping[str, Origin]) -> Source:
             if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) >= len(classes):
                 raise DataError(f"{files[0]} and its labels do not fit: {images.shape} and {labels.shape}.")
             sets.append((prefix, split, images, labels, origins.get(files[0].name, NOWHERE)))
+    if not sets:
+        raise DataError(
+            f"{path} has IDX files, but none whose name begins with train-images or t10k-images. Rename them."
+        )
     ends = np.cumsum([len(images) for _, _, images, *_ in sets])
     given = len(sets) > 1
 
@@ -59,7 +64,7 @@ def read_idx(path: Path) -> Pixels:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             data = file.read(MAX_IDX_BYTES)
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}. Collect it again.") from error
     if len(data) < 8 or data[:3] != b"\x00\x00\x08" or not 1 <= data[3] <= 3:
         raise DataError(f"{path} is not an IDX file of unsigned bytes.")

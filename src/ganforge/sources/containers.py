@@ -3,10 +3,9 @@ store/exports.py writes them."""
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ganforge.base.errors import DataError
 from ganforge.base.images import Pixels
+from ganforge.base.tables import read_json, recorded
 from ganforge.sources.entry import (
     MAX_FILE_BYTES,
     SIDE_FILES,
@@ -138,7 +138,7 @@ def _described(
 ) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
     label = record.get("label")
     for member in members:
-        yield member, None if label is None else str(label), origin(record)
+        yield member, None if label is None else recorded(str(label)), origin(record)
 
 
 def _record(suffix: str, data: bytes) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _record(suffix: str, data: bytes) -> dict[str, Any]:
     if suffix == "cls":
         return {"label": text} if text else {}
     try:
-        values = json.loads(text)
+        values = read_json(text)
     except ValueError:
         return {}
     return {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else {}
@@ -187,9 +187,8 @@ def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin
         words: set[str] = set(names)
         if label and not names:
             for path in paths:
-                words |= {
-                    str(v) for v in pq.read_table(path, columns=[label])[label].unique().to_pylist() if v is not None
-                }
+                values = pq.read_table(path, columns=[label])[label].unique().to_pylist()
+                words |= {word for value in values if (word := _word(value)) is not None}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{paths[0]} cannot be read as Parquet: {error}.") from error
     classes = names or tuple(sorted(words, key=natural))
@@ -202,11 +201,10 @@ def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin
             named = [name for name in ORIGINS if name in file.schema_arrow.names]
             for batch in file.iter_batches(64, columns=[image, *([label] if label else []), *named]):
                 for record in batch.to_pylist():
-                    picture, word = record[image], record[label] if label else None
+                    picture = record[image]
                     own = origin(record)
                     data = picture.get("bytes") if isinstance(picture, dict) else picture
-                    text = None if word is None else names[word] if names and isinstance(word, int) else str(word)
-                    side = split_of.get(file_name)
+                    text, side = _word(record[label], names) if label else None, split_of.get(file_name)
                     known, read = own if any(own) else common, partial(_given, data)
                     yield Entry(f"{file_name}/{row:07d}", read, label=text, split=side, origin=known)
                     row += 1
@@ -229,10 +227,20 @@ def _holds_images(field: pa.Field) -> bool:
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
     try:
-        info = json.loads((schema.metadata or {})[b"huggingface"])
+        info = read_json((schema.metadata or {})[b"huggingface"])
         return tuple(info["info"]["features"][label]["names"])
     except (KeyError, ValueError, TypeError):
         return ()
+
+
+def _word(value: Any, names: Sequence[str] = ()) -> str | None:
+    """The class that a value in a column of labels stands for. None where it has none: Hugging Face writes -1, pandas
+    NaN, and a number may have no name."""
+    if value is None or value != value:
+        return None
+    if names and isinstance(value, int):
+        return names[value] if 0 <= value < len(names) else None
+    return str(value)
 
 
 def _given(data: bytes | None) -> bytes:

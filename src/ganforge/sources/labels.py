@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ganforge.base.errors import DataError
-from ganforge.base.tables import read_csv, write_rows
+from ganforge.base.tables import read_csv, read_json, write_rows
 from ganforge.sources.layout import finder
 
 _COLUMNS = {"provenance.csv": "file", "labels.csv": "file", "metadata.csv": "file_name", "metadata.jsonl": "file_name",
@@ -49,8 +49,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
             return read_csv(path.read_bytes())
         text = path.read_text("utf-8-sig")
         if path.suffix == ".jsonl":
-            return [row for line in text.splitlines() if line.strip() and isinstance(row := json.loads(line), dict)]
-        content = json.loads(text)
+            return [row for line in text.splitlines() if line.strip() and isinstance(row := read_json(line), dict)]
+        content = read_json(text)
         rows = content.get("labels") if isinstance(content, dict) else None
         return [{"file": name, "label": label} for name, label in rows or ()]
     except (OSError, ValueError, TypeError, csv.Error) as error:

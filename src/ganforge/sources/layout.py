@@ -8,13 +8,13 @@ well."""
 from __future__ import annotations
 
 import csv
-import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 from ganforge.base.errors import DataError
-from ganforge.base.tables import read_csv
+from ganforge.base.tables import read_csv, read_json, recorded
 
 SPLITS = {"train": "train", "training": "train", "test": "heldout", "val": "heldout", "valid": "heldout",
           "validation": "heldout", "heldout": "heldout"}  # fmt: skip
@@ -54,9 +54,10 @@ def _folder(name: str, at: int | None) -> str | None:
     return folders[at] if at is not None and at < len(folders) else None
 
 
-def natural(word: str) -> tuple[int, str]:
-    """A sort key by which 2 comes before 10, and numbers before words."""
-    return (int(word), "") if word.isdecimal() else (1 << 62, word)
+def natural(word: str) -> tuple[float, str]:
+    """A sort key by which 2 comes before 10, and numbers before words. Numbers of more than 4,000 digits are words:
+    Python reads none of 4,301."""
+    return (int(word), "") if len(word) <= 4000 and word.isdecimal() else (math.inf, word)
 
 
 def of_names(names: Sequence[str]) -> Layout:
@@ -234,7 +235,7 @@ def _metadata_csv(name: str, data: bytes) -> list[Row]:
 
 def _metadata_jsonl(name: str, data: bytes) -> list[Row]:
     try:
-        rows = [json.loads(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+        rows = [read_json(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
         return _rows([row for row in rows if row.get("label") is not None], "file_name")
     except (ValueError, AttributeError) as error:
         raise DataError(f"{name} cannot be read: {error}.") from error
@@ -243,9 +244,9 @@ def _metadata_jsonl(name: str, data: bytes) -> list[Row]:
 def _stylegan(name: str, data: bytes) -> list[Row]:
     """`dataset.json` of StyleGAN's tools: {"labels": [[file, number], ...]} or null."""
     try:
-        content = json.loads(data)
+        content = read_json(data)
         rows = content.get("labels") if isinstance(content, dict) else None
-        return [(str(name), str(label), "") for name, label in rows or ()]
+        return [(str(name), recorded(str(label)), "") for name, label in rows or ()]
     except (ValueError, TypeError) as error:
         raise DataError(f"{name} cannot be read: {error}.") from error
 
@@ -263,7 +264,7 @@ def _table(name: str, data: bytes) -> list[dict[str, Any]]:
 def _rows(rows: Iterable[Mapping[str, Any]], column: str) -> list[Row]:
     def word(row: Mapping[str, Any], name: str) -> str:
         value = row.get(name)
-        return "" if value is None else str(value).strip()
+        return "" if value is None else recorded(str(value).strip())
 
     return [
         (str(row[column]).removeprefix("./"), word(row, "label"), word(row, "group")) for row in rows if row.get(column)

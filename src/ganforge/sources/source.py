@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ganforge.base.errors import DataError, InputError
+from ganforge.base.files import resolved
 from ganforge.media import clip, waves
 from ganforge.media.medium import Unusable
 from ganforge.sources import binaries, containers
@@ -73,7 +74,7 @@ def open_source(
 
 def keep_apart(source: Path, out: Path) -> None:
     """InputError where one lies in the other: originals are only read, and what is made of them is no original."""
-    one, other = source.resolve(), out.resolve()
+    one, other = resolved(source), resolved(out)
     if one.is_relative_to(other) or other.is_relative_to(one):
         raise InputError(f"{out} and the source {source} lie in each other. Choose another place with --out.")
 
@@ -219,7 +220,7 @@ def _clips(names: Sequence[str], read: Callable[[str], bytes], root: str) -> dic
     }
 
 
-def _frame_order(name: str) -> list[tuple[int, str]]:
+def _frame_order(name: str) -> list[tuple[float, str]]:
     """Sorts frame2 before frame10."""
     return [natural(word) for word in re.split(r"(\d+)", name)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganforge.base.errors import DataError
-from ganforge.base.tables import MAX_CELL, read_csv
+from ganforge.base.tables import MAX_CELL, read_csv, read_json
 
 NAME = "provenance.csv"
 FIELDS = ("file", "source", "address", "retrieved", "licence", "author", "sha256", "label", "also")
@@ -80,7 +79,7 @@ def _records(table: str, data: bytes) -> list[dict[str, Any]]:
     try:
         if table.endswith(".csv"):
             return read_csv(data)
-        rows = [json.loads(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+        rows = [read_json(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
         return [row for row in rows if isinstance(row, dict)]
     except (ValueError, csv.Error) as error:
         raise DataError(f"{table} cannot be read: {error}. Repair or remove it.") from error

@@ -140,11 +140,10 @@ def _folds(
         return out
     from sklearn.model_selection import StratifiedGroupKFold
 
-    if folds > len(np.unique(group[rows])):
-        raise InputError(
-            f"{len(np.unique(group[rows])):,} training pictures, or groups of them, cannot be dealt into {folds} "
-            "folds. Say fewer --folds."
-        )
+    alone, largest = len(np.unique(group[rows])), int(np.unique(labels[rows], return_counts=True)[1].max())
+    if folds > min(alone, largest):
+        which = "training pictures, or groups of them," if folds > alone else "training pictures of the largest class"
+        raise InputError(f"{min(alone, largest):,} {which} cannot be dealt into {folds} folds. Say fewer --folds.")
     rows = rows[np.argsort(rank[group[rows]], kind="stable")]
     numbers = np.unique(rank[group[rows]], return_inverse=True)[1]
     for fold, (_, part) in enumerate(StratifiedGroupKFold(folds).split(rows, labels[rows], numbers)):

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from ganforge.base.files import file_sha256
+from ganforge.base.files import file_sha256, resolved
 
 GRAIN = 2_000_000_000
 """Nanoseconds within which a file may change again and keep its time, on the coarsest file systems."""
@@ -34,7 +34,7 @@ class Stamps:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(resolved(folder))).hexdigest()[:16]
         self.file = cache_folder() / "checked" / f"{name}.jsonl"
         self.known: dict[str, Facts] | None = None
         self.lock = threading.Lock()

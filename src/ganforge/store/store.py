@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ganforge.base.errors import StoreError
+from ganforge.base.files import resolved
 from ganforge.base.images import Pixels
 from ganforge.base.pool import ordered
 from ganforge.media.spec import spec_from
@@ -54,7 +55,7 @@ class Store:
         self.path = self.cache.folder if self.cache else Path(path)
         self.stamps = self.cache.stamps if self.cache else Stamps(self.path)
         self.compared: set[int] = set()
-        self.address = str(path) if self.cache else str(self.path.resolve())
+        self.address = str(path) if self.cache else str(resolved(self.path))
         self.name = self.address.rstrip("/").rsplit("/", 1)[-1] if self.cache else self.path.name
         if self.cache:
             self.cache.get("manifest.json", required=False)
@@ -82,6 +83,12 @@ class Store:
             self.folds: npt.NDArray[np.int8] | None = self._small("folds.npy") if "folds.npy" in self.files else None
             if not self.starts[-1] == len(self.labels) == len(self.splits) == self.manifest["rows"]:
                 raise ValueError("its files differ in length")
+            if (
+                self.spec.classes
+                and len(self)
+                and not 0 <= self.labels.min() <= self.labels.max() < len(self.spec.classes)
+            ):
+                raise ValueError("it has pictures of none of its classes")
             self.maps: dict[int, npt.NDArray[np.uint8]] = {}
             if not self.cache:
                 self.maps = {n: self._map(n) for n in range(len(self.shards))}
@@ -109,8 +116,8 @@ class Store:
     def _small(self, name: str) -> npt.NDArray[Any]:
         if self.cache:
             self.cache.get(name, self.files[name]["sha256"])
-        array: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
         self.stamps.compare(name, self.files[name]["sha256"], again=True)
+        array: npt.NDArray[Any] = np.load(self.path / name, allow_pickle=False)
         return array
 
     def _map(self, number: int) -> npt.NDArray[np.uint8]:
