@@ -22,8 +22,8 @@ from ganforge.runs import RunFolder, weights_hash
 from ganforge.sources import labels, survey
 from ganforge.sources.decode import FULL_SIZE, WHITE, decode, decode_whole, fit_channels
 from ganforge.sources.depth import Levels
-from ganforge.sources.entry import Entry, Skip, is_picture, read_file
-from ganforge.sources.formats import refusal
+from ganforge.sources.entry import Entry, Skip, read_file
+from ganforge.sources.formats import has_picture_suffix, refusal
 from ganforge.sources.source import keep_apart, open_source
 from ganforge.sources.transform import resize
 from ganforge.system import System
@@ -211,7 +211,7 @@ def _entries(path: Path) -> Iterator[Entry]:
 
 
 def _is_one(path: Path) -> bool:
-    return path.is_file() and is_picture(path.name) and bool(path.suffix)
+    return path.is_file() and has_picture_suffix(path.name)
 
 
 def _read(entry: Entry, levels: Levels | None) -> Pixels:

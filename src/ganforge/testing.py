@@ -14,7 +14,7 @@ import torch
 from ganforge import models
 from ganforge.base.images import Pixels
 from ganforge.media.spec import Spec, to_float
-from ganforge.preparing.parts import Meta, PartWriter, Sides, join
+from ganforge.preparing.parts import Meta, Sides, join, new_part
 from ganforge.runs import RunFolder
 from ganforge.sampling import sample
 from ganforge.store.store import Store
@@ -40,7 +40,7 @@ def store_of(path: Path, spec: Spec, pictures: Pixels, metas: Sequence[Meta], sh
     work = path.with_name(f".{path.name}.parts")
     parts = [work / f"{n}" for n in range(shards)]
     for part, numbers in zip(parts, np.array_split(np.arange(len(pictures)), shards), strict=True):
-        with PartWriter(part, spec) as writer:
+        with new_part(part, spec) as writer:
             for n in numbers:
                 meta = metas[n]
                 meta.height, meta.width = spec.height, spec.width

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
+
+import numpy as np
+from PIL import Image
 
 from defects import encoded, photo, rows
 from ganforge.auditing import gallery as galleries
@@ -66,3 +72,15 @@ def test_the_page_covers_every_picture_of_every_finding(tmp_path, monkeypatch):
     page = (audit(archive, tmp_path / "audits" / "two").path / "report.html").read_text("utf-8")
     assert '"base":null' in page
     assert "the other 40 are named without one" in page
+
+
+def test_thumbnails_of_more_than_eight_bits_are_made_by_the_levels_of_the_set(tmp_path):
+    """A dark picture of twelve bits stays dark, though its own values would fit into eight bits."""
+    (tmp_path / "set").mkdir()
+    for n in range(12):
+        ramp = np.tile(np.linspace(0, 4095 if n else 255, 64).astype(np.uint16), (64, 1))
+        Image.fromarray(np.roll(ramp, n, 1)).save(tmp_path / "set" / f"{n}.png")
+    page = (audit(tmp_path / "set", tmp_path / "audit").path / "report.html").read_text("utf-8")
+    jpegs = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    _, *sheet = (np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).max() for data in jpegs)
+    assert sum(brightest < 40 for brightest in sheet) == 1 and sum(brightest > 200 for brightest in sheet) == 11

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import tarfile
 
+import numpy as np
 import pytest
 
-from ganforge.base.errors import StoreError
+from ganforge.base.errors import DataError, StoreError
 from ganforge.cli import main
+from ganforge.media.spec import Spec
+from ganforge.preparing.parts import Meta, new_part
 from ganforge.preparing.prepare import prepare, prepare_shard
 from ganforge.store.store import Store
 from synthetic import write_pictures
 
 
+def test_a_part_is_whole_or_not_there_and_the_first_of_two_workers_stays(tmp_path):
+    spec, path = Spec(8, 8, 1), tmp_path / "parts" / "part-00000"
+    picture, digest = np.zeros((8, 8, 1), np.uint8), bytes(32)
+    with pytest.raises(KeyboardInterrupt), new_part(path, spec) as writer:
+        writer.add([picture], [Meta("a.png", pixels_sha256=digest)])
+        raise KeyboardInterrupt
+    assert list(path.parent.iterdir()) == []
+    with new_part(path, spec) as slow:
+        with new_part(path, spec) as fast:
+            fast.add([picture], [Meta("a.png", pixels_sha256=digest)])
+        before = {file.name: file.read_bytes() for file in path.iterdir()}
+        slow.add([picture], [Meta("a.png", pixels_sha256=digest)])
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+    assert before == {file.name: file.read_bytes() for file in path.iterdir()}
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be written"), new_part(tmp_path / "file" / "part-00000", spec):
+        pass
+
+
 def test_unfinished_parts_are_shown(tmp_path, capsys):
     root = write_pictures(tmp_path / "in", "cat", "dog", count=20)
     prepare_shard(root, tmp_path / "s", 0, 2, resolution=16, part_size=10)
-    for place in (tmp_path / "s", tmp_path / ".s.parts"):
-        assert main(["show", str(place)]) == 0
+    for path in (tmp_path / "s", tmp_path / ".s.parts"):
+        assert main(["show", str(path)]) == 0
         assert "s: unfinished, 2 of 4 parts are there" in capsys.readouterr().out
     prepare(root, tmp_path / "s", resolution=16, part_size=10)
     assert main(["show", str(tmp_path / "s")]) == 0

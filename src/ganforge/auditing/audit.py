@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from ganforge.base.pool import chunks, ordered
 from ganforge.sources import survey
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, Source, digest
-from ganforge.sources.formats import EXTENSIONS
+from ganforge.sources.formats import has_picture_suffix
 from ganforge.sources.source import keep_apart, open_source
 from ganforge.store.history import step
 
@@ -93,7 +93,7 @@ def audit(
         if reader is not None:
             from ganforge.auditing.ocr import texts
 
-            pictures.findings += texts(opened, pictures.usable, reader, progress)
+            pictures.findings += texts(opened, pictures.usable, levels, reader, progress)
         verdicts, reasons = pictures.judge()
         plain = vars(s) | {"labels": s.labels.name if s.labels else None}
         summary = summarise(pictures, verdicts, {"source": path.resolve().name, **plain})  # names: paths are private
@@ -101,10 +101,10 @@ def audit(
         write_tables(folder, pictures, verdicts, reasons)
         write_json(folder / "summary.json", summary)
         progress("writing the page")
-        page.write(folder / "report.html", out, opened, pictures, verdicts, summary)
+        page.write(folder / "report.html", out, opened, pictures, verdicts, summary, levels)
         (folder / "grey.bin").unlink()
     unreadable = sum(
-        checks.CHECKS[f.code].unreadable and (f.code != "not_a_picture" or _named_so(pictures.names[f.row]))
+        checks.CHECKS[f.code].unreadable and (f.code != "not_a_picture" or has_picture_suffix(pictures.names[f.row]))
         for f in pictures.findings
     )
     return Audited(
@@ -116,10 +116,6 @@ def audit(
         summary,
         [*opened.notes, *filter(None, [note])],
     )
-
-
-def _named_so(name: str) -> bool:
-    return PurePath(name).suffix.lower() in EXTENSIONS
 
 
 def _reader() -> Any:

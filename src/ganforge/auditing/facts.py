@@ -109,8 +109,8 @@ def look(
             facts.code = "truncated" if _cut_short(bytes(data), facts.detail) else "damaged"
         elif facts.detail == UNKNOWN:
             suffix = PurePath(name).suffix
-            named = suffix.lower() in formats.EXTENSIONS
             facts.code = "not_a_picture"
+            named = formats.has_picture_suffix(name)
             facts.detail = f"a {suffix} file without the start of one" if named else "no picture format"
     except MemoryError:
         facts.code, facts.detail = "too_large", "does not fit into memory"

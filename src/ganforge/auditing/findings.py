@@ -10,7 +10,8 @@ from pathlib import Path
 from ganforge.auditing.checks import CHECKS
 from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.pool import ordered
-from ganforge.sources.entry import Entry, Skip, digest, is_picture
+from ganforge.sources.entry import Entry, Skip, digest
+from ganforge.sources.formats import refusal
 from ganforge.sources.layout import some
 
 UNREAD = bytes(32)  # an audit's hash of a file that cannot be read
@@ -54,8 +55,8 @@ class Findings:
     def check(self, source: Path, names: Iterable[str], entries: Iterable[Entry]) -> None:
         """DataError where the audit is not about the pictures in `source` as they are: of `names` (all of them) some
         are new or gone, or of `entries` some have other bytes, or another label where the audit found fault with it."""
-        there = {name for name in names if is_picture(name)}
-        known = {name for name in self.content if is_picture(name)}
+        there = {name for name in names if not refusal(name)}
+        known = {name for name in self.content if not refusal(name)}
         if known and not there & known:
             problem = f"it is about other files, such as {some(sorted(known))}"
         else:

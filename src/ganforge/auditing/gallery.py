@@ -23,6 +23,7 @@ from ganforge.auditing.tables import Pictures, shown
 from ganforge.base.images import Pixels
 from ganforge.base.pool import ordered
 from ganforge.sources.decode import decode, fit_channels
+from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, Source
 from ganforge.sources.transform import fit
 
@@ -39,17 +40,18 @@ _ORDER = {code: n for n, code in enumerate(CHECKS)}
 
 
 def write(
-    page: Path, source: Source, out: Path, pictures: Pictures, verdicts: Sequence[str]
+    page: Path, source: Source, out: Path, pictures: Pictures, verdicts: Sequence[str], levels: Levels
 ) -> tuple[dict[str, Any], str]:
     """Make the folder FOLDER beside `page`, which will be moved to `out`. Returns the facts that page.js needs, its
-    AUDIT, and a sentence about the thumbnails. OSError where it cannot be written."""
+    AUDIT, and a sentence about the thumbnails. `levels` are the set's, for pictures of more than eight bits.
+    OSError where it cannot be written."""
     folder = page.parent / FOLDER
     folder.mkdir()
     by_code = _entries(pictures)
     rows = {row for entries in by_code.values() for entry in entries for row, _ in entry}
     with_thumbnail = _first(by_code)
     base, links, files = _files(source, out, rows, with_thumbnail)
-    numbers = _thumbnails(folder, [(row, file) for row, file in files if pictures.usable[row]])
+    numbers = _thumbnails(folder, [(row, file) for row, file in files if pictures.usable[row]], levels)
     codes: dict[int, list[int]] = {}
     for finding in pictures.findings:
         codes.setdefault(finding.row, []).append(_ORDER[finding.code])
@@ -78,12 +80,13 @@ def write(
     return audit, _note(len(rows), len(with_thumbnail), base is not None)
 
 
-def thumbnail(entry: Entry) -> Pixels | None:
-    """(h, w, 3) uint8 of at most SIDE, over white, or None where it cannot be read."""
+def thumbnail(entry: Entry, levels: Levels) -> Pixels | None:
+    """(h, w, 3) uint8 of at most SIDE, over white, or None where it cannot be read. More than eight bits become bytes
+    by the set's `levels`."""
     try:
         data = entry.read()
         if isinstance(data, bytes):
-            pixels, _ = decode(data, 3, WHITE, SIDE // 2)
+            pixels, _ = decode(data, 3, WHITE, SIDE // 2, levels)
         elif data.shape[2] == 4:
             over = Image.alpha_composite(
                 Image.new("RGBA", data.shape[1::-1], "white"), Image.fromarray(np.ascontiguousarray(data))
@@ -151,13 +154,13 @@ def _first(by_code: dict[str, list[list[tuple[int, str]]]]) -> set[int]:
 
 
 def _files(
-    source: Source, out: Path, rows: set[int], wanted: set[int]
+    source: Source, out: Path, rows: set[int], with_thumbnail: set[int]
 ) -> tuple[str | None, dict[int, str], list[tuple[int, Entry]]]:
     """Where the files lie, seen from the folder `out`, None where they are in an archive; of `rows` the end of the
-    address where it cannot be told from the shown name; and the entries of those wanted."""
+    address where it cannot be told from the shown name; and the entries of those in `with_thumbnail`."""
     top, links, chosen = None, {}, []
     for row, entry in enumerate(source.entries()):
-        if row in wanted:
+        if row in with_thumbnail:
             chosen.append((row, entry))
         if entry.path is not None:
             top = top or entry.path.parents[entry.name.count("/")]
@@ -168,20 +171,21 @@ def _files(
     return _relative(top.resolve(), str(out.resolve())) if top else None, links, chosen
 
 
-def _relative(top: Path, here: str) -> str:
+def _relative(top: Path, start: str) -> str:
     try:
-        return quote(os.fsencode(Path(os.path.relpath(top, here)).as_posix())) + "/"
+        return quote(os.fsencode(Path(os.path.relpath(top, start)).as_posix())) + "/"
     except ValueError:  # on another drive
         return top.as_uri() + "/"
 
 
-def _thumbnails(folder: Path, chosen: Sequence[tuple[int, Entry]]) -> dict[int, int]:
+def _thumbnails(folder: Path, chosen: Sequence[tuple[int, Entry]], levels: Levels) -> dict[int, int]:
     """Write the thumbnails, numbered from 1; the numbers by row."""
     numbers: dict[int, int] = {}
 
-    def make(one: tuple[int, Entry]) -> tuple[int, bytes | None]:
-        pixels = thumbnail(one[1])
-        return one[0], None if pixels is None else as_jpeg(pixels)
+    def make(item: tuple[int, Entry]) -> tuple[int, bytes | None]:
+        row, entry = item
+        pixels = thumbnail(entry, levels)
+        return row, None if pixels is None else as_jpeg(pixels)
 
     for row, data in ordered(make, chosen):
         if data is not None:

@@ -15,6 +15,7 @@ from ganforge.base.errors import InputError
 from ganforge.base.images import as_image
 from ganforge.base.pool import ordered
 from ganforge.sources.decode import decode
+from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, Source
 
 SURE = 60.0
@@ -48,12 +49,12 @@ def reader() -> Reader:
 
 
 def texts(
-    source: Source, usable: npt.NDArray[np.bool_], read: Reader, progress: Callable[[str], None]
+    source: Source, usable: npt.NDArray[np.bool_], levels: Levels, read: Reader, progress: Callable[[str], None]
 ) -> list[Finding]:
     """One finding for each picture with text; the words are its detail. About 0.2 s a picture and core."""
     findings: list[Finding] = []
-    wanted = ((row, entry) for row, entry in enumerate(source.entries()) if usable[row])
-    results = ordered(lambda item: (item[0], _words(item[1], read)), wanted)
+    entries = ((row, entry) for row, entry in enumerate(source.entries()) if usable[row])
+    results = ordered(lambda item: (item[0], _words(item[1], levels, read)), entries)
     for done, (row, words) in enumerate(results, 1):
         letters = sum(c.isalnum() for word in words for c in word)
         if letters >= LETTERS:
@@ -63,7 +64,7 @@ def texts(
     return findings
 
 
-def _words(entry: Entry, read: Reader) -> list[str]:
+def _words(entry: Entry, levels: Levels, read: Reader) -> list[str]:
     """The words that Tesseract is sure of, two letters or more."""
     try:
         data = entry.read()
@@ -71,7 +72,7 @@ def _words(entry: Entry, read: Reader) -> list[str]:
             file = io.BytesIO()
             as_image(data).save(file, "PNG")
             data = file.getvalue()
-        image = as_image(decode(data, 1, (255, 255, 255), SIDE)[0])
+        image = as_image(decode(data, 1, (255, 255, 255), SIDE, levels)[0])
     except Skip:
         return []
     times = max(1, SIDE // max(image.size))

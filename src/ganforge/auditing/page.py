@@ -17,6 +17,7 @@ from ganforge.auditing.tables import Pictures, shown
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import permuted
 from ganforge.pages import render
+from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Source
 
 SHEET = 48
@@ -31,16 +32,22 @@ SETTINGS = (
 
 
 def write(
-    path: Path, out: Path, source: Source, pictures: Pictures, verdicts: Sequence[str], summary: dict[str, Any]
+    path: Path,
+    out: Path,
+    source: Source,
+    pictures: Pictures,
+    verdicts: Sequence[str],
+    summary: dict[str, Any],
+    levels: Levels,
 ) -> None:
     """Write the page to `path`, and the folder that belongs beside it; the caller moves them to the folder `out`, from
-    which the addresses of the source's files are relative. Pictures that get a thumbnail are read once more. OSError
-    where it cannot be written."""
-    audit, note = gallery.write(path, source, out, pictures, verdicts)
+    which the addresses of the source's files are relative. Pictures that get a thumbnail are read once more, those of
+    more than eight bits by the set's `levels`. OSError where it cannot be written."""
+    audit, note = gallery.write(path, source, out, pictures, verdicts, levels)
     findings = summary["findings"]
     by_severity = sorted(audit["codes"], key=lambda code: -SEVERITIES.index(CHECKS[code].severity))
     by_count = sorted(findings, key=lambda code: (-SEVERITIES.index(CHECKS[code].severity), -findings[code]))
-    mean, sheet = _pictures(source, pictures, verdicts, int(summary["settings"]["seed"]))
+    mean, sheet = _pictures(source, pictures, verdicts, levels, int(summary["settings"]["seed"]))
     page = render(
         Path(__file__).with_name("page.html"),
         name=shown(source.name),
@@ -121,7 +128,7 @@ def _classes(classes: dict[str, int]) -> dict[str, Any] | None:
 
 
 def _pictures(
-    source: Source, pictures: Pictures, verdicts: Sequence[str], seed: int
+    source: Source, pictures: Pictures, verdicts: Sequence[str], levels: Levels, seed: int
 ) -> tuple[str, list[dict[str, Any]]]:
     """The mean picture, and SHEET pictures drawn by the seed; an empty string where no picture can be read."""
     usable = np.flatnonzero(pictures.usable)
@@ -129,9 +136,9 @@ def _pictures(
         return "", []
     mean = (pictures.total / len(usable)).round().clip(0, 255).astype(np.uint8)
     sheet = usable[permuted(seed, "audit", len(usable), np.arange(min(SHEET, len(usable))))].tolist()
-    wanted, drawn = set(sheet), {}
+    drawn, on_sheet = {}, set(sheet)
     for row, entry in enumerate(source.entries()):
-        if row in wanted and (pixels := gallery.thumbnail(entry)) is not None:
+        if row in on_sheet and (pixels := gallery.thumbnail(entry, levels)) is not None:
             drawn[row] = {
                 "name": shown(pictures.names[row]),
                 "label": shown(pictures.labels[row] or ""),

@@ -32,7 +32,7 @@ from ganforge.cleaning.settings import Settings
 from ganforge.sources import labels, survey
 from ganforge.sources.decode import decode_whole, probe
 from ganforge.sources.depth import Levels
-from ganforge.sources.entry import Entry, Skip, is_picture
+from ganforge.sources.entry import Entry, Skip
 from ganforge.sources.formats import of_name, refusal
 from ganforge.sources.source import keep_apart, open_source
 from ganforge.store import history
@@ -148,7 +148,7 @@ def _work(
     """One row a file, in the source's order; rows that the journal of an earlier, stopped call has are not done
     again."""
     rows = _journal(partial / JOURNAL)
-    targets = _targets([entry.name for entry in entries if is_picture(entry.name)])
+    targets = _targets([entry.name for entry in entries if not refusal(entry.name)])
     with (partial / JOURNAL).open("a", encoding="utf-8") as journal, _one_thread():
 
         def chunk(part: list[Entry]) -> list[dict[str, Any]]:
@@ -229,7 +229,7 @@ def _one(
     row: dict[str, Any] = {"file": entry.name, "out": None, "changed": False, "reason": None, "unreadable": False}
     row["reason"] = refusal(entry.name) or (f"audit: {left_out}" if left_out else None)
     if row["reason"]:
-        row["unreadable"] = not is_picture(entry.name) and of_name(entry.name) is not None
+        row["unreadable"] = refusal(entry.name) != "" and of_name(entry.name) is not None
         return row
     try:
         data = entry.read() if entry.path else None

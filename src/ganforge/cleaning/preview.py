@@ -20,8 +20,8 @@ from ganforge.cleaning.clean import check_folder
 from ganforge.cleaning.settings import Settings
 from ganforge.sources import survey
 from ganforge.sources.decode import decode_whole
-from ganforge.sources.entry import Skip, is_picture
-from ganforge.sources.formats import EXTENSIONS
+from ganforge.sources.entry import Skip
+from ganforge.sources.formats import EXTENSIONS, refusal
 from ganforge.sources.source import open_source
 
 SAMPLE = 64
@@ -66,7 +66,7 @@ def _sample(path: Path, purpose: str, count: int) -> tuple[list[str], list[Pixel
     """Up to `count` pictures that can be read, chosen by key. DataError where there is none."""
     opened = open_source(path)
     levels, _ = survey.levels("auto", opened)
-    entries = [entry for entry in opened.entries() if is_picture(entry.name)]
+    entries = [entry for entry in opened.entries() if not refusal(entry.name)]
     names, pictures = [], []
     for n in permuted(0, purpose, max(len(entries), 1), np.arange(len(entries))):
         with contextlib.suppress(Skip):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import math
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +80,14 @@ def probe(data: bytes) -> WaveHeader:
     return header
 
 
-def resample(wave: Wave, rate: int, wanted: int) -> Wave:
-    """(samples,) at `rate` -> (samples',) at `wanted`, through scipy's polyphase filter."""
-    if rate == wanted:
+def resample(wave: Wave, rate: int, new_rate: int) -> Wave:
+    """(samples,) at `rate` -> (samples',) at `new_rate`, through scipy's polyphase filter."""
+    if rate == new_rate:
         return wave
     from scipy.signal import resample_poly
 
-    common = math.gcd(rate, wanted)
-    out: Wave = resample_poly(wave, wanted // common, rate // common).astype(np.float32)
+    common = math.gcd(rate, new_rate)
+    out: Wave = resample_poly(wave, new_rate // common, rate // common).astype(np.float32)
     return out
 
 
@@ -126,10 +127,10 @@ def _wav(data: bytes) -> _Wav:
         elif name == b"data":
             if (tag, bits) not in _KINDS or not 1 <= channels <= MOST_CHANNELS:
                 raise Unusable(f"WAV of format {tag} with {bits} bits and {channels} channels; PCM and floats are read")
-            there = len(data) - at
-            size = there if size in _UNKNOWN else size
-            if size > there:
-                raise Unusable(f"cut short: {there:,} of {size:,} bytes of samples")
+            left = len(data) - at
+            size = left if size in _UNKNOWN else size
+            if size > left:
+                raise Unusable(f"cut short: {left:,} of {size:,} bytes of samples")
             return _Wav(rate, channels, tag, bits, at, size // (channels * bits // 8))
         at += size + size % 2
     raise Unusable("cut short: a WAV without samples")
@@ -150,12 +151,22 @@ def _samples(data: bytes, wav: _Wav) -> Wave:
     return numbers.reshape(-1, wav.channels)
 
 
+def has_sound_suffix(name: str) -> bool:
+    """Whether the suffix of `name` is that of a sound format that is read."""
+    return _suffix(name) in SUFFIXES
+
+
 def missing(name: str) -> str:
     """Why a sound file of this name cannot be read here; "" where it can."""
-    suffix = Path(name).suffix.lower()
+    suffix = _suffix(name)
     if suffix in CODED and importlib.util.find_spec("soundfile") is None:
         return f'{suffix} needs pip install "ganforge[sound]"'
-    return "" if suffix in SUFFIXES or not suffix else f"not a sound: {suffix} file"
+    return "" if suffix in SUFFIXES or suffix in ("", ".") else f"not a sound: {suffix} file"
+
+
+def _suffix(name: str) -> str:
+    """In lower case, with the dot."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (called for every file, and Path takes far longer)
 
 
 def _coded_header(data: bytes) -> WaveHeader:
@@ -171,10 +182,10 @@ def _coded(data: bytes, most: int) -> npt.NDArray[np.float32]:
     """The first `most` samples (samples, channels) of a FLAC, OGG, MP3 and the like."""
     soundfile = _soundfile()
     try:
-        found: npt.NDArray[np.float32] = soundfile.read(io.BytesIO(data), most, dtype="float32", always_2d=True)[0]
+        samples: npt.NDArray[np.float32] = soundfile.read(io.BytesIO(data), most, dtype="float32", always_2d=True)[0]
     except (RuntimeError, ValueError, TypeError) as error:
         raise Unusable(f"cut short or damaged: {str(error).splitlines()[0]}") from error
-    return found
+    return samples
 
 
 def _soundfile() -> Any:

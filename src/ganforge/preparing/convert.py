@@ -17,7 +17,7 @@ from ganforge.media.clip import Clip
 from ganforge.media.medium import Unusable
 from ganforge.media.spec import Spec, spec_from
 from ganforge.preparing import media
-from ganforge.preparing.parts import Meta, PartWriter, finished
+from ganforge.preparing.parts import Meta, finished, new_part
 from ganforge.sources.decode import decode, fit_channels
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Portion, Skip, digest
@@ -95,12 +95,12 @@ def convert_part(
     threads: int,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Make part `number` of the source's portions at `path`, unless it is there already. `progress` is told of each
-    handful."""
+    """Make part `number` of the source's portions at `path`, unless it is there already. `progress` gets the number
+    of files of each chunk."""
     if finished(path):
         return
     entries = portions[number]()
-    with PartWriter(path, plan.spec) as writer:
+    with new_part(path, plan.spec) as writer:
         for pictures, metas in ordered(partial(_convert_chunk, plan=plan), chunks(entries, CHUNK), threads):
             writer.add(pictures, metas)
             if progress:
@@ -131,26 +131,26 @@ def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[M
 
 def _other_rows(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[Meta]]:
     """Of sounds and clips, file by file; all rows of a file or none."""
-    found: list[tuple[Pixels, Meta]] = []
+    rows: list[Pixels] = []
     metas: list[Meta] = []
     for entry in chunk:
         try:
-            made = list(media.rows(entry, plan))
-            found += made
-            metas += [meta for _, meta in made]
+            of_file = list(media.rows(entry, plan))
+            rows += [row for row, _ in of_file]
+            metas += [meta for _, meta in of_file]
         except (Skip, Unusable) as reason:
             metas.append(Meta(entry.name, entry.label, entry.split, dropped=str(reason), origin=entry.origin))
-    return [row for row, _ in found], metas
+    return rows, metas
 
 
 def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
     """One picture in the store's channels and its own size; fills in its row. Raises Skip."""
     spec = plan.spec
-    if unread := refusal(entry.name):
-        raise Skip(unread)
+    if reason := refusal(entry.name):
+        raise Skip(reason)
     plan.check_label(entry)
-    if (why := plan.refused.get(meta.file)) is not None:
-        raise Skip(f"refused by the audit: {why}")
+    if (verdict := plan.refused.get(meta.file)) is not None:
+        raise Skip(f"refused by the audit: {verdict}")
     data = entry.read()
     meta.sha256 = digest(data)
     if isinstance(data, bytes):

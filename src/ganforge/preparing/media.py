@@ -68,15 +68,15 @@ def choose_sound(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
     says two things, DataError where none of the files looked at can be read."""
     resolution, rate, seconds = settings.resolution, settings.rate, settings.seconds
     headers = []
-    why = "none is there"
+    problem = "none is there"
     for entry in survey.sample(source):
         try:
             data = entry.read()
             headers.append(waves.probe(data if isinstance(data, bytes) else b""))
-        except (Skip, Unusable) as reason:
-            why = str(reason)
+        except (Skip, Unusable) as error:
+            problem = str(error)
     if not headers:
-        raise DataError(f"{source.name} holds no sounds that can be read: {why}.")
+        raise DataError(f"{source.name} holds no sounds that can be read: {problem}.")
     commonest = Counter(header.rate for header in headers).most_common(1)[0][0]
     if rate is not None and (rate != int(rate) or not waves.RATES[0] <= rate <= waves.RATES[1]):
         raise InputError(
@@ -115,7 +115,7 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
         raise InputError(f"rate is {rate:g}; of clips it takes at most 1,000 frames a second.")
     if channels == 4:
         raise InputError(f"channels is {channels}; a frame of a clip takes 1 (grey) or 3 (RGB).")
-    sizes, rates, coloured, why = [], [], 0, "none is there"
+    sizes, rates, coloured, problem = [], [], 0, "none is there"
     for entry in survey.sample(source):
         try:
             data = entry.frames[0]() if entry.frames else entry.read()
@@ -127,17 +127,17 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
                 animation = clip.probe(data)
                 size, own_rate = (animation.height, animation.width), animation.rate
                 colours = any(map(_has_colours, islice(clip.frames(data, own_rate), LOOKED_AT)))
-        except (Skip, Unusable) as reason:
-            why = str(reason)
+        except (Skip, Unusable) as error:
+            problem = str(error)
             continue
         sizes.append(size)
         rates.append(own_rate)
         coloured += colours
     if not sizes:
-        raise DataError(f"{source.name} holds no clips that can be read: {why}.")
+        raise DataError(f"{source.name} holds no clips that can be read: {problem}.")
     notes = list(source.notes)
     commonest = Counter(rates).most_common(1)[0][0] if rate is None else rate
-    if others := sum(found != commonest for found in rates):
+    if others := sum(own_rate != commonest for own_rate in rates):
         notes.append(
             f"{others:,} of {len(rates):,} clips looked at have another rate than {commonest:g} frames a second; "
             "--rate sets it"
@@ -170,8 +170,8 @@ def rows(entry: Entry, plan: Plan) -> Iterator[tuple[Pixels, Meta]]:
 
 def _sound(entry: Entry, spec: Spec, sound: Sound) -> tuple[Pixels, Meta]:
     """Of a sound, `height` and `width` in its row are its rate and its samples."""
-    if why := waves.missing(entry.name):
-        raise Skip(why)
+    if reason := waves.missing(entry.name):
+        raise Skip(reason)
     data = entry.read()
     if not isinstance(data, bytes):
         raise Skip("not a sound")
@@ -187,8 +187,8 @@ def _sound(entry: Entry, spec: Spec, sound: Sound) -> tuple[Pixels, Meta]:
 def _clips(entry: Entry, plan: Plan, medium: Clip) -> Iterator[tuple[Pixels, Meta]]:
     """Every clip of a file or of a folder of frames, named by its first frame: NAME#0, NAME#16."""
     digest = hashlib.sha256()
-    if not entry.frames and (why := refusal(entry.name)):
-        raise Skip(why)
+    if not entry.frames and (reason := refusal(entry.name)):
+        raise Skip(reason)
     frames: list[Pixels] = []
     size = 0, 0
     for frame in _frames(entry, plan, medium, digest):

@@ -5,6 +5,7 @@ and however often, its bytes are the same; joining reads the side files only and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -69,45 +69,35 @@ class TooFew(DataError):
     """Hardly any picture could be used."""
 
 
-class PartWriter:
-    """Writes one part beside its place and renames it there when it is finished; on an error nothing is left."""
+@contextlib.contextmanager
+def new_part(path: Path, spec: Spec) -> Iterator[PartWriter]:
+    """A writer of the part `path`, which is there when the context ends; where an exception ends it, nothing is left.
+    DataError where it cannot be written, unless another worker has finished it meanwhile: its bytes are the same."""
+    try:
+        with atomic_folder(path) as folder:
+            writer = PartWriter(folder, spec)
+            try:
+                yield writer
+                writer.finish()
+            finally:
+                writer.images.close()
+    except OSError as error:
+        if not finished(path):
+            raise cannot_write(path, error) from error
 
-    def __init__(self, path: Path, spec: Spec) -> None:
-        self.path, self.spec = path, spec
-        self.partial = path.with_name(
-            f".{path.name}.{os.uname().nodename if hasattr(os, 'uname') else ''}-{os.getpid()}"
-        )
+
+class PartWriter:
+    """Writes the files of one part into an empty folder; see `new_part`. OSError."""
+
+    def __init__(self, folder: Path, spec: Spec) -> None:
+        self.folder, self.spec = folder, spec
         self.rows, self.dropped = 0, 0
         self.hash = hashlib.sha256()
         self.histogram = np.zeros((spec.channels, 256), np.int64)
         self.pending: list[pa.Table] = []
-        shutil.rmtree(self.partial, ignore_errors=True)
-        try:
-            self.partial.mkdir(parents=True)
-            self.images: BinaryIO = (self.partial / "images.npy").open("wb")
-            self.images.write(b"\0" * HEADER)
-            self.meta = pq.ParquetWriter(self.partial / "meta.parquet", _PART, compression="zstd")
-        except OSError as error:
-            shutil.rmtree(self.partial, ignore_errors=True)
-            raise cannot_write(path, error) from error
-
-    def __enter__(self) -> PartWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Commits on success; on any error removes what was written."""
-        try:
-            if kind is None:
-                self._commit()
-        except OSError as problem:
-            raise cannot_write(self.path, problem) from problem
-        finally:
-            self.images.close()
-            shutil.rmtree(self.partial, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise cannot_write(self.path, error) from error
+        self.images: BinaryIO = (folder / "images.npy").open("wb")
+        self.images.write(b"\0" * HEADER)
+        self.meta = pq.ParquetWriter(folder / "meta.parquet", _PART, compression="zstd")
 
     def add(self, pictures: Sequence[Pixels], metas: Sequence[Meta]) -> None:
         """Pictures (H, W, C) uint8 with their rows; a row with `dropped` set has no picture and keeps only its row."""
@@ -134,7 +124,8 @@ class PartWriter:
             self.meta.write_table(pa.concat_tables(self.pending))
             self.pending = []
 
-    def _commit(self) -> None:
+    def finish(self) -> None:
+        """Complete the files; `part.json` comes last."""
         self._write_meta()
         self.meta.close()
         self.images.seek(0)
@@ -142,14 +133,9 @@ class PartWriter:
         _flush(self.images)
         facts = {
             "rows": self.rows, "dropped": self.dropped, "sha256": self.hash.hexdigest(),
-            "meta_sha256": file_sha256(self.partial / "meta.parquet"), "histogram": self.histogram.tolist(),
+            "meta_sha256": file_sha256(self.folder / "meta.parquet"), "histogram": self.histogram.tolist(),
         }  # fmt: skip
-        write_json(self.partial / "part.json", facts)
-        try:
-            self.partial.rename(self.path)
-        except OSError:
-            if not (self.path / "part.json").is_file():  # else another worker was faster; its bytes are the same
-                raise
+        write_json(self.folder / "part.json", facts)
 
 
 def unfinished(store: Path) -> Path:
@@ -206,10 +192,10 @@ def join(
             raise DataError(f"{part} is damaged. Remove it, and the same command makes it again.")
     advice = "Its parts are kept: free some space, and the same command goes on."
     with writing(out, advice), atomic_folder(out, overwrite) as final:
-        labels, splits, numbers = _decide(parts, spec, sides, groups or {})
+        labels, splits, group_numbers = _decide(parts, spec, sides, groups or {})
         if (splits.sides != ASIDE).sum() < fewest:
             raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest, spec.medium))
-        reasons, content = _write_meta(parts, final / "meta.parquet", splits, numbers)
+        reasons, content = _write_meta(parts, final / "meta.parquet", splits, group_numbers)
         np.save(final / "labels.npy", labels)
         np.save(final / "splits.npy", splits.sides)
         names = ["labels.npy", "splits.npy", "meta.parquet"]
@@ -259,29 +245,29 @@ def _decide(
     parts: Sequence[Path], spec: Spec, sides: Sides, groups: Mapping[str, int]
 ) -> tuple[npt.NDArray[np.int64], Splits, npt.NDArray[np.int64]]:
     """Labels, splits and groups (-1 where a picture stands alone) of all stored rows."""
-    number = {name: n for n, name in enumerate(spec.classes)}
-    keys, named, labels, given = [], [], [], []
+    class_numbers = {name: n for n, name in enumerate(spec.classes)}
+    side_codes = {"train": TRAIN, "heldout": HELDOUT}
     group_of = _file_groups(groups) if isinstance(spec.medium, Clip) else lambda name: groups.get(name, -1)
+    keys, group_numbers, labels, own_sides = [], [], [], []
     for part in parts:
         for table in _tables(part / "meta.parquet", ["row", "file", "label", "split", "pixels_sha256"]):
-            kept = table.filter(pc.greater_equal(table["row"], 0))
-            if not len(kept):
+            stored = table.filter(pc.greater_equal(table["row"], 0))
+            if not len(stored):
                 continue
-            digests = b"".join(digest[:8] for digest in kept["pixels_sha256"].to_pylist())
+            digests = b"".join(digest[:8] for digest in stored["pixels_sha256"].to_pylist())
             keys.append(np.frombuffer(digests, ">u8").astype(np.uint64))
-            named.append(np.array([group_of(name) for name in kept["file"].to_pylist()], np.int64))
-            labels.append(np.array([number.get(label, -1) for label in kept["label"].to_pylist()], np.int64))
-            code = {"train": TRAIN, "heldout": HELDOUT}
-            given.append(np.array([code.get(side, -1) for side in kept["split"].to_pylist()], np.int8))
+            group_numbers.append(np.array([group_of(name) for name in stored["file"].to_pylist()], np.int64))
+            labels.append(np.array([class_numbers.get(label, -1) for label in stored["label"].to_pylist()], np.int64))
+            own_sides.append(np.array([side_codes.get(side, -1) for side in stored["split"].to_pylist()], np.int8))
     if not keys:
-        nothing = np.zeros(0, np.int64)
-        return nothing, Splits(nothing.astype(np.uint8), nothing.astype(np.int8), {}), nothing
-    classes, numbers = np.concatenate(labels), np.concatenate(named)
-    decided = split(
-        np.concatenate(keys), numbers, classes, np.concatenate(given), heldout=sides.heldout,
+        none = np.zeros(0, np.int64)
+        return none, Splits(none.astype(np.uint8), none.astype(np.int8), {}), none
+    all_labels, all_groups = np.concatenate(labels), np.concatenate(group_numbers)
+    splits = split(
+        np.concatenate(keys), all_groups, all_labels, np.concatenate(own_sides), heldout=sides.heldout,
         stratify=sides.stratify, folds=sides.folds, per_class=sides.per_class,
     )  # fmt: skip
-    return classes, decided, numbers
+    return all_labels, splits, all_groups
 
 
 def _file_groups(groups: Mapping[str, int]) -> Callable[[str], int]:
@@ -313,18 +299,18 @@ def _write_meta(
                 stored = np.array(columns["row"]) >= 0
                 rows = np.where(stored, start + np.cumsum(stored) - 1, -1).tolist()
                 start += int(stored.sum())
-                words = {TRAIN: "train", HELDOUT: "heldout"}
+                sides = {TRAIN: "train", HELDOUT: "heldout"}
                 columns["row"] = rows
-                columns["split"] = [words.get(int(splits.sides[row])) if row >= 0 else None for row in rows]
+                columns["split"] = [sides.get(int(splits.sides[row])) if row >= 0 else None for row in rows]
                 columns["fold"] = [int(splits.folds[row]) if row >= 0 else None for row in rows]
                 columns["group"] = [int(groups[row]) if row >= 0 else None for row in rows]
                 columns["dropped"] = [
-                    splits.reasons.get(row) if row >= 0 else why
-                    for row, why in zip(rows, columns["dropped"], strict=True)
+                    splits.reasons.get(row) if row >= 0 else reason
+                    for row, reason in zip(rows, columns["dropped"], strict=True)
                 ]
-                for why in filter(None, columns["dropped"]):
-                    reason = why.split(":")[0]
-                    reasons[reason] = reasons.get(reason, 0) + 1
+                for reason in filter(None, columns["dropped"]):
+                    kind = reason.split(":")[0]
+                    reasons[kind] = reasons.get(kind, 0) + 1
                 out.write_table(pa.table(columns, schema=_META))
                 for row in zip(*(columns[name] for name in _META.names), strict=True):
                     digest.update(repr(row).encode())
@@ -340,20 +326,20 @@ def _tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
 
 def dropped(parts: Sequence[Path], limit: int) -> list[tuple[str, str]]:
     """(file, reason) of the first `limit` pictures that were not stored."""
-    found: list[tuple[str, str]] = []
+    files: list[tuple[str, str]] = []
     for part in parts:
         for table in _tables(part / "meta.parquet", ["file", "dropped"]):
             rows = table.filter(table["dropped"].is_valid()).to_pylist()
-            found += [(row["file"], row["dropped"]) for row in rows]
-            if len(found) >= limit:
-                return found[:limit]
-    return found
+            files += [(row["file"], row["dropped"]) for row in rows]
+            if len(files) >= limit:
+                return files[:limit]
+    return files
 
 
 def _too_few(parts: Sequence[Path], usable: int, fewest: int, medium: Medium) -> str:
-    why = "; ".join(f"{file}: {reason}" for file, reason in dropped(parts, 3))
+    reasons = "; ".join(f"{file}: {reason}" for file, reason in dropped(parts, 3))
     return f"{usable} usable {medium.kind if usable == 1 else medium.plural}; at least {fewest} are needed." + (
-        f" Left out: {why}." if why else " Is this the right folder?"
+        f" Left out: {reasons}." if reasons else " Is this the right folder?"
     )
 
 

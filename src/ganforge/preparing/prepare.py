@@ -143,24 +143,24 @@ class _Work:
         before = None if overwrite else _known(self._begun(), path)
         self.opened = open_source(path, table, before, s.medium)
         media.check_settings(self.opened.medium, s)
-        chosen = Levels()
+        levels = Levels()
         match self.opened.medium:
             case "sound":
                 spec, self.notes = media.choose_sound(self.opened, s)
             case "clip":
                 spec, self.notes = media.choose_clip(self.opened, s)
             case _:
-                spec, chosen, self.notes = choose(self.opened, s.resolution, s.channels, s.background, s.levels)
+                spec, levels, self.notes = choose(self.opened, s.resolution, s.channels, s.background, s.levels)
         size = s.part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.portions(size)
-        self.found = found = Findings(s.audit) if s.audit else None
-        if (s.drop or s.keep) and found is None:
+        self.findings = findings = Findings(s.audit) if s.audit else None
+        if (s.drop or s.keep) and findings is None:
             raise InputError(
                 "Dropping and keeping by findings needs an audit: ganforge audit SOURCE, then --audit with its folder."
             )
-        refused = found.left_out(s.drop, s.keep) if found else {}
-        alike = {name: str(group) for name, group in found.group.items() if group >= 0} if found else {}
-        self.groups = joined(alike, self.opened.layout.groups)
+        refused = findings.left_out(s.drop, s.keep) if findings else {}
+        groups = {name: str(group) for name, group in findings.group.items() if group >= 0} if findings else {}
+        self.groups = joined(groups, self.opened.layout.groups)
         layout = self.opened.layout.label_at, self.opened.layout.split_at, self.opened.layout.table
         self.plan = Plan(
             source=str(path.resolve()),
@@ -173,7 +173,7 @@ class _Work:
             parts=len(self.portions),
             listing=_listing(self.portions),
             layout=layout,
-            levels=chosen,
+            levels=levels,
             all_grey=s.channels is None and spec.channels == 1,
             refused=refused,
             stride=(s.stride or spec.medium.frames) if isinstance(spec.medium, Clip) else 0,
@@ -183,33 +183,33 @@ class _Work:
     def _begun(self) -> dict[str, Any]:
         """The plan of an unfinished store, or nothing."""
         try:
-            found = json.loads((self.folder / "plan.json").read_text("utf-8"))
+            plan = json.loads((self.folder / "plan.json").read_text("utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) and isinstance(found.get("spec"), dict) else {}
+        return plan if isinstance(plan, dict) and isinstance(plan.get("spec"), dict) else {}
 
     def begin(self, numbers: range) -> None:
         """Make the folder, or go on with the one that is there if it was begun with the same plan. DataError where the
         audit is not about the pictures of these parts."""
-        if self.found:
-            mine = (entry for number in numbers for entry in self.portions[number]())
-            self.found.check(Path(self.plan.source), (entry.name for entry in self.opened.entries()), mine)
-        place, plan = self.folder / "plan.json", self.plan.to_plain()
+        if self.findings:
+            entries = (entry for number in numbers for entry in self.portions[number]())
+            self.findings.check(Path(self.plan.source), (entry.name for entry in self.opened.entries()), entries)
+        path, plan = self.folder / "plan.json", self.plan.to_plain()
         plain = json.loads(json.dumps(plan))
         if self.overwrite and self._begun() != plain:
             self.remove()
-        if place.is_file():
-            there = self._begun()
-            if there != plain:
-                named = next((name for name in plain if there.get(name) != plain[name]), "plan")
+        if path.is_file():
+            begun = self._begun()
+            if begun != plain:
+                differing = next((name for name in plain if begun.get(name) != plain[name]), "plan")
                 raise StoreError(
-                    f"{self.folder} holds an unfinished store with another {named}. Finish that one with its own "
+                    f"{self.folder} holds an unfinished store with another {differing}. Finish that one with its own "
                     "words, or begin anew with --overwrite."
                 )
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_file(place) as partial:
+            with atomic_file(path) as partial:
                 parts.write_json(partial, plan)
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -259,9 +259,9 @@ class _Work:
                 f"nothing is held out: these {plan.spec.medium.plural} are too few, or belong together (such as clips "
                 "of one file), and what belongs together stays on one side; measure will have no floor"
             )
-        meant = sum(reasons.get(reason, 0) for reason in ("refused by the audit", EQUAL, CAPPED))
+        intended = sum(reasons.get(reason, 0) for reason in ("refused by the audit", EQUAL, CAPPED))
         total = sum(reasons.values())
-        return Prepared(store, parts.dropped([self.out], 1000), total, total - meant, notes)
+        return Prepared(store, parts.dropped([self.out], 1000), total, total - intended, notes)
 
     def stopped(self) -> Stopped:
         """What is said after Ctrl-C."""
@@ -314,13 +314,13 @@ def _sides(s: Settings, plan: Plan) -> Sides:
 def _here(work: _Work, numbers: range, progress: Callable[[int], None] | None) -> None:
     """One part after the other, its pictures shared out among all cores."""
     keep_memory()
-    seen = 0
+    done = 0
 
     def add(count: int) -> None:
-        nonlocal seen
-        seen += count
+        nonlocal done
+        done += count
         if progress:
-            progress(seen)
+            progress(done)
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # the pictures are shared out among threads; within one, more threads only wait
@@ -370,18 +370,16 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
     """One part on one core of whatever machine; returns how many pictures were looked at."""
     torch.set_num_threads(1)
     keep_memory()
-    seen = 0
+    done = 0
 
     def add(count: int) -> None:
-        nonlocal seen
-        seen += count
+        nonlocal done
+        done += count
 
-    made = Plan.from_plain(plan)
-    portions = _portions(
-        made.source, made.labels, made.spec.classes, made.layout, made.part_size, made.spec.medium.kind
-    )
-    convert_part(made, portions, number, Path(path), 1, add)
-    return seen
+    p = Plan.from_plain(plan)
+    portions = _portions(p.source, p.labels, p.spec.classes, p.layout, p.part_size, p.spec.medium.kind)
+    convert_part(p, portions, number, Path(path), 1, add)
+    return done
 
 
 @lru_cache(1)

@@ -7,7 +7,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from ganforge.sources.entry import (
     in_portions,
     plain_name,
 )
-from ganforge.sources.formats import EXTENSIONS
+from ganforge.sources.formats import has_picture_suffix
 from ganforge.sources.layout import SPLITS, TABLES, Layout, arranged, natural, of_names
 from ganforge.store.meta import Origins
 from ganforge.store.provenance import NOWHERE, ORIGINS, Origin, origin
@@ -79,7 +79,7 @@ def _tar_layout(name: str, tars: dict[str, Path], labels: Table | None) -> Layou
     tables: dict[str, Callable[[], bytes]] = {}
     for tar, path in tars.items():
         for member, label, _ in _samples(path, tables, tar):
-            if PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
+            if has_picture_suffix(member.name):
                 names.append(_inner(tar, member.name))
                 words |= {label} if label is not None else set()
     if words and not labels and not tables:
@@ -117,7 +117,7 @@ def _samples(
                 if base in TABLES:
                     if tables is not None:
                         tables[_inner(tar_name, member.name)] = partial(_read_member, path, member)
-                elif f".{suffix.rsplit('.', 1)[-1].lower()}" in EXTENSIONS:
+                elif has_picture_suffix(base):
                     pictures.append(member)
                 elif suffix in ("cls", "json") and member.size <= MAX_SIDE_BYTES:
                     record |= _record(suffix, tar.extractfile(member).read())  # type: ignore[union-attr]

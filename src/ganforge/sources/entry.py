@@ -89,11 +89,6 @@ class Source:
             yield from portion()
 
 
-def is_picture(name: str) -> bool:
-    """By its suffix; pictures out of a binary file have none."""
-    return not refusal(name)
-
-
 def digest(data: bytes | Pixels) -> bytes:
     """SHA-256 of a file's bytes or of a picture's pixels."""
     return hashlib.sha256(data if isinstance(data, bytes) else np.ascontiguousarray(data).data).digest()

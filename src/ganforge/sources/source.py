@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -28,7 +28,7 @@ from ganforge.sources.entry import (
     plain_name,
     read_file,
 )
-from ganforge.sources.formats import EXTENSIONS
+from ganforge.sources.formats import has_picture_suffix
 from ganforge.sources.layout import TABLES, Layout, arranged, natural
 from ganforge.store import provenance
 from ganforge.store.provenance import NOWHERE
@@ -98,8 +98,7 @@ def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str 
     if any(name.startswith("data_batch_") and name.endswith(".bin") for name in there):
         return _unnamed(binaries.from_cifar10(path, origins), labels)
     names, closed, raw = _walk(path)
-    kinds = {PurePosixPath(name).suffix.lower() for name in names}
-    if not kinds & EXTENSIONS:
+    if not any(map(has_picture_suffix, names)):
         tars, tables = (
             {name: path / raw.get(name, name) for name in names if name.lower().endswith(suffix)}
             for suffix in (".tar", ".parquet")
@@ -170,11 +169,11 @@ def of_files(
     medium = _medium(path, files, medium)
     clips: dict[str, list[str]] = {}
     if medium == "clip":
-        clips = _clips(_of(EXTENSIONS, files), read, own_name)
+        clips = _clips(list(filter(has_picture_suffix, files)), read, own_name)
         frames = {name for names in clips.values() for name in names}
         files = sorted([name for name in files if name not in frames] + list(clips))
-    suffixes = waves.SUFFIXES if medium == "sound" else EXTENSIONS
-    layout = arranged(sorted([*_of(suffixes, files), *clips]), str(path), tables, labels)
+    has_suffix = waves.has_sound_suffix if medium == "sound" else has_picture_suffix
+    layout = arranged(sorted([*filter(has_suffix, files), *clips]), str(path), tables, labels)
     origins = provenance.origins(tables)
 
     def between(start: int, stop: int) -> Iterator[Entry]:
@@ -193,18 +192,15 @@ def of_files(
     return Source(own_name, in_portions(len(files), between), layout, layout.split_at is not None, medium)
 
 
-def _of(suffixes: Collection[str], names: Iterable[str]) -> list[str]:
-    return [name for name in names if name[-1:] != "/" and PurePosixPath(name).suffix.lower() in suffixes]
-
-
-def _medium(path: Path, names: Sequence[str], wanted: str | None) -> str:
-    """The kind of medium that these files are read as; DataError where none of them suits what is wanted."""
-    sounds, pictures = (any(_of(suffixes, [name]) for name in names) for suffixes in (waves.SUFFIXES, EXTENSIONS))
-    if sounds and not pictures and wanted in ("picture", "clip"):
+def _medium(path: Path, names: Sequence[str], medium: str | None) -> str:
+    """The kind of medium that these files are read as: `medium`, or what they are. DataError where none of them is of
+    that kind."""
+    sounds, pictures = any(map(waves.has_sound_suffix, names)), any(map(has_picture_suffix, names))
+    if sounds and not pictures and medium in ("picture", "clip"):
         raise DataError(f"{path} holds sounds and no pictures. ganforge prepare makes a store of sounds.")
-    if wanted == "sound" and not sounds:
+    if medium == "sound" and not sounds:
         raise DataError(f"{path} holds no sounds: no file ends in {', '.join(sorted(waves.SUFFIXES))}.")
-    return wanted or ("sound" if sounds and not pictures else "picture")
+    return medium or ("sound" if sounds and not pictures else "picture")
 
 
 def _clips(names: Sequence[str], read: Callable[[str], bytes], root: str) -> dict[str, list[str]]:

@@ -14,7 +14,8 @@ from ganforge.base.pool import ordered
 from ganforge.base.seeds import key, permuted
 from ganforge.sources.decode import span
 from ganforge.sources.depth import BITS, Levels, Pair, Span, proposed
-from ganforge.sources.entry import Entry, Skip, Source, is_picture
+from ganforge.sources.entry import Entry, Skip, Source
+from ganforge.sources.formats import refusal
 
 LOOKED_AT = 256
 _PORTION = 16
@@ -91,5 +92,5 @@ def _span(entry: Entry) -> Span | None:
 
 def _all(source: Source) -> Iterator[Span]:
     """Of all pictures."""
-    entries = (entry for entry in source.entries() if is_picture(entry.name))
+    entries = (entry for entry in source.entries() if not refusal(entry.name))
     return filter(None, ordered(_span, entries))
