@@ -33,6 +33,7 @@ OVERRIDES = {
     "model": {"width": 8, "latent": 8},
     "train": {"images": 128, "batch": 16, "report": 64, "precision": "fp32"},
 }
+WORDS = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16", "--train.precision", "fp32"]
 FILES = ("tensors.safetensors", "state.json", "manifest.json", "run.toml")
 
 
@@ -234,3 +235,17 @@ def test_settings_edited_by_hand_are_named(run, fails, line, other, message):
         RunFolder(run).load()
     (run / "run.toml").write_text(text)
     assert main(["train", str(run), "--images", "192"]) == 0
+
+
+def test_a_run_of_another_revision_is_refused(run, store, tmp_path, fails, monkeypatch):
+    assert RunFolder(run).settings["run"]["revision"] == 1
+    file = run / "run.toml"
+    file.write_text(file.read_text().replace("revision = 1\n", ""))  # as an earlier version wrote it
+    assert main(["train", "gan", str(store), "--out", str(run), "--images", "128", *WORDS]) == 0
+    before = content(run)
+    monkeypatch.setattr(models.load("gan").system, "revision", 2)
+    for words in (("sample", run), ("measure", run), ("train", run), ("train", "gan", store, "--out", run, *WORDS)):
+        message = fails(*words)
+        assert "was trained as revision 1 of gan, and this ganforge has revision 2" in message
+        assert "Use the ganforge that trained it, or train anew" in message
+    assert content(run) == before

@@ -251,8 +251,20 @@ class RunFolder:
                         f"{old!r}. Write that there again, or train a new run with --config and --out."
                     )
 
+    def check_revision(self) -> None:
+        """RunError where this version of ganforge would make other pictures of the run's weights."""
+        revision, now = self.section("run").get("revision", 1), models.load(self.system_name).system.revision
+        if revision != now:
+            raise RunError(
+                f"{self.path} was trained as revision {revision} of {self.system_name}, and this ganforge has revision "
+                f"{now}, which would make other pictures of its weights. Use the ganforge that trained it, or train "
+                "anew, into another folder with --out."
+            )
+
     def new_system(self) -> System:
-        """The system of the run's settings, with new weights. RunError where it cannot be built on this machine."""
+        """The system of the run's settings, with new weights. RunError where it cannot be built on this machine, or
+        where it is of another revision."""
+        self.check_revision()
         loaded = models.load(self.system_name)
         settings: Any = config.build(loaded.config, self.section("model"), "model")
         try:

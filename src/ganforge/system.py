@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ganforge.base.seeds import key
 from ganforge.media.medium import Medium
 from ganforge.media.spec import MEDIA, Spec
+from ganforge.nn.schedules import Schedule
 from ganforge.nn.style import MappingNetwork, noise_seed
 
 
@@ -35,12 +36,25 @@ class Batch:
 
 @dataclass(frozen=True)
 class Adam:
-    """Settings of the optimizer of one submodule."""
+    """Settings of the optimizer of one submodule; a schedule is evaluated at every step."""
 
-    lr: float
-    beta1: float = 0.5
-    beta2: float = 0.99
+    lr: float | Schedule
+    beta1: float | Schedule = 0.5
+    beta2: float | Schedule = 0.99
     eps: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A value of a preset that follows from the pictures and from the length of the run."""
+
+    text: str
+    """The rule in words, for the help."""
+    value: Callable[[Spec, int], Any]
+    """(spec, images of the whole run) -> the value of the setting."""
+    by_length: bool = False
+    """Whether the value depends on the images. Where the length is in minutes, they are estimated from the time of a
+    few steps; without this they are 0."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +75,13 @@ class System(nn.Module):
     `adam` and `generate` (or `restore` and `examples`).
 
     The file of a system also holds `Config` (a frozen dataclass with at least `latent: int`), `PRESETS` (the settings
-    of `small`, `medium` and `large` that differ from the defaults of Config), `TRAIN` (the settings of the training
-    loop that differ from the defaults of the loop), and `SYSTEM`, the subclass."""
+    of `small`, `medium` and `large` that differ from the defaults of Config; a key with the prefix `train.` is one of
+    the training loop, a value may be a Rule), `TRAIN` (the settings of the training loop that differ from its defaults
+    in all sizes), and `SYSTEM`, the subclass."""
 
+    revision: ClassVar[int] = 1
+    """Raised by a change after which weights trained before would make other pictures; run.toml records it, and runs of
+    another revision are refused."""
     averaged: ClassVar[tuple[str, ...]]
     """Names of the submodules whose exponential moving average is used for samples."""
     renamed: ClassVar[Mapping[str, str]] = {}
@@ -99,6 +117,11 @@ class System(nn.Module):
     def least_batch(cls, config: Any, spec: Spec) -> int:
         """The smallest batch: 2 where a layer normalises vectors over the batch, since one vector has no variance."""
         return 1
+
+    @classmethod
+    def least_images(cls, config: Any, spec: Spec) -> int:
+        """The fewest images of a run: those until a growing system has its full size. 0 for one that does not grow."""
+        return 0
 
     def phases(self) -> list[Phase]:
         """The phases in the order of one step."""
@@ -201,6 +224,16 @@ def base_grid(spec: Spec, smallest: int = 7) -> tuple[int, int, int]:
     while short / 2**doublings > smallest + 0.5:
         doublings += 1
     return math.ceil(spec.height / 2**doublings), math.ceil(spec.width / 2**doublings), doublings
+
+
+def growth(most: int, share: float) -> Rule:
+    """The rule of `grow_images` (see `ganforge.nn.grow`): the networks have grown after `share` of the run, and no
+    resolution takes more than `most` images to fade in."""
+
+    def value(spec: Spec, images: int) -> int:
+        return min(most, int(share * images / max(1, 2 * base_grid(spec)[2])))
+
+    return Rule(f"grown after {share:.0%} of the run, at most {most:,}", value, by_length=True)
 
 
 def crop(images: Tensor, spec: Spec) -> Tensor:

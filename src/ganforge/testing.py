@@ -18,8 +18,8 @@ from ganforge.preparing.parts import Meta, Sides, join, new_part
 from ganforge.runs import RunFolder
 from ganforge.sampling import sample
 from ganforge.store.store import Store
-from ganforge.system import System
-from ganforge.training.train import Trainer, train
+from ganforge.system import Rule, System
+from ganforge.training.train import Trainer, plan, train
 
 
 def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
@@ -61,16 +61,12 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
     the shape and range of their input; a system that does not generate has examples."""
     store = make_store(folder / "store", spec)
     batch = 16
+    small = models.load(name).preset("small")["model"]
+    small = {n: v.value(spec, steps * batch) if isinstance(v, Rule) else v for n, v in small.items()}
 
-    def run_to(out: str, lengths: tuple[int, ...]) -> RunFolder:
-        """Train to each of these numbers of steps in turn, each time resuming from the checkpoint of the one before."""
-        for length in lengths:
-            loop = {"images": length * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
-            overrides = {"model": {**models.load(name).presets["small"], **(model or {})}, "train": loop}
-            run = train(name, store, folder / out, device_name="cpu", overrides=overrides)
-        return run
-
-    whole = run_to("whole", (steps,))
+    loop = {"images": steps * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
+    overrides = {"model": {**small, **(model or {})}, "train": loop}
+    whole = train(name, store, folder / "whole", device_name="cpu", overrides=overrides)
     first = whole.new_system()
     tensors, state = whole.load()
     assert state["seen"] == steps * batch
@@ -83,7 +79,13 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
         unmoved = [k for k in slots if tensors[k].ndim > 1 and not tensors[k].any()]  # a bias may balance exactly
         assert not unmoved, f"no gradient reaches {unmoved}"
 
-    resumed, _ = run_to("resumed", (steps // 2, steps)).load()
+    stopped = RunFolder(folder / "resumed")
+    stopped.begin(plan(name, store, stopped.path, overrides=overrides))
+    trainer = Trainer(stopped, store, "cpu")
+    for _ in range(steps // 2):
+        trainer.step()
+    trainer.save()
+    resumed, _ = train(name, store, stopped.path, device_name="cpu", overrides=overrides).load()
     assert resumed.keys() == tensors.keys()
     for key, value in tensors.items():
         assert torch.equal(value, resumed[key]), f"{key} differs after resuming"

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ganforge.base.errors import InputError
 from ganforge.media.spec import Spec
 from ganforge.nn import grow, resample, style
+from ganforge.runs import RunFolder
 from ganforge.sampling import sample
 from ganforge.testing import check_system, make_store
-from ganforge.training.train import train
+from ganforge.training.train import Trainer, plan
 from tiny import GREY, TINY, new
 
 
@@ -34,21 +36,37 @@ def test_a_resolution_fades_in_from_the_one_below(name):
 
 @pytest.mark.parametrize("name", ["pggan", "stylegan"])
 def test_growing_run_keeps_the_contract(name, tmp_path):
-    """Resumed in the middle of a fade; samples at the resolution that it has reached."""
-    check_system(name, Spec(20, 17, 3), tmp_path, {**TINY, "grow_images": 24})
+    """Resumed in the middle of a fade."""
+    check_system(name, Spec(20, 17, 3), tmp_path, {**TINY, "grow_images": 20}, steps=5)
 
 
 @pytest.mark.parametrize("name", ["pggan", "stylegan"])
 def test_what_is_not_grown_yet_is_not_touched(name, tmp_path):
     store = make_store(tmp_path / "store", GREY)
-    loop = {"images": 48, "batch": 16, "precision": "fp32"}
-    model = {**TINY, "grow_images": 1000}
-    run = train(
-        name, store, tmp_path / "run", size="small", device_name="cpu", overrides={"model": model, "train": loop}
-    )
+    overrides = {"model": {**TINY, "grow_images": 1000}, "train": {"images": 4000, "batch": 16, "precision": "fp32"}}
+    run = RunFolder(tmp_path / "run")
+    run.begin(plan(name, store, run.path, "small", overrides))
+    trainer = Trainer(run, store, "cpu")
+    for _ in range(3):
+        trainer.step()
+    trainer.save()
     tensors, _ = run.load()
     above = [k for k in tensors if "optimizer" in k and (".to_rgb.1." in k or ".blocks." in k or ".synthesis.2." in k)]
     assert not above
     assert any("optimizer.generator.to_rgb.0." in k for k in tensors)
     picture = sample(run, [3])[0, :, :, 0]
     assert np.array_equal(picture, picture[::2, ::2].repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("name", ["pggan", "stylegan"])
+@pytest.mark.parametrize("size", ["small", "medium", "large"])
+def test_growth_follows_the_length_of_the_run(name, size, tmp_path):
+    store = make_store(tmp_path / "store", GREY)
+    for images in (1, 64, 1_000_000, 25_000_000):
+        grown = plan(name, store, tmp_path, size, {"train": {"images": images}})["model"]["grow_images"]
+        assert 4 * grown <= 0.8 * images
+    assert grown == {"small": 5_000, "medium": 50_000, "large": 600_000}[size]
+    with pytest.raises(
+        InputError, match=r"after 4,000 images here, and a run of 3,999 images .* --images 4000 or more"
+    ):
+        plan(name, store, tmp_path, size, {"model": {"grow_images": 1000}, "train": {"images": 3999}})

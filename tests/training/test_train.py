@@ -1,21 +1,26 @@
-"""The precision that `auto` chooses: by what the machine has, then by real steps; said, kept, and chosen again
-elsewhere."""
+"""The settings of a run: rules of a preset, the precision that `auto` chooses, the length in minutes."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from ganforge.base import device
+from ganforge import models
+from ganforge.base import config, device
+from ganforge.base.errors import InputError, RunError
+from ganforge.base.files import file_sha256
 from ganforge.cli import main
 from ganforge.media.spec import Spec
+from ganforge.nn.schedules import Cosine
 from ganforge.runs import RunFolder
 from ganforge.store.store import Store
+from ganforge.system import Adam, Rule
 from ganforge.testing import make_store
-from ganforge.training.train import GIVEN, _seconds_a_step, train
+from ganforge.training.train import GIVEN, _seconds_a_step, explained, plan, train
 from ganforge.training.trainer import Trainer
 
 OVERRIDES = {"model": {"width": 8, "latent": 8}, "train": {"images": 64, "batch": 16}}
@@ -111,3 +116,141 @@ def test_settings_of_another_machine_choose_anew(store, tmp_path, monkeypatch):
     assert RunFolder(tmp_path / "other").settings["train"]["precision"] == "fp32"
     assert main([*words, "--out", str(tmp_path / "asked"), "--train.precision", "bf16"]) == 0
     assert RunFolder(tmp_path / "asked").settings["train"]["precision"] == "bf16"
+
+
+RULES = {
+    "width": Rule("128 / side", lambda spec, images: 128 // spec.height),
+    "smooth": Rule("1 - 100 / images", lambda spec, images: max(0.5, 1 - 100 / images), by_length=True),
+    "train.ema_images": Rule("a tenth of the images", lambda spec, images: images // 10, by_length=True),
+    "train.images": 640,
+}
+
+
+@pytest.fixture
+def ruled(monkeypatch):
+    """`gan` with rules in its medium preset, which grows until 512 images have been shown."""
+    loaded = models.load("gan")
+    monkeypatch.setitem(loaded.presets, "medium", RULES)
+    monkeypatch.setattr(loaded.system, "least_images", classmethod(lambda cls, config, spec: 512))
+
+
+def loop(**values):
+    return {"model": {"latent": 8}, "train": {"batch": 16, "precision": "fp32", **values}}
+
+
+def test_rules_of_a_preset_become_numbers(ruled, store):
+    sections = plan("gan", Store(store), Path("r"))
+    assert (sections["model"]["width"], sections["model"]["smooth"]) == (16, 0.84375)
+    assert (sections["train"]["images"], sections["train"]["ema_images"]) == (640, 64)
+    given = {"model": {"width": 8, "smooth": 0.9}, "train": {"images": 800, "ema_images": 7}}
+    sections = plan("gan", Store(store), Path("r"), overrides=given)
+    assert (sections["model"]["width"], sections["model"]["smooth"], sections["train"]["ema_images"]) == (8, 0.9, 7)
+    rows = explained("gan")
+    assert rows["model"]["width"][0] == "128 / side (small 128; large 512)"
+    assert rows["train"]["ema_images"][0] == "a tenth of the images"
+
+
+def test_a_dry_run_leaves_open_what_the_speed_decides(ruled, store, capsys):
+    assert main(["train", "gan", str(store), "--minutes", "2", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "# smooth = " in printed and "default 1 - 100 / images" in printed
+    assert "\nwidth = 16 " in printed
+
+
+def test_a_run_that_cannot_grow_is_refused(ruled, store, tmp_path, fails):
+    message = fails("train", "gan", store, "--images", "511", "--out", tmp_path / "r")
+    assert "has grown to its full size after 512 images here, and a run of 511 images ends before that" in message
+    assert "Say --images 512 or more" in message
+    assert not (tmp_path / "r").exists()
+
+
+def test_minutes_are_estimated_in_images(ruled, store, tmp_path, monkeypatch, logged, fails):
+    module = sys.modules["ganforge.training.train"]
+    monkeypatch.setattr(module, "_seconds_a_step", lambda trainer, precisions: {"fp32": 0.024})
+    short = train("gan", store, tmp_path / "r", overrides=loop(minutes=0.02))
+    assert short.settings["run"]["expected"] == 50 * 16
+    assert short.settings["model"]["smooth"] == 0.875
+    assert short.settings["train"]["ema_images"] == 80
+    assert "expected: 800 images in 0.02 minutes; a step at full size took 0.024 s" in logged
+    monkeypatch.setattr(module, "_seconds_a_step", lambda trainer, precisions: {"fp32": 0.24})
+    train("gan", store, tmp_path / "r", overrides=loop(minutes=0.02))  # not timed again
+    assert short.settings["run"]["expected"] == 800
+    with pytest.raises(
+        InputError, match=r"of 0\.02 minutes \(about 80 images\) ends before .* Say --minutes 1 or more"
+    ):
+        train("gan", store, tmp_path / "other", overrides=loop(minutes=0.02))
+
+
+def test_the_estimate_is_of_real_steps(store, tmp_path):
+    run = train("pggan", store, tmp_path / "r", size="small", overrides={"train": {"minutes": 0.05, "batch": 8}})
+    assert run.settings["run"]["expected"] % 8 == 0
+    assert run.load()[1]["seen"] > 0
+
+
+def test_a_run_killed_before_its_estimate_begins_anew(ruled, store, tmp_path, monkeypatch):
+    def killed(trainer, precisions):
+        raise KeyboardInterrupt
+
+    module = sys.modules["ganforge.training.train"]
+    monkeypatch.setattr(module, "_seconds_a_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train("gan", store, tmp_path / "r", overrides=loop(minutes=0.02))
+    monkeypatch.setattr(module, "_seconds_a_step", lambda trainer, precisions: {"fp32": 0.024})
+    run = train("gan", store, tmp_path / "r", overrides=loop(minutes=0.02))
+    assert run.settings["model"]["smooth"] == 0.875
+
+
+def test_a_longer_run_keeps_what_its_first_length_decided(ruled, store, tmp_path):
+    run = train("gan", store, tmp_path / "r", overrides=loop())
+    train("gan", store, tmp_path / "r", overrides=loop(images=704))
+    assert run.load()[1]["seen"] == 704
+    assert (run.settings["model"]["smooth"], run.settings["train"]["ema_images"]) == (0.84375, 64)
+    assert main(["train", str(run.path), "--images", "720"]) == 0
+    with pytest.raises(RunError, match=r"made with model\.smooth = 0\.84375, not 0\.5"):
+        train("gan", store, run.path, overrides={"model": {"latent": 8, "smooth": 0.5}, "train": loop()["train"]})
+
+
+def test_settings_that_an_earlier_version_did_not_have_have_their_defaults(store, tmp_path, monkeypatch):
+    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES)
+    sections = run.settings
+    del sections["model"]["smooth"], sections["train"]["ema_span"], sections["run"]["revision"]
+    run.begin(sections)
+    for folder in run.checkpoints():
+        (folder / "run.toml").write_text(config.to_toml(sections))
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["sha256"]["run.toml"] = file_sha256(folder / "run.toml")
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setitem(models.load("gan").presets, "medium", {"smooth": 0.7})
+    assert main(["train", str(run.path), "--images", "128", "--device", "cpu"]) == 0
+    assert run.load()[1]["seen"] == 128
+
+
+def test_schedules_are_evaluated_at_every_step_and_resumed(store, tmp_path, monkeypatch):
+    def adam(self):
+        adam = Adam(Cosine(1e-3, 1e-4, 128), 0.0, Cosine(0.9, 0.99, 128))
+        return {"generator": adam, "discriminator": Adam(1e-3)}
+
+    monkeypatch.setattr(models.load("gan").system, "adam", adam)
+    loop = {"images": 128, "batch": 16, "precision": "fp32", "ema_images": 100, "ema_span": 128, "report": 64}
+    whole = train("gan", store, tmp_path / "whole", overrides={"model": OVERRIDES["model"], "train": loop})
+    for images in (64, 128):
+        run = train("gan", store, tmp_path / "r", overrides={**OVERRIDES, "train": {**loop, "images": images}})
+    one, two = whole.load()[0], run.load()[0]
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    trainer = Trainer(RunFolder(tmp_path / "r"), Store(store), "cpu")
+    trainer.progress.seen = 64
+    trainer.step()
+    generator, discriminator = (trainer.optimizers[name].param_groups[0] for name in ("generator", "discriminator"))
+    assert generator["lr"] == pytest.approx(5.5e-4)
+    assert generator["betas"] == (0.0, pytest.approx(0.945))
+    assert (discriminator["lr"], discriminator["betas"]) == (1e-3, (0.5, 0.99))
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_rules_that_do_not_say_so_do_not_depend_on_the_length(name):
+    loaded, spec = models.load(name), Spec(48, 64, 3)
+    for size in loaded.presets:
+        for section in loaded.preset(size).values():
+            for setting, rule in section.items():
+                if isinstance(rule, Rule) and not rule.by_length:
+                    assert rule.value(spec, 0) == rule.value(spec, 10**7), setting

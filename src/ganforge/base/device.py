@@ -86,3 +86,9 @@ def place(module: nn.Module, device: torch.device) -> None:
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that was given to it; a CPU always has."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -44,6 +44,14 @@ class Loaded:
     presets: dict[str, dict[str, Any]]
     train: dict[str, Any]
 
+    def preset(self, size: str) -> dict[str, dict[str, Any]]:
+        """The values of `size` in the sections `model` and `train`; some may be Rules (`ganforge.system.Rule`)."""
+        values: dict[str, dict[str, Any]] = {"model": {}, "train": dict(self.train)}
+        for name, value in self.presets[size].items():
+            section = "train" if name.startswith("train.") else "model"
+            values[section][name.removeprefix("train.")] = value
+        return values
+
 
 def load(name: str) -> Loaded:
     """Import a system's file. InputError for an unknown name, and for a file that cannot be imported or lacks a

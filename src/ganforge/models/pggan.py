@@ -20,7 +20,7 @@ from ganforge.nn import augment, grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, pixel_norm
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, pad
+from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, growth, pad
 
 R1_EVERY = 16
 GRADIENT, DRIFT = 10.0, 0.001  # weights of the Wasserstein loss's penalties (appendix A.1)
@@ -47,9 +47,16 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "latent": 64, "grow_images": 5_000, "loss": "logistic", "gamma": 1.0, "lr": 1.2e-2},
-    "medium": {},
-    "large": {"width": 64, "latent": 512, "grow_images": 600_000},
+    "small": {
+        "width": 16,
+        "latent": 64,
+        "grow_images": growth(5_000, 0.5),
+        "loss": "logistic",
+        "gamma": 1.0,
+        "lr": 1.2e-2,
+    },
+    "medium": {"grow_images": growth(50_000, 0.5)},
+    "large": {"width": 64, "latent": 512, "grow_images": growth(600_000, 0.8)},
 }
 TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
@@ -101,6 +108,10 @@ class PGGAN(System):
         self.generator = Generator(config, spec, widths)
         self.discriminator = grow.GrowingDiscriminator(widths, (height, width), spec.channels)
         self.augment = augment.Augment(config.augment)
+
+    @classmethod
+    def least_images(cls, config: Config, spec: Spec) -> int:
+        return grow.grown_after(config.grow_images, base_grid(spec)[2])
 
     def adam(self) -> dict[str, Adam]:
         c = R1_EVERY / (R1_EVERY + 1) if self.config.loss == "logistic" else 1.0  # compensates for the steps of R1

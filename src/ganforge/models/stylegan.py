@@ -21,7 +21,7 @@ from ganforge.nn.equal import EqualConv, EqualLinear, activate
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
 from ganforge.nn.style import MappingNetwork, NoiseFields, mix_styles
-from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, pad
+from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, growth, pad
 
 R1_EVERY = 16
 
@@ -49,9 +49,17 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "latent": 64, "style": 64, "mapping": 4, "grow_images": 5_000, "gamma": 1.0, "lr": 8e-3},
-    "medium": {},
-    "large": {"width": 64, "latent": 512, "style": 512, "grow_images": 600_000},
+    "small": {
+        "width": 16,
+        "latent": 64,
+        "style": 64,
+        "mapping": 4,
+        "grow_images": growth(5_000, 0.5),
+        "gamma": 1.0,
+        "lr": 8e-3,
+    },
+    "medium": {"grow_images": growth(50_000, 0.5)},
+    "large": {"width": 64, "latent": 512, "style": 512, "grow_images": growth(600_000, 0.8)},
 }
 TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
@@ -130,6 +138,10 @@ class StyleGAN(StyleSystem):
         self.generator = Generator(config, spec, widths)
         self.discriminator = grow.GrowingDiscriminator(widths, (height, width), spec.channels, smooth=True)
         self.augment = augment.Augment(config.augment)
+
+    @classmethod
+    def least_images(cls, config: Config, spec: Spec) -> int:
+        return grow.grown_after(config.grow_images, base_grid(spec)[2])
 
     def adam(self) -> dict[str, Adam]:
         c = R1_EVERY / (R1_EVERY + 1)  # compensates for the steps of R1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ganforge.nn.schedules import Cosine
+
 
 @torch.no_grad()
 def update(average: nn.Module, module: nn.Module, keep: float) -> None:
@@ -19,10 +21,14 @@ def update(average: nn.Module, module: nn.Module, keep: float) -> None:
             a.copy_(b)
 
 
-def keep(half_life: float, ramp: float, seen: int, batch: int) -> float:
-    """Decay of the average over a step of `batch` images: 0.5^(batch / half_life), 0 to 1.
+def half_life(images: int, ramp: float, span: int, seen: int) -> float:
+    """Half-life of the average after `seen` images, in images.
 
-    The half-life is in images, at most `ramp` times those seen (as `ema_rampup` in the code of Karras et al. 2020,
-    "Training Generative Adversarial Networks with Limited Data")."""
-    half_life = min(half_life, ramp * seen)
+    It grows to `images`: over `span` images along a cosine, or, where that is 0, as `ramp` times the images seen (as
+    `ema_rampup` in the code of Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data")."""
+    return Cosine(0.0, images, span).at(seen) if span else min(images, ramp * seen)
+
+
+def keep(half_life: float, batch: int) -> float:
+    """Decay of the average over a step of `batch` images: 0.5^(batch / half_life), 0 to 1."""
     return float(0.5 ** (batch / half_life)) if half_life > 0 else 0.0

@@ -25,6 +25,11 @@ def stage_at(seen: int, images: int, doublings: int) -> tuple[int, float]:
     return stage, min(1.0, position - (2 * stage - 1)) if stage else 1.0
 
 
+def grown_after(images: int, doublings: int) -> int:
+    """Pictures after which the last stage has faded in; 0 where `images` is 0."""
+    return 2 * doublings * images
+
+
 def fade(low: Tensor, high: Tensor, alpha: float) -> Tensor:
     """(1 - alpha) low + alpha high."""
     return low.lerp(high, alpha)

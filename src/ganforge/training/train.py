@@ -14,11 +14,12 @@ from ganforge import models
 from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
 from ganforge.base.errors import GanforgeError, InputError, RunError, did_you_mean
+from ganforge.media.spec import Spec
 from ganforge.nn import augment as discriminator
 from ganforge.runs import FREE, LOCK, RunFolder, spec_section
 from ganforge.store import augment
 from ganforge.store.store import Store
-from ganforge.system import System
+from ganforge.system import Rule, System
 from ganforge.training.trainer import Settings, Trainer
 
 __all__ = ["Settings", "Trainer", "explained", "plan", "train"]
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 SIZES = ("small", "medium", "large")
 GIVEN = "as asked for"  # [run] precision of run.toml, where the user chose it
 PROBES, SECONDS = (4, 16), 2.0  # timed steps in each precision: at least, and at most within so many seconds
+LATE = 720_720_001  # steps after which every system has grown; no lazy phase runs in the next one
 
 
 def plan(
@@ -37,23 +39,30 @@ def plan(
     size: str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     base: Path | None = None,
+    *,
+    expected: int = 0,
+    kept: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The complete settings of a run, as the sections of run.toml: preset, then a TOML file `base`, then `overrides`.
 
-    InputError for an unknown setting, a value out of range, and an option without effect: a `size` that decides nothing
-    or that `base` has decided, images beside minutes."""
+    `kept` has the values that a resumed run keeps whatever the preset says. Rules become numbers; those that depend on
+    the length follow from the images or, for a length in minutes, from the images `expected` in them, and are None
+    where that is 0.
+
+    InputError for an unknown setting, a value out of range, a run that ends before the system has grown, and an option
+    without effect: a `size` that decides nothing or that `base` has decided, images beside minutes."""
     loaded = models.load(system)
     if size is not None and size not in SIZES:
         raise InputError(f"There is no size {size!r}.{did_you_mean(size, SIZES)}")
     given = _read_base(base, system) if base else {"model": {}, "train": {}}
     decides = {name for preset in loaded.presets.values() for name in preset}
-    if size is not None and decides <= given["model"].keys():
+    if size is not None and decides <= given["model"].keys() | {f"train.{name}" for name in given["train"]}:
         reason = f"{base} says {', '.join(sorted(decides))} already" if decides else f"{system} has one size"
         raise InputError(f"--size {size} has no effect: {reason}. Leave it out.")
     overrides = overrides or {}
-    values: dict[str, dict[str, Any]] = {
-        "model": {**loaded.presets[size or "medium"], **given["model"], **overrides.get("model", {})},
-        "train": {**loaded.train, **given["train"], **overrides.get("train", {})},
+    values = {
+        section: {**preset, **(kept or {}).get(section, {}), **given[section], **overrides.get(section, {})}
+        for section, preset in loaded.preset(size or "medium").items()
     }
     loop = overrides.get("train", {})
     if loop.get("images") and loop.get("minutes"):
@@ -62,6 +71,7 @@ def plan(
         raise InputError("A run of 0 minutes learns nothing. Say more minutes, or images instead.")
     if "images" in loop:
         values["train"]["minutes"] = 0.0  # instead of those of `base`
+    later = {section: _settle(rules, store.spec) for section, rules in values.items()}
     settings = config.build(Settings, values["train"], "train")
     if settings.minutes and settings.cooldown == 1:
         raise InputError(
@@ -72,6 +82,11 @@ def plan(
         settings = replace(settings, images=0)
     elif not settings.images:
         raise InputError("train.images is 0; say how long to train with --images or --minutes.")
+    if images := settings.images or expected:
+        for section, rules in later.items():
+            values[section] |= {name: rule.value(store.spec, images) for name, rule in rules.items()}
+        settings = config.build(Settings, values["train"] | {"images": settings.images}, "train")
+        later = {}
     model: Any = config.build(loaded.config, values["model"], "model")
     if loaded.system.needs_labels(model) and not store.labelled:
         raise InputError(
@@ -84,13 +99,34 @@ def plan(
         raise InputError(
             f"train.batch is {settings.batch}; {system} normalises over the batch, so it takes at least {least}."
         )
+    if images and images < (least := loaded.system.least_images(model, store.spec)):
+        length, more = f"{images:,} images", f"--images {least}"
+        if minutes := settings.minutes:
+            length, more = f"{minutes:g} minutes (about {length})", f"--minutes {math.ceil(minutes * least / images)}"
+        raise InputError(
+            f"{system} has grown to its full size after {least:,} images here, and a run of {length} ends before that. "
+            f"Say {more} or more, or let it grow faster."
+        )
+    sections = {"train": asdict(settings), "model": asdict(model)}
+    for section, rules in later.items():
+        sections[section] |= dict.fromkeys(rules)
     return {
-        "run": {"system": system, "store": store.address, "store_root": store.root}
+        "run": {"system": system, "revision": loaded.system.revision, "store": store.address, "store_root": store.root}
         | ({} if settings.precision == "auto" else {"precision": GIVEN}),
-        "train": asdict(settings),
-        "model": asdict(model),
+        **sections,
         "spec": spec_section(store.spec),
     }
+
+
+def _settle(values: dict[str, Any], spec: Spec) -> dict[str, Rule]:
+    """Replace the rules in `values` by numbers; take out and return those that depend on the length."""
+    later = {name: rule for name, rule in values.items() if isinstance(rule, Rule) and rule.by_length}
+    for name, rule in list(values.items()):
+        if name in later:
+            del values[name]
+        elif isinstance(rule, Rule):
+            values[name] = rule.value(spec, 0)
+    return later
 
 
 def _check_medium(name: str, system: type[System], model: Any, settings: Settings, store: Store) -> None:
@@ -112,12 +148,22 @@ def _check_medium(name: str, system: type[System], model: Any, settings: Setting
 def explained(system: str) -> dict[str, dict[str, tuple[str, str, str]]]:
     """(default, range, meaning) of every setting of a system and of the loop with its defaults, by section and name."""
     loaded = models.load(system)
-    model = config.describe(loaded.config, loaded.presets["medium"])
-    for name, (default, span, meaning) in model.items():
-        sizes = {size: preset[name] for size, preset in loaded.presets.items() if size != "medium" and name in preset}
-        others = ", ".join(f"{size} {value}" for size, value in sizes.items())
-        model[name] = (f"{default} ({others})" if others else default, span, meaning)
-    return {"model": model, "train": config.describe(Settings, loaded.train)}
+    sizes = {size: loaded.preset(size) for size in loaded.presets}
+    explained = {}
+    for section, kind in (("model", loaded.config), ("train", Settings)):
+        usual = sizes["medium"][section]
+        rows = config.describe(kind, {name: v for name, v in usual.items() if not isinstance(v, Rule)})
+        for name, (default, span, meaning) in rows.items():
+            default = value.text if isinstance(value := usual.get(name), Rule) else default
+            others = {size: of[section][name] for size, of in sizes.items() if name in of[section] and size != "medium"}
+            words = [
+                f"{size} {other.text if isinstance(other, Rule) else other}"
+                for size, other in others.items()
+                if other != value
+            ]
+            rows[name] = (f"{default} ({'; '.join(words)})" if words else default, span, meaning)
+        explained[section] = rows
+    return explained
 
 
 def _read_base(path: Path, system: str) -> dict[str, dict[str, Any]]:
@@ -156,9 +202,10 @@ def train(
     store = store if isinstance(store, Store) else Store(store)
     store.check()
     run = RunFolder(Path(out) if out else Path("runs") / f"{system}-{store.name}")
-    settings = plan(system, store, run.path, size, overrides, base)
-    device.choose(device_name)  # raises where there is none, before anything is written
     new = not (run.path / "run.toml").exists()
+    kept = {} if new or run.system_name != system else _kept(run)
+    settings = plan(system, store, run.path, size, overrides, base, kept=kept)
+    device.choose(device_name)  # raises where there is none, before anything is written
     if new and run.path.is_dir() and any(p.name != LOCK for p in run.path.iterdir()):
         raise RunError(f"{run.path} holds something else than a run. Choose another place with --out.")
     with run.alone():
@@ -168,6 +215,9 @@ def train(
             run.begin(settings)
         try:
             _settle_precision(run, store, device_name)
+            if _needs_images(run, settings):
+                expected = _expected(run, store, device_name)
+                _add(run, plan(system, store, run.path, size, overrides, base, expected=expected, kept=kept), expected)
             trainer = Trainer(run, store, device_name)
         except GanforgeError:
             if new:  # it could not begin: other settings may be tried in the same folder
@@ -199,10 +249,11 @@ def _settle_precision(run: RunFolder, store: Store, device_name: str) -> None:
     run.begin(sections)
 
 
-def _seconds_a_step(trainer: Trainer) -> dict[str, float]:
-    """The shortest time of a training step in each precision, by turns. The trainer cannot be used afterwards."""
-    trainer.progress.seen = trainer.settings.batch  # at 0 the lazy phases would run as well
-    best, begun = dict.fromkeys(("bf16", "fp32"), math.inf), time.perf_counter()
+def _seconds_a_step(trainer: Trainer, precisions: tuple[str, ...] = ("bf16", "fp32")) -> dict[str, float]:
+    """The shortest time of a training step in each precision, by turns, at full size and without the lazy phases. The
+    trainer cannot be used afterwards."""
+    trainer.progress.seen = LATE * trainer.settings.batch
+    best, begun = dict.fromkeys(precisions, math.inf), time.perf_counter()
     with Busy() as busy:
         busy.crowd()  # spinning beside other programs would hide the difference
         for turn in range(PROBES[1]):
@@ -212,23 +263,75 @@ def _seconds_a_step(trainer: Trainer) -> dict[str, float]:
                 trainer.settings = replace(trainer.settings, precision=name)
                 started = time.perf_counter()
                 trainer.step()
+                device.wait(trainer.device)
                 if turn:  # not the first step of each, which allocates
                     best[name] = min(best[name], time.perf_counter() - started)
+                trainer.progress.seen = LATE * trainer.settings.batch
     return best
 
 
-def _same(run: RunFolder, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """RunError for the first setting that differs from those of the run on disk; its length and reports may change.
+def _needs_images(run: RunFolder, settings: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the images of a new run with a length in minutes have to be estimated: a setting depends on them, or the
+    system grows."""
+    if settings["train"]["images"] or run.checkpoints() or "expected" in run.section("run"):
+        return False
+    loaded, given = models.load(run.system_name), {n: v for n, v in settings["model"].items() if v is not None}
+    missing = None in (*settings["train"].values(), *settings["model"].values())
+    return missing or loaded.system.least_images(config.build(loaded.config, given, "model"), run.spec) > 0
 
-    A setting that an earlier version did not have has its default."""
-    old_settings = run.settings
-    loaded = models.load(run.system_name)
-    for section, kind in (("train", Settings), ("model", loaded.config)):
-        old_settings[section] = asdict(config.build(kind, run.section(section), section))
-    old_settings["spec"] = spec_section(run.spec)
+
+def _expected(run: RunFolder, store: Store, device_name: str) -> int:
+    """About as many images as this machine shows in the minutes of the run, by the time of a few steps; logged."""
+    trainer = Trainer(run, store, device_name)
+    minutes, batch, precision = trainer.settings.minutes, trainer.settings.batch, trainer.settings.precision
+    (seconds,) = _seconds_a_step(trainer, (precision,)).values()
+    expected = max(1, int(60 * minutes / seconds)) * batch
+    log.info(f"expected: {expected:,} images in {minutes:g} minutes; a step at full size took {seconds:.3g} s")
+    return expected
+
+
+def _add(run: RunFolder, settings: Mapping[str, Mapping[str, Any]], expected: int) -> None:
+    """Write the settings that run.toml lacks, and the images that they depend on."""
+    sections = run.settings
+    sections["run"]["expected"] = expected
+    for section in ("train", "model"):
+        sections[section] = {**settings[section], **sections[section]}
+    run.begin(sections)
+
+
+def _kept(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """The values of a run on disk that no preset changes: those that depend on its length, and the defaults of settings
+    that an earlier version did not have."""
+    written, complete, loaded = run.settings, _settings(run), models.load(run.system_name)
+    kept: dict[str, dict[str, Any]] = {"train": {}, "model": {}}
+    for section, values in kept.items():
+        presets = [loaded.preset(size)[section] for size in loaded.presets]
+        rules = {n for preset in presets for n, v in preset.items() if isinstance(v, Rule) and v.by_length}
+        for name, value in complete[section].items():
+            if name in rules if name in written[section] else name not in rules or run.checkpoints():
+                values[name] = value
+    return kept
+
+
+def _settings(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """The settings of a run on disk. One that an earlier version did not have has its default."""
+    settings = run.settings
+    settings["run"].setdefault("revision", 1)
+    for section, kind in (("train", Settings), ("model", models.load(run.system_name).config)):
+        settings[section] = asdict(config.build(kind, run.section(section), section))
+    settings["spec"] = spec_section(run.spec)
+    return settings
+
+
+def _same(run: RunFolder, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """RunError for the first setting that differs from those of the run on disk; its length and reports may change."""
+    run.check_revision()
+    old_settings = _settings(run)
     for section, values in settings.items():
         for name, value in values.items():
             old = old_settings.get(section, {}).get(name)
+            if value is None:  # it depends on the length, which is being estimated
+                continue
             if (section, name) in FREE and ((section, name) != ("train", "precision") or value == "auto"):
                 continue
             if (section, name) == ("run", "store_root") and old != value:

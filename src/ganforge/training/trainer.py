@@ -26,6 +26,7 @@ from ganforge.base.errors import Diverged, RunError, Stopped
 from ganforge.base.images import Pixels, name_rows, write_image
 from ganforge.base.seeds import key
 from ganforge.nn import ema
+from ganforge.nn.schedules import at
 from ganforge.runs import RunFolder
 from ganforge.sampling import crossed, examples, marked, pictures
 from ganforge.store import augment
@@ -61,6 +62,9 @@ class Settings:
     )
     ema_images: int = setting(20_000, "half-life of the averaged weights, in images", low=0)
     ema_ramp: float = setting(0.05, "the half-life is at most this share of the images shown so far", low=0.0, high=1.0)
+    ema_span: int = setting(
+        0, "images over which the half-life grows from 0 to ema_images along a cosine; 0: by ema_ramp", low=0
+    )
     cooldown: float = setting(
         0.0, "share of the run, at its end, over which learning rates fall linearly", low=0.0, high=1.0
     )
@@ -103,12 +107,10 @@ class Trainer:
         device.place(self.system, self.device)
         self.average: System = copy.deepcopy(self.system).eval().requires_grad_(False)
         self.phases: list[Phase] = self.system.phases()
-        self.rates = {name: a.lr for name, a in self.system.adam().items()}
+        self.adam = self.system.adam()
         self.optimizers = {
-            name: torch.optim.Adam(
-                self.system.get_submodule(name).parameters(), lr=a.lr, betas=(a.beta1, a.beta2), eps=a.eps, fused=True
-            )
-            for name, a in self.system.adam().items()
+            name: torch.optim.Adam(self.system.get_submodule(name).parameters(), eps=a.eps, fused=True)
+            for name, a in self.adam.items()
         }
         self.progress = Progress()
         self.means = stats.Means()
@@ -186,7 +188,7 @@ class Trainer:
                 self._update(name, bad)
             self.means.add(phase.name, reported, bad)
         p.seen += s.batch
-        keep = ema.keep(s.ema_images, s.ema_ramp, p.seen, s.batch)
+        keep = ema.keep(ema.half_life(s.ema_images, s.ema_ramp, s.ema_span, p.seen), s.batch)
         for name in self.system.averaged:
             ema.update(self.average.get_submodule(name), self.system.get_submodule(name), keep)
 
@@ -196,9 +198,10 @@ class Trainer:
 
     def _update(self, name: str, bad: Tensor) -> None:
         """The step of Adam, which the device itself leaves out where `bad` is true."""
-        optimizer = self.optimizers[name]
+        optimizer, adam, seen = self.optimizers[name], self.adam[name], self.progress.seen
         for group in optimizer.param_groups:
-            group["lr"] = self.rates[name] * self._rate()
+            group["lr"] = at(adam.lr, seen) * self._rate()
+            group["betas"] = at(adam.beta1, seen), at(adam.beta2, seen)
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         optimizer.step()
         optimizer.zero_grad()
