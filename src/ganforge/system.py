@@ -236,6 +236,17 @@ def growth(most: int, share: float) -> Rule:
     return Rule(f"grown after {share:.0%} of the run, at most {most:,}", value, by_length=True)
 
 
+def channels(width: int, widest: int, halvings: int) -> list[int]:
+    """Channels of the grids, the largest grid first: `width`, doubled by each halving, at most `widest` or, where that
+    is 0, 8 x width."""
+    return [min(width * 2**n, widest or 8 * width) for n in range(halvings + 1)]
+
+
+def width_by(base: int, most: int) -> Rule:
+    """Channels at the full resolution by a channel base: `base` over the side, at most `most`."""
+    return Rule(f"{base:,} / side, at most {most}", lambda spec, _: min(most, base // min(spec.height, spec.width)))
+
+
 def crop(images: Tensor, spec: Spec) -> Tensor:
     """(N, C, H', W') -> (N, C, H, W), the centre crop."""
     top, left = (images.shape[2] - spec.height) // 2, (images.shape[3] - spec.width) // 2

@@ -97,6 +97,29 @@ def test_the_prior_draws_from_its_own_distribution(small_vqvae):
     torch.testing.assert_close(torch.bincount(given, minlength=16) / len(given), second, rtol=0, atol=0.06)
 
 
+def test_a_low_temperature_draws_the_likeliest_codes(small_vqvae):
+    """And 1 draws as trained."""
+    prior = small_vqvae[0].prior.eval()
+    quantiles = torch.rand(50, 6, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.equal(prior.draw(quantiles, 1.0), prior.draw(quantiles))
+        cold = prior.draw(quantiles, 1e-4)
+        words = torch.full((1, 1), prior.start)
+        for _ in range(6):
+            words = torch.cat([words, prior(words)[0][:, -1:].argmax(2)], 1)
+    assert torch.equal(cold, words[:, 1:].expand(50, -1))
+    counts = [len(prior.draw(quantiles, t).unique(dim=0)) for t in (0.05, 1.0)]
+    assert counts[0] < counts[1]
+
+
+@pytest.mark.parametrize(
+    ("side", "small", "large"), [(28, 8, 8), (64, 8, 8), (128, 8, 16), (256, 16, 32), (1024, 64, 64)]
+)
+def test_the_grid_of_codes_follows_the_side(side, small, large):
+    grids = {size: preset["grid"].value(Spec(side, side, 3), 0) for size, preset in vqvae.PRESETS.items()}
+    assert grids == {"small": small, "medium": small, "large": large}
+
+
 def test_an_average_of_codebooks_restores(small_vqvae, tmp_path):
     """The averaged encoder and codebook belong together: their reconstruction is about as good as that of the last
     weights."""

@@ -21,7 +21,7 @@ from ganforge.base.config import setting
 from ganforge.base.seeds import key
 from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Up
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, Rule, System, base_grid, crop
 
 DECAY = 0.99  # of the averages of the codebook, per step
 DEAD = 0.1  # a code used less often than this share of the mean is restarted
@@ -41,13 +41,21 @@ class Config:
     )
     prior: int = setting(128, "width of the transformer; each head has 32", low=32, high=2048)
     depth: int = setting(4, "blocks of the transformer", low=1, high=48)
+    temperature: float = setting(
+        1.0, "temperature of the codes of samples: below 1 likelier, less varied ones; 1 as trained", low=0.05, high=4.0
+    )
     lr: float = setting(1e-3, "learning rate of both", low=0.0, high=1.0)
 
 
+def _grid(factor: int) -> Rule:
+    """The factors of van den Oord et al. 2017 and Esser et al. 2021 are 4 to 16; a small picture has 8 codes a side."""
+    return Rule(f"side / {factor}, 8 to 64", lambda spec, _: min(64, max(8, min(spec.height, spec.width) // factor)))
+
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"codes": 128, "width": 32, "prior": 96, "depth": 3},
-    "medium": {},
-    "large": {"codes": 1024, "latent": 64, "width": 128, "prior": 384, "depth": 8},
+    "small": {"codes": 128, "width": 32, "prior": 96, "depth": 3, "grid": _grid(16)},
+    "medium": {"grid": _grid(16)},
+    "large": {"codes": 1024, "latent": 64, "width": 128, "prior": 384, "depth": 8, "grid": _grid(8)},
 }
 TRAIN: dict[str, Any] = {"batch": 64, "cooldown": 0.3}
 
@@ -196,15 +204,16 @@ class Prior(nn.Module):
             kept.append(pair)
         return self.out(x), kept
 
-    def draw(self, quantiles: Tensor) -> Tensor:
+    def draw(self, quantiles: Tensor, temperature: float = 1.0) -> Tensor:
         """Codes by inverse transform sampling, each from its distribution given those before: quantiles (N, T) from
-        0 to 1 -> (N, T) int64."""
+        0 to 1 -> (N, T) int64. The logits are divided by
+        `temperature`."""
         word = torch.full((len(quantiles), 1), self.start, device=quantiles.device)
         drawn: list[Tensor] = []
         cache: Cache | None = None
         for quantile in quantiles.unbind(1):
             logits, cache = self(word, cache)
-            bounds = logits[:, 0].double().softmax(1).cumsum(1)
+            bounds = (logits[:, 0].double() / temperature).softmax(1).cumsum(1)
             word = (bounds < quantile[:, None]).sum(1, keepdim=True).clamp(max=self.start - 1)
             drawn.append(word)
         return torch.cat(drawn, 1)
@@ -266,7 +275,7 @@ class VQVAE(System):
         return torch.stack([torch.randn(count, generator=generator) for generator in generators])
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        tokens = self.prior.draw(torch.special.ndtr(latents.double()))
+        tokens = self.prior.draw(torch.special.ndtr(latents.double()), self.config.temperature)
         return self.decode_tokens(tokens.unflatten(1, self.autoencoder.grid))
 
     def encode_tokens(self, images: Tensor) -> Tensor:
