@@ -60,3 +60,14 @@ def test_the_folder_that_one_is_in(store, tmp_path, monkeypatch, fails):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").touch()
     assert "exists already and is no store" in fails("prepare", "in", "-o", ".")
+
+
+@pytest.mark.parametrize("text", ["run = 3\n[model]\n", "model = 3\n[spec]\nheight = 8\nwidth = 8\nchannels = 1\n"])
+def test_a_toml_file_of_other_types_is_one_sentence(tmp_path, text, fails):
+    (tmp_path / "layers.toml").write_text(text)
+    assert "holds no composed system" in fails("show", tmp_path / "layers.toml")
+
+
+def test_a_step_without_a_time_is_left_out(tmp_path):
+    (tmp_path / "history.jsonl").write_text('{"verb": "collect", "at": "today"}\n{"verb": "clean"}\n')
+    assert show(tmp_path) == [f"{tmp_path}: a folder of pictures", "  today  collect: "]

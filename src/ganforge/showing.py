@@ -84,14 +84,14 @@ def _layers(path: Path) -> list[str]:
     from ganforge.models import composed
 
     sections = config.read_toml(path)
-    system = sections.get("run", {}).get("system", "composed")
-    if "model" not in sections or system != "composed":
+    run, chosen = sections.get("run", {}), sections.get("model")
+    if not (isinstance(run, dict) and isinstance(chosen, dict)) or run.get("system", "composed") != "composed":
         raise InputError(f"{path} holds no composed system: it needs the section [model] with lists of layers.")
     try:
         spec = spec_from({"classes": (), **sections.get("spec", {})})
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path} needs the section [spec] with height, width and channels of the pictures.") from None
-    model: Any = config.build(composed.Config, sections["model"], "model")
+    model: Any = config.build(composed.Config, chosen, "model")
     lines = [f"{path}: {model.kind} for pictures of {spec}"]
     for part, steps in composed.plans(model, spec).items():
         lines += table(part, steps)
@@ -150,7 +150,7 @@ def _run(run: RunFolder) -> list[str]:
     lines.append(f"  checkpoints  {', '.join(p.name for p in run.checkpoints()) or 'none yet'}")
     settings = run.settings
     if why := settings.get("run", {}).get("precision"):
-        lines.append(f"  precision    {settings['train']['precision']}: {why}")
+        lines.append(f"  precision    {run.section('train').get('precision')}: {why}")
     if rows:
         last = rows[-1]
         speed = f"{last['images_per_second']:,.0f} images/s"

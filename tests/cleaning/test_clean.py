@@ -22,6 +22,7 @@ from PIL import Image
 
 from ganforge.auditing.checks import CHECKS
 from ganforge.base.errors import DataError, InputError
+from ganforge.base.files import locked
 from ganforge.base.images import Pixels
 from ganforge.cleaning import filters as F
 from ganforge.cleaning import noise
@@ -32,7 +33,7 @@ from ganforge.cleaning.recipe import read, text
 from ganforge.cli import main
 from ganforge.metrics.fidelity import psnr
 from ganforge.store import history
-from synthetic import natural, noisy, peppered
+from synthetic import natural, noisy, peppered, write_pictures
 
 
 def save(path: Path, pixels: Pixels) -> Path:
@@ -388,3 +389,13 @@ def test_the_proposal_for_clean_pictures_is_a_recipe_too(tmp_path, capsys, fails
     recipe.write_text("# of a proposal that failed")
     assert "holds no recipe" in fails("clean", tmp_path / "in", "--recipe", recipe, "-o", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_two_at_once_do_not_write_the_same_files(tmp_path):
+    folder = write_pictures(tmp_path / "in", ".", count=3)
+    with locked(tmp_path / ".out.lock"), pytest.raises(DataError, match="another process"):
+        clean(folder, tmp_path / "out", filters=["median:size=3"])
+    (tmp_path / ".o.partial-1").mkdir()
+    clean(folder, tmp_path / "[a-z]", filters=["median:size=3"])
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"in", "[a-z]", ".out.lock", ".o.partial-1"}

@@ -155,6 +155,7 @@ def test_a_class_with_a_comma_can_be_asked_for(made, tmp_path, fails):
         assert main(["sample", str(run.path), "--labels", words, "--count", count, "-o", str(tmp_path / "s.png")]) == 0
         assert marks.read(tmp_path / "s.png")["labels"] == asked
     assert "no class 'red'" in fails("sample", run.path, "--labels", "red,round")
+    assert "not understood" in fails("sample", run.path, "--labels", "x" * 200_000)
     assert "no class ''" in fails("sample", run.path, "--labels", "")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from ganforge.latent.inversion import invert
+from ganforge.base.errors import DataError
+from ganforge.latent.inversion import invert, read
 from ganforge.media.spec import Spec
 from ganforge.runs import RunFolder
 from ganforge.sampling import sample
@@ -39,3 +42,9 @@ def test_projection_comes_nearer(name, runs):
     with torch.no_grad():
         again = system.synthesis(**tensors) if name == "stylegan2" else system.generate(tensors["latents"])
     assert np.abs((again[0, 0].numpy() + 1) * 127.5 - result.picture[:, :, 0]).max() < 1
+
+
+def test_a_device_is_no_picture():
+    """It has no end and filled the memory."""
+    with pytest.raises(DataError, match="not a regular file"):
+        read(Path("/dev/zero"), GREY)

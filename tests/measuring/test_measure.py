@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from ganforge.base.errors import InputError
 from ganforge.base.files import intact
 from ganforge.base.images import write_image
 from ganforge.cli import main
 from ganforge.collecting.collect import collect
-from ganforge.measuring.measure import as_json, measure_folder, measure_system
+from ganforge.measuring.measure import as_json, measure_folder, measure_system, read_folder
 from ganforge.measuring.reference import Reference
 from ganforge.media.spec import Spec
 from ganforge.metrics import copies, frechet, kernel
@@ -24,6 +26,7 @@ from ganforge.models import load
 from ganforge.preparing.prepare import prepare
 from ganforge.store.store import Store
 from ganforge.testing import make_store
+from synthetic import write_pictures
 
 PAGE = (Path(__file__).parents[2] / "docs" / "measure.md").read_text("utf-8")
 KEYS = {
@@ -167,3 +170,33 @@ def test_a_metric_more_only_adds_to_the_floors_that_are_kept(digits, monkeypatch
     monkeypatch.undo()
     path.write_text(path.read_text().replace("frechet", "Frechet"))
     assert reference.floors((frechet, copies), size) == first
+
+
+def test_a_folder_is_read_by_the_whole_recipe_of_the_store(tmp_path):
+    """Stretched picture by picture, and by the levels of the set: the same files are the same bytes."""
+    rng = np.random.default_rng(0)
+    for n in range(40):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        values = rng.integers(0, 1000 + 50 * n, (16, 16)).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / "in" / f"{n}.png")
+        if n < 20:
+            (tmp_path / "some").mkdir(exist_ok=True)
+            Image.fromarray(values).save(tmp_path / "some" / f"{n}.png")
+    for options in ({"normalise": "image"}, {"levels": "100,3000"}, {"levels": "full"}, {"levels": "auto"}):
+        whole = prepare(tmp_path / "in", tmp_path / f"{options}", **options).store
+        some = read_folder(tmp_path / "some", whole, tmp_path / f"of {options}").store
+        rows = {row.tobytes() for row in whole.read(np.arange(len(whole)))}
+        assert len(some) == 20 and all(row.tobytes() in rows for row in some.read(np.arange(20))), options
+
+
+def test_a_folder_that_brings_its_own_split_is_measured(tmp_path):
+    store = prepare(write_pictures(tmp_path / "in", "train", "test", count=20), tmp_path / "s", resolution=8).store
+    assert measure_folder(tmp_path / "in", store)[0].samples == 40
+    assert measure_folder(store.path, store)[0].samples == 40
+
+
+def test_samples_are_not_endless(tmp_path):
+    store = make_store(tmp_path / "s", Spec(8, 8, 1))
+    loaded = load("gan")
+    with pytest.raises(InputError, match="16 to 1,000,000"):
+        measure_system(loaded.system(loaded.config(width=8, latent=8), store.spec), store, 10**20)

@@ -335,3 +335,30 @@ def test_the_words_of_the_command_line(tmp_path, capsys):
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "44 clips of 16x16 grey, 4 frames at 10 a second" in out
+
+
+def test_a_cover_among_animations_is_no_reason_to_take_them_for_frames(tmp_path):
+    """Each animation was one frame of one clip, and its class was gone."""
+    for n in range(12):
+        (tmp_path / "in" / "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
+        first, *rest = moving_square(n, 8)
+        first.save(tmp_path / "in" / "ab"[n % 2] / f"{n}.gif", save_all=True, append_images=rest, duration=100)
+    moving_square(0)[0].save(tmp_path / "in" / "a" / "00 cover.png")
+    prepared = prepare(tmp_path / "in", tmp_path / "s", medium="clip", frames=4, resolution=16)
+    assert prepared.store.spec.classes == ("a", "b")
+    assert np.bincount(prepared.store.labels).tolist() == [12, 12]
+    assert [name for name, _ in prepared.skipped] == ["a/00 cover.png"]
+
+
+def test_frames_beside_a_folder_of_the_set_s_name(tmp_path):
+    for folder in (tmp_path / "set", tmp_path / "set" / "set"):
+        folder.mkdir()
+        for n, frame in enumerate(moving_square(len(folder.parts), 32)):
+            frame.save(folder / f"{n}.png")
+    store = prepare(tmp_path / "set", tmp_path / "s", medium="clip", frames=8, resolution=16).store
+    assert len(store) == 8
+
+
+def test_a_row_of_sound_is_no_longer_than_a_day(tmp_path, fails):
+    make_sounds(tmp_path / "in", 8)
+    assert "seconds is 1e+308" in fails("prepare", tmp_path / "in", "-o", tmp_path / "s", "--seconds", "1e308")

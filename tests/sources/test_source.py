@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -195,3 +196,9 @@ def test_a_tar_is_known_by_its_content(tmp_path):
     made = prepare(tmp_path / "noname", tmp_path / "o", resolution=16)
     assert (len(made.store), made.store.spec.classes) == (20, ("cat", "dog"))
     assert made.skipped == [("last.zip", "not a picture: .zip file")]
+
+
+def test_devices_and_pipes_are_no_source(tmp_path, fails):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        assert "neither a folder nor a file" in fails("prepare", path, "-o", tmp_path / "s")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -22,7 +23,7 @@ import numpy as np
 
 from ganforge.auditing.findings import Findings
 from ganforge.base.errors import DataError, GanforgeError, InputError
-from ganforge.base.files import writing
+from ganforge.base.files import locked, writing
 from ganforge.base.images import as_image
 from ganforge.base.pool import chunks, ordered
 from ganforge.base.tables import write_csv
@@ -80,18 +81,17 @@ def clean(
         raise InputError("Dropping by findings needs an audit: ganforge audit FOLDER, then --audit with its folder.")
     if not chain and findings is None and recipe is None:
         raise InputError("There is nothing to do: name a filter, such as --filter median:size=3, a recipe or an audit.")
-    if out.exists():
-        raise DataError(f"{out} exists already. Choose another name with -o, or remove it first.")
+    _check_free(out)
     keep_apart(path, out)
     opened = open_source(path)
     entries = list(opened.entries())
     if findings:
         findings.check(path, (entry.name for entry in entries), entries)
-    partial = _partial(out, settings, path, entries, findings)
     cleaned = Cleaned(out, notes=findings.absent((*settings.drop, *settings.keep)) if findings else [])
     levels, note = survey.levels("auto", opened) if chain else (Levels(), "")
     cleaned.notes += [note] if note else []
-    with writing(out, "Free some space or check the permissions; the same command goes on."):
+    with writing(out, "Free some space or check the permissions; the same command goes on."), _alone(out):
+        partial = _partial(out, settings, path, entries, findings)
         left_out = findings.left_out(settings.drop, settings.keep) if findings else {}
         done = _work(entries, chain, levels, left_out, partial, progress)
         cleaned.changed = sum(row["changed"] for row in done if row["out"])
@@ -108,6 +108,26 @@ def clean(
     return cleaned
 
 
+def _check_free(out: Path) -> None:
+    if out.exists():
+        raise DataError(f"{out} exists already. Choose another name with -o, or remove it first.")
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Lock `out` for this process: two that write the same files could leave a half of one. DataError where another
+    process holds it or has finished it, OSError where it cannot be written."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = out.parent / f".{out.name}.lock"
+    try:
+        with locked(lock):
+            _check_free(out)
+            yield
+            lock.unlink(missing_ok=True)
+    except BlockingIOError as error:
+        raise DataError(f"{out} is being made by another process. Wait for its end, or choose another name.") from error
+
+
 def check_folder(source: str | Path) -> Path:
     """The folder as a path. InputError where it is none."""
     path = Path(source)
@@ -118,7 +138,8 @@ def check_folder(source: str | Path) -> Path:
 
 
 def _partial(out: Path, settings: Settings, source: Path, entries: list[Entry], findings: Findings | None) -> Path:
-    """The unfinished folder beside `out`, one for each recipe, source and audit; those of others are removed."""
+    """The unfinished folder beside `out`, one for each recipe, source and audit; those of others are removed.
+    OSError."""
     digest = hashlib.sha256(recipes.text(replace(settings, audit=None)).encode())
     digest.update(f"{source.resolve()}\n{findings.sha256 if findings else ''}\n".encode(errors="replace"))
     for entry in entries:
@@ -126,11 +147,10 @@ def _partial(out: Path, settings: Settings, source: Path, entries: list[Entry], 
             facts = entry.path.stat() if entry.path else None
             digest.update(f"{entry.name}\0{facts and (facts.st_size, facts.st_mtime_ns)}\n".encode())
     partial = out.with_name(f".{out.name}.partial-{digest.hexdigest()[:12]}")
-    with writing(out):
-        for other in out.parent.glob(f".{out.name}.partial-*"):
-            if other != partial:
-                shutil.rmtree(other)
-        partial.mkdir(parents=True, exist_ok=True)
+    for other in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
+        if other != partial:
+            shutil.rmtree(other)
+    partial.mkdir(exist_ok=True)
     return partial
 
 

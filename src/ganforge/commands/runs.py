@@ -133,7 +133,10 @@ def _labels(text: str | None, run: RunFolder) -> str | list[str] | None:
 
     if text is None or text in (classes := run.spec.classes) or not text.strip():
         return text
-    parts = next(csv.reader(text.splitlines(), skipinitialspace=True))
+    try:
+        parts = [part for row in csv.reader(text.splitlines(), skipinitialspace=True) for part in row]
+    except csv.Error as error:
+        raise InputError(f"sample: the labels are not understood: {error}.") from error
     labels = [part if part in classes else part.strip() for part in parts]
     return labels if len(labels) > 1 else labels[0]
 

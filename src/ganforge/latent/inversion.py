@@ -24,11 +24,10 @@ from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder
 from ganforge.sampling import check_generates, drawn, made_by
 from ganforge.sources.decode import decode
-from ganforge.sources.entry import Skip
+from ganforge.sources.entry import Skip, read_file
 from ganforge.sources.transform import fit
 from ganforge.system import StyleSystem, System
 
-MAX_BYTES = 256 << 20
 CANDIDATES = 128  # seeds of which the best is the start of the search
 STEPS = 300
 RATE = 0.05  # learning rate of Adam
@@ -126,11 +125,7 @@ def read(path: Path, spec: Spec) -> Pixels:
     """A picture file, cropped and resized to `spec` as `prepare` does by default: (H, W, C) uint8. DataError where it
     cannot be read."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} is larger than {MAX_BYTES >> 20} MiB. Give a smaller picture.")
-        pixels, _ = decode(path.read_bytes(), spec.channels, (255, 255, 255), min(spec.height, spec.width))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. Give a picture file.") from error
+        pixels, _ = decode(read_file(path), spec.channels, (255, 255, 255), min(spec.height, spec.width))
     except Skip as reason:
         raise DataError(f"{path} cannot be used: {reason}. Give another picture.") from None
     fitted: Pixels = fit(pixels[None], spec.height, spec.width, "crop", (255,) * spec.channels)[0]

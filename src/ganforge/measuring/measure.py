@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 METRICS: tuple[Metric, ...] = (frechet, kernel, neighbours, sliced, twosample, copies, label_accuracy)
 """In the order in which they are printed."""
 SAMPLES = 10_000
-FEWEST = 16
+FEWEST, MOST = 16, 1_000_000  # samples
 FIRST_SEED = 1_000_000  # far from the seeds that people look at
 MEMORY = 1 << 30  # bytes of samples that are kept to be looked at pixel by pixel
 
@@ -87,8 +88,8 @@ def measure_system(
     """Measure any system against a store, on the device that it is on; see `measure`. InputError where it makes no
     pictures or the samples are too few, DataError where their numbers are not finite."""
     check_generates(system)
-    if samples < FEWEST:
-        raise InputError(f"samples is {samples}; at least {FEWEST} are needed, and 10,000 are usual.")
+    if not FEWEST <= samples <= MOST:
+        raise InputError(f"samples is {samples:,}; it takes {FEWEST} to {MOST:,}, and {SAMPLES:,} are usual.")
     started = time.perf_counter()
     device.keep_memory()
     reference = Reference(store, next(system.parameters()).device)
@@ -143,7 +144,7 @@ def read_folder(source: str | Path, store: Store, temporary: Path) -> Prepared:
 
 def _like(spec: Spec, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `prepare` by which other files become rows of this spec."""
-    options = {"medium": spec.medium.kind, "resolution": f"{spec.height}x{spec.width}", "heldout": 0}
+    options: dict[str, Any] = {"medium": spec.medium.kind, "resolution": f"{spec.height}x{spec.width}"}
     if isinstance(spec.medium, Sound):
         return options | {"rate": spec.medium.rate}
     background = "#" + "".join(f"{v:02x}" for v in recipe.get("background", [255] * 3)[:3])
@@ -151,8 +152,19 @@ def _like(spec: Spec, recipe: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(spec.medium, Clip):
         channels = spec.channels // spec.medium.frames
         options |= {"channels": channels, "frames": spec.medium.frames, "rate": spec.medium.rate}
-        options |= {"stride": recipe["stride"]}
-    return options
+        return options | {"stride": recipe["stride"]}
+    if recipe.get("normalise") == "image":  # the others are not in the bytes
+        options |= {"normalise": "image"}
+    return options | _levels(recipe.get("depth", ""))
+
+
+def _levels(depth: str) -> dict[str, str]:
+    """The setting `levels` that gives `depth`, see `sources.depth.Levels`; none for integers and floats with pairs of
+    their own."""
+    pairs = set(re.findall(r"(?:integers|floats) (\S+) to (\S+?)(?:, |$)", depth))
+    if len(pairs) == 1:
+        return {"levels": ",".join(end.replace(",", "") for end in pairs.pop())}
+    return {"levels": "full"} if depth and not pairs else {}
 
 
 class _Measurement:

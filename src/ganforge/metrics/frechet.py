@@ -41,7 +41,7 @@ def rows(real: RealPictures, samples: Samples, size: int, floor: Sequence[float]
 def _conclusion(value: float, spread: float, size: int, floor: Sequence[float] | None) -> str:
     """How far the distance is from the floor."""
     if floor is None:
-        return f"Fréchet distance {value:.2f}; nothing is held out, so there is no floor to compare it with."
+        return f"Fréchet distance {value:.2f}; too few pictures are held out, so there is no floor to compare it with."
     gap, margin = value - floor[0], math.hypot(spread, floor[1])
     beside = f"held-out real pictures get {floor[0]:.2f}, from {size:,} pictures each"
     if gap < -2 * margin:

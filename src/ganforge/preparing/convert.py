@@ -71,8 +71,8 @@ class Plan:
 
     def check_label(self, entry: Entry) -> None:
         """Raises Skip where there are classes and the label is none of them: that of a folder, say, in which no file
-        has the name of a picture."""
-        if self._classes and entry.label not in self._classes:
+        has the name of a picture. A folder that is not entered has a reason of its own."""
+        if self._classes and entry.label not in self._classes and not entry.name.endswith("/"):
             raise Skip("no label" if entry.label is None else f"no class: {entry.label!r}")
 
     def to_plain(self) -> dict[str, Any]:

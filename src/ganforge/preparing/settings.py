@@ -46,7 +46,9 @@ class Settings(Selection):
     rate: float | None = setting(
         None, "of sounds samples a second, of clips frames a second (what most files have)", low=0.001
     )
-    seconds: float | None = setting(None, "length of a row of sound (what nearly all files have)", low=0.001)
+    seconds: float | None = setting(
+        None, "length of a row of sound (what nearly all files have)", low=0.001, high=86_400
+    )
     frames: int | None = setting(None, "frames of a clip (16)", low=2, high=64)
     stride: int | None = setting(
         None, "frames from the beginning of a clip to that of the next in a file (as many as a clip has)", low=1

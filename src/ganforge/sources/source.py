@@ -120,6 +120,8 @@ def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str 
 
 
 def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | None) -> Source:
+    if not path.is_file():  # a pipe would keep us waiting, a device fill the memory
+        raise DataError(f"{path} is neither a folder nor a file. Put the pictures into one of them.")
     with path.open("rb") as file:
         head = file.read(512)
     if head[257:262] == b"ustar" or (path.suffix.lower() == ".tar" and not _packed(head)):
@@ -204,16 +206,27 @@ def _medium(path: Path, names: Sequence[str], medium: str | None) -> str:
 
 
 def _clips(names: Sequence[str], read: Callable[[str], bytes], root: str) -> dict[str, list[str]]:
-    """Folders whose pictures are the frames of one clip -> these, in natural order. A folder whose first picture is an
-    animation holds clips, each a file of its own, and is not among them. Pictures in no folder are the clip `root`."""
+    """Folders whose pictures are the frames of one clip -> these, in natural order. A folder in which the
+    first file of any suffix is an animation holds clips, each a file of its own, and is not among them. Pictures in no
+    folder are the clip `root`."""
     folders: dict[str, list[str]] = {}
     for name in names:
         folders.setdefault(name.rpartition("/")[0], []).append(name)
+    while root in folders:
+        root = f"_{root}"
     return {
         folder or root: sorted(inside, key=_frame_order)
         for folder, inside in folders.items()
-        if not _is_animation(inside[0], read)
+        if not any(_is_animation(name, read) for name in _of_each_suffix(inside))
     }
+
+
+def _of_each_suffix(names: Sequence[str]) -> Collection[str]:
+    """The first name of each suffix: a still among animations may be the cover of their folder."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(PurePosixPath(name).suffix.lower(), name)
+    return first.values()
 
 
 def _frame_order(name: str) -> list[tuple[float, str]]:

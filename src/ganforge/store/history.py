@@ -54,6 +54,6 @@ def read(folder: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and "verb" in entry:
+        if isinstance(entry, dict) and {"verb", "at"} <= entry.keys():
             steps.append(entry)
     return steps
