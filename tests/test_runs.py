@@ -26,7 +26,7 @@ from ganforge.runs import LOCK, RunFolder
 from ganforge.sampling import sample
 from ganforge.store.store import Store
 from ganforge.testing import make_store
-from ganforge.training.train import train
+from ganforge.training.train import Trainer, train
 
 SPEC = Spec(8, 8, 1, ("a", "b"))
 OVERRIDES = {
@@ -235,6 +235,18 @@ def test_settings_edited_by_hand_are_named(run, fails, line, other, message):
         RunFolder(run).load()
     (run / "run.toml").write_text(text)
     assert main(["train", str(run), "--images", "192"]) == 0
+
+
+def test_an_untrained_system_is_a_function_of_the_runs_seed(run, store):
+    torch.manual_seed(1)
+    one, after = RunFolder(run).new_system().state_dict(), torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(1))  # others' randomness goes on as before
+    two = RunFolder(run).new_system().state_dict()
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    shutil.rmtree(run / "checkpoints")
+    first = Trainer(RunFolder(run), Store(store)).system.state_dict()
+    assert all(torch.equal(value, first[name]) for name, value in one.items())
 
 
 def test_a_run_of_another_revision_is_refused(run, store, tmp_path, fails, monkeypatch):

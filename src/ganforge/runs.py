@@ -30,6 +30,7 @@ from ganforge import models
 from ganforge.base import config, device
 from ganforge.base.errors import InputError, RunError
 from ganforge.base.files import atomic_file, atomic_folder, cannot_write, file_sha256, locked, sync, writing
+from ganforge.base.seeds import key
 from ganforge.media.spec import Spec, spec_from
 from ganforge.store.remote import is_address
 from ganforge.system import System
@@ -262,13 +263,15 @@ class RunFolder:
             )
 
     def new_system(self) -> System:
-        """The system of the run's settings, with new weights. RunError where it cannot be built on this machine, or
-        where it is of another revision."""
+        """The system of the run's settings with the weights that training begins with, a function of its seed. RunError
+        where it cannot be built on this machine, or where it is of another revision."""
         self.check_revision()
         loaded = models.load(self.system_name)
         settings: Any = config.build(loaded.config, self.section("model"), "model")
         try:
-            return loaded.system(settings, self.spec)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(key(self.section("train").get("seed", 0), "weights"))
+                return loaded.system(settings, self.spec)
         except (RuntimeError, MemoryError, OverflowError) as error:
             raise RunError(
                 f"{self.system_name} for pictures of {self.spec} cannot be built here, with {self.path / 'run.toml'}: "

@@ -155,6 +155,12 @@ def test_a_bad_step_leaves_no_trace(tmp_path, monkeypatch, name, where):
     assert int(trainer.watch.skipped) == bad
 
 
+def test_no_report_stands_just_before_the_last_one(store, tmp_path):
+    """A length in minutes had one at 99.7 %, printed as 100 %, and then the last one, of a single step."""
+    assert [row["seen"] for row in rows(train("gan", store, tmp_path / "r", overrides=settings(9)))] == [64, 144]
+    assert [row["seen"] for row in rows(train("gan", store, tmp_path / "s", overrides=settings(10)))] == [64, 128, 160]
+
+
 def test_a_run_goes_on_past_unreadable_lines(store, tmp_path):
     run = train("gan", store, tmp_path / "r", overrides=settings(20))
     file = run.path / "stats.jsonl"

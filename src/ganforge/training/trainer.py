@@ -102,7 +102,6 @@ class Trainer:
         s = self.settings
         shown = store if s.fold < 0 else store.fold(s.fold)
         self.stream = Stream(shown, s.seed, self.device, s.mirror, s.balance, s.augment)
-        torch.manual_seed(key(self.settings.seed, "weights"))
         self.system: System = run.new_system()
         device.place(self.system, self.device)
         self.average: System = copy.deepcopy(self.system).eval().requires_grad_(False)
@@ -137,7 +136,7 @@ class Trainer:
                 self._settle_length()
                 bar(self.progress)
                 busy.look()
-                saving = self.progress.seen - reported >= self._interval() or bool(interrupted) or self._done()
+                saving = self._due(reported) or bool(interrupted) or self._done()
                 if not saving and self.progress.seen // self.settings.batch % EVERY:
                     continue
                 if self._recover(saving):
@@ -216,6 +215,12 @@ class Trainer:
 
     def _done(self) -> bool:
         return bool(self.settings.images) and self.progress.seen >= self.settings.images
+
+    def _due(self, reported: int) -> bool:
+        """Whether a report is due: an interval after the last one, unless the end is nearer than half of another."""
+        interval, seen = self._interval(), self.progress.seen
+        left = seen / max(self.fraction(), 1e-9) - seen
+        return seen - reported >= interval and left >= interval / 2
 
     def _interval(self) -> float:
         if self.settings.report:
