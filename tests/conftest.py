@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,10 @@ import pytest
 from PIL import Image
 
 from ganforge.cli import main
+from ganforge.testing import make_store
+from ganforge.training.train import train
 from served import Site
+from tiny import FOUR_CLASSES, THREE_CLASSES, TINY_OPTIONS, TWO_CLASSES
 
 # a shell's background job ignores it, and so would its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -104,3 +108,54 @@ def licensed(tmp_path_factory) -> Path:
     with (root / "provenance.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "address", "licence", "author"), *rows])
     return root
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """Three classes of 60, 30 and 10 noisy pictures, of two sizes, one of them twice."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for name, count in (("many", 60), ("some", 30), ("few", 10)):
+        (root / name).mkdir()
+        for n in range(count):
+            side = 24 if n % 3 else 32
+            pixels = rng.integers(20, 200, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{n:02d}.png")
+    shutil.copy(root / "many" / "00.png", root / "many" / "00 again.png")
+    return root
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """120 pictures of TWO_CLASSES."""
+    make_store(tmp_path / "store", TWO_CLASSES, 120)
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def run(store: Path, tmp_path: Path) -> Path:
+    """A run of `gan` on `store`."""
+    words = ["train", "gan", str(store), "--out", str(tmp_path / "run"), "--images", "64", *TINY_OPTIONS]
+    assert main(words) == 0
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def labelled_store(tmp_path_factory) -> Path:
+    """160 pictures of FOUR_CLASSES."""
+    path: Path = tmp_path_factory.mktemp("labels") / "store"
+    make_store(path, FOUR_CLASSES, 160)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A folder with a `store` of THREE_CLASSES, a `run` that knows them, and `vae`, a run that restores."""
+    folder: Path = tmp_path_factory.mktemp("runs")
+    make_store(folder / "store", THREE_CLASSES, 60)
+    loop = {"images": 32, "batch": 16, "precision": "fp32"}
+    model = {"width": 8, "latent": 8}
+    conditional = {**model, "conditional": True}
+    train("gan", folder / "store", folder / "run", device_name="cpu", overrides={"train": loop, "model": conditional})
+    train("vae", folder / "store", folder / "vae", device_name="cpu", overrides={"train": loop, "model": model})
+    return folder

@@ -41,6 +41,16 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return file.getvalue()
 
 
+def damaged(data: bytes, seed: int, changes: int) -> bytes:
+    """The beginning of `data`, of any length, with at most `changes` of its bytes changed."""
+    rng = np.random.default_rng(seed)
+    out = bytearray(data[: rng.integers(0, len(data) + 1)])
+    for at in rng.integers(0, max(1, len(out)), changes):
+        if len(out):
+            out[at] = rng.integers(256)
+    return bytes(out)
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     """One chunk of a PNG."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

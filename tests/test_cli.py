@@ -19,26 +19,8 @@ from PIL import Image
 from ganforge import models
 from ganforge.base.errors import RunError
 from ganforge.cli import APART, NEEDS, _verbs, main, parser
-from ganforge.media.spec import Spec
 from ganforge.runs import RunFolder
-from ganforge.testing import make_store
 from ganforge.training.train import Trainer, train
-
-SPEC = Spec(8, 8, 1, ("a", "b"))
-CLASSES = Spec(8, 8, 1, ("cat", "red, round", "3"))
-TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    make_store(tmp_path / "store", SPEC, 120)
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def run(store: Path, tmp_path: Path) -> Path:
-    assert main(["train", "gan", str(store), "--out", str(tmp_path / "run"), "--images", "64", *TINY]) == 0
-    return tmp_path / "run"
 
 
 def test_unknown_words(fails, store):
@@ -144,19 +126,6 @@ def test_stopped_by_the_keyboard_is_exit_code_3(verb, tmp_path):
 
 def test_a_mistake_before_any_verb_has_no_prefix(fails):
     assert fails("--nonsense").startswith("ganforge: the following arguments are required: VERB")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A store, a run that knows classes, and one that restores."""
-    folder = tmp_path_factory.mktemp("runs")
-    make_store(folder / "store", CLASSES, 60)
-    loop = {"images": 32, "batch": 16, "precision": "fp32"}
-    model = {"width": 8, "latent": 8, "conditional": True}
-    train("gan", folder / "store", folder / "run", device_name="cpu", overrides={"train": loop, "model": model})
-    model = {"width": 8, "latent": 8}
-    train("vae", folder / "store", folder / "vae", device_name="cpu", overrides={"train": loop, "model": model})
-    return folder
 
 
 def test_every_verb_names_the_nearest_option(fails):

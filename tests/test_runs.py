@@ -21,26 +21,19 @@ from ganforge.base.errors import RunError
 from ganforge.base.files import file_sha256, locked
 from ganforge.cli import main
 from ganforge.measuring.measure import measure
-from ganforge.media.spec import Spec
 from ganforge.runs import LOCK, RunFolder
 from ganforge.sampling import sample
 from ganforge.store.store import Store
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, train
+from tiny import TWO_CLASSES
 
-SPEC = Spec(8, 8, 1, ("a", "b"))
 OVERRIDES = {
     "model": {"width": 8, "latent": 8},
     "train": {"images": 128, "batch": 16, "report": 64, "precision": "fp32"},
 }
 WORDS = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16", "--train.precision", "fp32"]
 FILES = ("tensors.safetensors", "state.json", "manifest.json", "run.toml")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    make_store(tmp_path / "store", SPEC, 120)
-    return tmp_path / "store"
 
 
 @pytest.fixture
@@ -132,7 +125,7 @@ def test_a_store_that_moved(run, store, tmp_path, fails, logged):
     store.rename(tmp_path / "elsewhere")
     for verb in ("train", "measure"):
         assert "Name the store where it is now with --store STORE" in fails(verb, run)
-    make_store(tmp_path / "other", SPEC, 120, seed=1)
+    make_store(tmp_path / "other", TWO_CLASSES, 120, seed=1)
     assert "is not the store that" in fails("train", run, "--store", tmp_path / "other")
     measure(RunFolder(run), Store(tmp_path / "other"), 16)
     assert any("is not the store that" in line for line in logged)

@@ -27,23 +27,7 @@ from ganforge.models import names
 from ganforge.runs import RunFolder
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
-
-SPEC = Spec(8, 8, 1, ("cat", "red, round", "3"))
-PLAIN = Spec(8, 8, 1, ("a", "b"))
-TINY = ["--model.width", "8", "--model.latent", "8", "--train.batch", "16"]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A store, a run that knows classes, and one that restores."""
-    folder = tmp_path_factory.mktemp("runs")
-    make_store(folder / "store", SPEC, 60)
-    loop = {"images": 32, "batch": 16, "precision": "fp32"}
-    model = {"width": 8, "latent": 8, "conditional": True}
-    train("gan", folder / "store", folder / "run", device_name="cpu", overrides={"train": loop, "model": model})
-    model = {"width": 8, "latent": 8}
-    train("vae", folder / "store", folder / "vae", device_name="cpu", overrides={"train": loop, "model": model})
-    return folder
+from tiny import TINY_OPTIONS
 
 
 def test_words_for_another_kind_of_thing(made, tmp_path, fails):
@@ -97,7 +81,7 @@ def test_the_length_is_said_once(made, fails):
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(made, tmp_path, fails):
-    words = ["train", "gan", made / "store", "--out", tmp_path / "run", "--images", "32", *TINY[:4]]
+    words = ["train", "gan", made / "store", "--out", tmp_path / "run", "--images", "32", *TINY_OPTIONS[:4]]
     assert "at least 2" in fails(*words, "--train.batch", "1")
     assert "no folds" in fails(*words, "--train.fold", "0")
     assert main([*map(str, words), "--train.batch", "16"]) == 0
@@ -275,18 +259,6 @@ def test_sheets_and_rows_are_all_there_after_a_kill(made, tmp_path, monkeypatch)
                 assert (a.size[0] > 8 * 58 + 20, a.size[1]) == (True, 3 * 58 - 2)  # a row a class, its name beside it
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    make_store(tmp_path / "store", PLAIN, 120)
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def run(store: Path, tmp_path: Path) -> Path:
-    assert main(["train", "gan", str(store), "--out", str(tmp_path / "run"), "--images", "64", *TINY]) == 0
-    return tmp_path / "run"
-
-
 def test_sampling(run, tmp_path, fails):
     assert main(["sample", str(run), "--seeds", "3,5-6", "--each", "--out", str(tmp_path / "p")]) == 0
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"seed-000003.png", "seed-000005.png", "seed-000006.png"}
@@ -344,13 +316,13 @@ def test_a_run_resumed_with_something_else(run, store, tmp_path, fails):
     )
     assert "run.system = 'gan', not 'vae'" in fails("train", "vae", store, *words)
     make_store(tmp_path / "other", Spec(8, 10, 1), 40)
-    assert "is not the store that" in fails("train", "gan", tmp_path / "other", *words, *TINY)
+    assert "is not the store that" in fails("train", "gan", tmp_path / "other", *words, *TINY_OPTIONS)
     assert "has no" not in fails("measure", run, "--store", tmp_path / "other")
 
 
 def test_dry_run_is_the_input_of_the_next_run(store, tmp_path, capsys):
     words = ["train", "gan", str(store), "--out", str(tmp_path / "r"), "--images", "64"]
-    assert main([*words, *TINY, "--dry-run"]) == 0
+    assert main([*words, *TINY_OPTIONS, "--dry-run"]) == 0
     (tmp_path / "plan.toml").write_text(capsys.readouterr().out)
     assert not (tmp_path / "r").exists()
     assert main([*words, "--config", str(tmp_path / "plan.toml")]) == 0
@@ -359,7 +331,7 @@ def test_dry_run_is_the_input_of_the_next_run(store, tmp_path, capsys):
 
 def test_the_same_command_again_changes_nothing(run, store, capsys):
     before = {p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))}
-    assert main(["train", "gan", str(store), "--out", str(run), "--images", "64", *TINY]) == 0
+    assert main(["train", "gan", str(store), "--out", str(run), "--images", "64", *TINY_OPTIONS]) == 0
     assert "is trained already" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))} == before
 
@@ -395,7 +367,7 @@ def test_a_run_made_before_a_setting_existed_goes_on(run, store, tmp_path):
         manifest = json.loads((checkpoint / "manifest.json").read_text())
         del manifest["sha256"]["run.toml"]
         (checkpoint / "manifest.json").write_text(json.dumps(manifest))
-    assert main(["train", "gan", str(store), "--out", str(tmp_path / "old"), "--images", "128", *TINY]) == 0
+    assert main(["train", "gan", str(store), "--out", str(tmp_path / "old"), "--images", "128", *TINY_OPTIONS]) == 0
     assert RunFolder(tmp_path / "old").load()[1]["seen"] == 128
 
 
@@ -415,7 +387,7 @@ def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(store, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def start(out: Path) -> subprocess.Popen[str]:
-        command = [*words, *TINY, "--out", str(out)]
+        command = [*words, *TINY_OPTIONS, "--out", str(out)]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     assert start(tmp_path / "whole").wait(120) == 0
@@ -436,5 +408,5 @@ def test_interrupted_and_resumed_is_bit_equal_to_uninterrupted(store, tmp_path):
 
 
 def test_lengthening_a_run_goes_on_from_its_end(run, store):
-    assert main(["train", "gan", str(store), "--out", str(run), "--images", "128", *TINY]) == 0
+    assert main(["train", "gan", str(store), "--out", str(run), "--images", "128", *TINY_OPTIONS]) == 0
     assert RunFolder(run).load()[1]["seen"] == 128

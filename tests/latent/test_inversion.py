@@ -10,25 +10,8 @@ import torch
 
 from ganforge.base.errors import DataError
 from ganforge.latent.inversion import invert, read
-from ganforge.media.spec import Spec
 from ganforge.runs import RunFolder
 from ganforge.sampling import sample
-from ganforge.testing import make_store
-from ganforge.training.train import train
-
-TINY = {"width": 8, "latent": 16}
-GREY = Spec(16, 16, 1)
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A run of stylegan2 and one of vae, after a few steps."""
-    folder = tmp_path_factory.mktemp("runs")
-    store = make_store(folder / "store", GREY)
-    loop = {"images": 32, "batch": 16, "precision": "fp32"}
-    for name in ("stylegan2", "vae"):
-        train(name, store, folder / name, size="small", device_name="cpu", overrides={"model": TINY, "train": loop})
-    return folder
 
 
 @pytest.mark.parametrize("name", ["stylegan2", "vae"])

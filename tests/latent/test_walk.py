@@ -16,20 +16,7 @@ from ganforge.latent.walk import mix, spherical, walk
 from ganforge.media.spec import Spec
 from ganforge.nn import style
 from ganforge.sampling import drawn, pictures
-from ganforge.testing import make_store
-from ganforge.training.train import train
-from tiny import GREY, TINY, new
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A run of stylegan2 and one of vae, after a few steps."""
-    folder = tmp_path_factory.mktemp("runs")
-    store = make_store(folder / "store", GREY)
-    loop = {"images": 32, "batch": 16, "precision": "fp32"}
-    for name in ("stylegan2", "vae"):
-        train(name, store, folder / name, size="small", device_name="cpu", overrides={"model": TINY, "train": loop})
-    return folder
+from tiny import GREY, new
 
 
 @pytest.mark.parametrize("name", ["stylegan2", "vae", "gan"])

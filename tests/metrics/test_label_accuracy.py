@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,20 +11,11 @@ from torch import Tensor, nn
 from ganforge import models
 from ganforge.measuring.measure import measure_system
 from ganforge.measuring.reference import extractor
-from ganforge.media.spec import Spec, to_float
+from ganforge.media.spec import to_float
 from ganforge.metrics.label_accuracy import accuracy
 from ganforge.store.store import Store
 from ganforge.system import System
-from ganforge.testing import make_store
-
-SPEC = Spec(8, 8, 1, ("cat", "dog", "2", "T-shirt/top"))
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = tmp_path_factory.mktemp("labels") / "store"
-    make_store(path, SPEC, 160)
-    return path
+from tiny import FOUR_CLASSES
 
 
 class Oracle(System):
@@ -53,22 +43,22 @@ class Oracle(System):
         )
 
 
-def test_the_asked_class_is_hit_by_an_oracle_and_by_chance_otherwise(store):
-    found = Store(store)
-    assert measure_system(Oracle(found), found, 400).asked == 1.0
-    chance = measure_system(Oracle(found, shift=True), found, 2000)
+def test_the_asked_class_is_hit_by_an_oracle_and_by_chance_otherwise(labelled_store):
+    store = Store(labelled_store)
+    assert measure_system(Oracle(store), store, 400).asked == 1.0
+    chance = measure_system(Oracle(store, shift=True), store, 2000)
     assert chance.asked == pytest.approx(1 / 4, abs=4 * (3 / 16 / 2000) ** 0.5)
     assert "label accuracy" in str(chance)
 
 
-def test_no_class_asked_and_none_known_is_no_number(store):
-    found = Store(store)
-    extract = extractor(found)
-    features = extract([found.read(found.train)])
+def test_no_class_asked_and_none_known_is_no_number(labelled_store):
+    store = Store(labelled_store)
+    extract = extractor(store)
+    features = extract([store.read(store.train)])
     assert accuracy(extract, features, None) is None
-    assert accuracy(extract, features, found.labels[found.train].tolist()) > 0.5
+    assert accuracy(extract, features, store.labels[store.train].tolist()) > 0.5
     assert accuracy(replace(extract, kind="clusters"), features, [0] * len(features)) is None
     loaded = models.load("gan")
-    unconditional = measure_system(loaded.system(loaded.config(width=8, latent=8), SPEC), found, 50)
+    unconditional = measure_system(loaded.system(loaded.config(width=8, latent=8), FOUR_CLASSES), store, 50)
     assert unconditional.asked is None
     assert "label accuracy" not in str(unconditional)

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from ganforge.api import Run
 from ganforge.cli import main
-from ganforge.media.spec import Spec
 from ganforge.sampling import pictures
 from ganforge.system import with_label
-from ganforge.testing import make_store
-
-SPEC = Spec(8, 8, 1, ("cat", "dog", "2", "T-shirt/top"))
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = tmp_path_factory.mktemp("labels") / "store"
-    make_store(path, SPEC, 160)
-    return path
 
 
 def test_a_label_as_numbers():
@@ -32,14 +19,12 @@ def test_a_label_as_numbers():
 
 
 @pytest.mark.parametrize("name", ["gan", "vae", "dcgan"])
-def test_a_system_learns_what_a_label_means(name, store, tmp_path):
+def test_a_system_learns_what_a_label_means(name, labelled_store, tmp_path):
     """Classes of the test's pictures differ in brightness; after a little training so do samples of different
     labels."""
     words = ["--model.conditional", "true", "--model.width", "8", "--model.latent", "8", "--train.batch", "32"]
     more = ["--model.lr", "3e-3", "--images", "4800", "--train.report", "4800"]
-    assert main(["train", name, str(store), "--out", str(tmp_path / "r"), *words, *more]) == 0
+    assert main(["train", name, str(labelled_store), "--out", str(tmp_path / "r"), *words, *more]) == 0
     system = Run(tmp_path / "r").build()
-    bright = [
-        np.concatenate(list(pictures(system, range(64), [label] * 64))).mean() for label in range(len(SPEC.classes))
-    ]
+    bright = [np.concatenate(list(pictures(system, range(64), [label] * 64))).mean() for label in range(4)]
     assert bright[3] - bright[0] > 20, bright

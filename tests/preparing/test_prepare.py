@@ -26,22 +26,6 @@ from ganforge.preparing.prepare import prepare
 from ganforge.store.split import ASIDE
 from ganforge.store.store import Store
 
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    """Three classes of 60, 30 and 10 noisy pictures, of two sizes, some of them twice."""
-    root = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    for name, count in (("many", 60), ("some", 30), ("few", 10)):
-        (root / name).mkdir()
-        for n in range(count):
-            side = 24 if n % 3 else 32
-            pixels = rng.integers(20, 200, (side, side, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{n:02d}.png")
-    shutil.copy(root / "many" / "00.png", root / "many" / "00 again.png")
-    return root
-
-
 # ------------------------------------------------------------------------------------------------- parts and engines
 
 

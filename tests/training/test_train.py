@@ -254,3 +254,18 @@ def test_rules_that_do_not_say_so_do_not_depend_on_the_length(name):
             for setting, rule in section.items():
                 if isinstance(rule, Rule) and not rule.by_length:
                     assert rule.value(spec, 0) == rule.value(spec, 10**7), setting
+
+
+@pytest.mark.parametrize("words", [["cgan"], ["gan", "--model.conditional", "true"]])
+def test_a_system_that_learns_classes_needs_labels(store, tmp_path, fails, words):
+    message = fails("train", words[0], store, "--out", tmp_path / "run", *words[1:])
+    assert "has no labels" in message
+    alternatives = message.split("Without labels do")[1]
+    assert " dcgan," in alternatives and " cgan," not in alternatives
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_learned_without_labels_does_not_go_on_with_them(labelled_store, tmp_path, fails):
+    train("gan", labelled_store, tmp_path / "run", overrides=OVERRIDES, device_name="cpu")
+    message = fails("train", "gan", labelled_store, "--out", tmp_path / "run", "--model.conditional", "yes")
+    assert "model.conditional = False" in message

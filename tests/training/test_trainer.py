@@ -9,25 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganforge.base import marks
 from ganforge.base.errors import Diverged
 from ganforge.cli import main
 from ganforge.media.spec import Spec
 from ganforge.models.gan import GAN
 from ganforge.runs import RunFolder
+from ganforge.sampling import crossed
 from ganforge.store.store import Store
 from ganforge.system import System
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
 from ganforge.training.watchdog import EVERY
 
-SPEC = Spec(8, 8, 1, ("a", "b"))
 NAN = float("nan")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    make_store(tmp_path / "store", SPEC, 120)
-    return tmp_path / "store"
 
 
 def settings(steps: int, report: int = 4) -> dict[str, dict[str, object]]:
@@ -177,3 +172,11 @@ def test_counts_and_buffers_survive_a_stop(store, tmp_path, monkeypatch, logged)
     run = train("gan", Store(store), tmp_path / "r", overrides=settings(12))
     assert any("back to 128" in line for line in logged)
     assert run.load()[1]["skipped"] == 3
+
+
+def test_the_sheet_of_a_system_that_learns_classes_has_a_row_a_class(labelled_store, tmp_path):
+    run = train("cgan", labelled_store, tmp_path / "run", overrides=settings(4)).path
+    mark = marks.read(run / "samples" / "000000064.png")
+    assert mark is not None
+    assert mark["seeds"] == crossed(range(8), range(4))[0]
+    assert mark["labels"] == [name for name in FOUR_CLASSES.classes for _ in range(8)]
