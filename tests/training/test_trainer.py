@@ -21,6 +21,7 @@ from ganforge.system import System
 from ganforge.testing import make_store
 from ganforge.training.train import Trainer, plan, train
 from ganforge.training.watchdog import EVERY
+from tiny import FOUR_CLASSES
 
 NAN = float("nan")
 
