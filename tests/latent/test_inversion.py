@@ -12,6 +12,7 @@ from ganforge.base.errors import DataError
 from ganforge.latent.inversion import invert, read
 from ganforge.runs import RunFolder
 from ganforge.sampling import sample
+from tiny import GREY
 
 
 @pytest.mark.parametrize("name", ["stylegan2", "vae"])
