@@ -247,6 +247,21 @@ def width_by(base: int, most: int) -> Rule:
     return Rule(f"{base:,} / side, at most {most}", lambda spec, _: min(most, base // min(spec.height, spec.width)))
 
 
+def gamma_by_side() -> Rule:
+    """The weight of R1 of growing networks: 10 at 1024 px, as Karras et al. 2019, appendix C; at least 1."""
+    return Rule("side / 100, from 1 to 10", lambda spec, _: max(1.0, min(10.0, min(spec.height, spec.width) / 100)))
+
+
+def rate_by_side() -> Rule:
+    """The learning rate of growing networks with batches of 32, as in the code of Karras et al. 2019."""
+
+    def value(spec: Spec, images: int) -> float:
+        side = min(spec.height, spec.width)
+        return 0.003 if side >= 512 else 0.002 if side >= 256 else 0.0015 if side >= 128 else 0.001
+
+    return Rule("0.001, from 128 px 0.0015, from 256 px 0.002, from 512 px 0.003", value)
+
+
 def crop(images: Tensor, spec: Spec) -> Tensor:
     """(N, C, H', W') -> (N, C, H, W), the centre crop."""
     top, left = (images.shape[2] - spec.height) // 2, (images.shape[3] - spec.width) // 2

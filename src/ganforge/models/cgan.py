@@ -18,7 +18,7 @@ from ganforge.base.config import setting
 from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, Up, spectral
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, channels, crop, width_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,9 @@ class Config:
     latent: int = setting(32, "numbers in a latent", low=1, high=4096)
     embedding: int = setting(32, "numbers in the embedding of a class", low=1, high=4096)
     width: int = setting(
-        64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
+        64, "channels at the largest inner grid; each halving doubles them, up to widest", low=4, high=1024
     )
+    widest: int = setting(0, "most channels of a grid; 0: 8 x width", low=0, high=4096)
     condition: str = setting(
         "projection",
         "how the discriminator uses the class: projection of its features, or concatenation with the picture",
@@ -45,8 +46,8 @@ class Config:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 32, "latent": 16, "embedding": 16},
-    "medium": {},
-    "large": {"width": 128, "latent": 64},
+    "medium": {"train.images": 2_500_000},
+    "large": {"width": width_by(8192, 128), "widest": 1024, "latent": 64, "train.images": 6_400_000},
 }
 TRAIN: dict[str, Any] = {"batch": 64}
 
@@ -59,7 +60,7 @@ class Generator(nn.Module):
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
-        widths = [config.width * 2 ** min(n, 3) for n in range(max(doublings, 1))][::-1]
+        widths = channels(config.width, config.widest, max(doublings - 1, 0))[::-1]
         self.grid = (height, width, widths[0])
         self.embedding = nn.Embedding(len(spec.classes), config.embedding)
         self.dense = nn.Linear(config.latent + config.embedding, height * width * widths[0], bias=False)
@@ -89,11 +90,12 @@ class Discriminator(nn.Module):
         self.projects, classes = config.condition == "projection", len(spec.classes)
         self.plane = (1, spec.height, spec.width)
         layers: list[nn.Module] = []
-        height, width, after = spec.height, spec.width, config.width
+        widest = config.widest or 8 * config.width
+        height, width, after = spec.height, spec.width, min(config.width, widest)
         before = spec.channels + (not self.projects)
         while min(height, width) >= 6:
             layers += [Down(before, after), nn.ReLU()]
-            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
+            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, widest)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
         self.embedding = nn.Embedding(classes, before * height * width if self.projects else spec.height * spec.width)

@@ -20,7 +20,7 @@ from ganforge.base.config import setting
 from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, SpectralNorm, Up
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, with_label
+from ganforge.system import Adam, Batch, Phase, System, base_grid, channels, crop, width_by, with_label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,9 @@ class Config:
 
     latent: int = setting(32, "numbers in a latent", low=1, high=4096)
     width: int = setting(
-        64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
+        64, "channels at the largest inner grid; each halving doubles them, up to widest", low=4, high=1024
     )
+    widest: int = setting(0, "most channels of a grid; 0: 8 x width", low=0, high=4096)
     discriminator: str = setting(
         "spectral", "spectral (norm, hinge) or classic (batch norm, cross-entropy)", choices=("spectral", "classic")
     )
@@ -48,8 +49,8 @@ class Config:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 32, "latent": 16},
-    "medium": {},
-    "large": {"width": 128, "latent": 64},
+    "medium": {"train.images": 2_500_000},
+    "large": {"width": width_by(8192, 128), "widest": 1024, "latent": 64, "train.images": 6_400_000},
 }
 TRAIN: dict[str, Any] = {"batch": 64}
 
@@ -61,7 +62,7 @@ class Generator(nn.Module):
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
-        widths = [config.width * 2 ** min(n, 3) for n in range(max(doublings, 1))][::-1]
+        widths = channels(config.width, config.widest, max(doublings - 1, 0))[::-1]
         self.grid = (height, width, widths[0])
         self.dense = nn.Linear(config.latent + classes, height * width * widths[0], bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
@@ -86,13 +87,14 @@ class Discriminator(nn.Module):
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        height, width, before, after = spec.height, spec.width, spec.channels, config.width
+        widest = config.widest or 8 * config.width
+        height, width, before, after = spec.height, spec.width, spec.channels, min(config.width, widest)
         while min(height, width) >= 6:
             layers += [Down(before, after)]
             if config.discriminator == "classic" and before != spec.channels:
                 layers += [nn.BatchNorm2d(after)]
             layers += [nn.LeakyReLU(0.2) if config.discriminator == "classic" else nn.ReLU()]
-            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
+            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, widest)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
         self.classes = nn.Embedding(classes, before * height * width) if classes else None

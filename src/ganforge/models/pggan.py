@@ -20,7 +20,20 @@ from ganforge.nn import augment, grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, pixel_norm
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, growth, pad
+from ganforge.system import (
+    Adam,
+    Batch,
+    Phase,
+    System,
+    base_grid,
+    channels,
+    crop,
+    gamma_by_side,
+    growth,
+    pad,
+    rate_by_side,
+    width_by,
+)
 
 R1_EVERY = 16
 GRADIENT, DRIFT = 10.0, 0.001  # weights of the Wasserstein loss's penalties (appendix A.1)
@@ -32,8 +45,9 @@ class Config:
 
     latent: int = setting(128, "numbers in a latent", low=1, high=4096)
     width: int = setting(
-        32, "channels at the full resolution; each halving doubles them, up to 8 times", low=4, high=1024
+        32, "channels at the full resolution; each halving doubles them, up to widest", low=4, high=1024
     )
+    widest: int = setting(0, "most channels of a grid; 0: 8 x width", low=0, high=4096)
     grow_images: int = setting(
         50_000, "images over which a resolution fades in, and as many before the next; 0: all at once", low=0
     )
@@ -55,8 +69,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gamma": 1.0,
         "lr": 1.2e-2,
     },
-    "medium": {"grow_images": growth(50_000, 0.5)},
-    "large": {"width": 64, "latent": 512, "grow_images": growth(600_000, 0.8)},
+    "medium": {
+        "width": width_by(8192, 32),
+        "widest": 256,
+        "grow_images": growth(50_000, 0.5),
+        "gamma": gamma_by_side(),
+        "train.images": 4_000_000,
+    },
+    "large": {
+        "width": width_by(16384, 512),
+        "widest": 512,
+        "latent": 512,
+        "grow_images": growth(600_000, 0.8),
+        "gamma": gamma_by_side(),
+        "lr": rate_by_side(),
+        "train.images": 12_000_000,
+    },
 }
 TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
@@ -104,7 +132,7 @@ class PGGAN(System):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         height, width, self.doublings = base_grid(spec)
-        widths = [config.width * min(2**n, 8) for n in range(self.doublings, -1, -1)]
+        widths = channels(config.width, config.widest, self.doublings)[::-1]
         self.generator = Generator(config, spec, widths)
         self.discriminator = grow.GrowingDiscriminator(widths, (height, width), spec.channels)
         self.augment = augment.Augment(config.augment)

@@ -20,7 +20,7 @@ from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.attention import SelfAttention
 from ganforge.nn.layers import ConditionalBatchNorm, Down, Up, spectral
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, channels, crop, width_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,9 @@ class Config:
 
     latent: int = setting(128, "numbers in a latent", low=1, high=4096)
     width: int = setting(
-        32, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
+        32, "channels at the largest inner grid; each halving doubles them, up to widest", low=4, high=1024
     )
+    widest: int = setting(0, "most channels of a grid; 0: 8 x width", low=0, high=4096)
     labels: str = setting(
         "auto", "auto: by class where the store has labels; none: without classes", choices=("auto", "none")
     )
@@ -45,8 +46,14 @@ class Config:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 16, "latent": 32, "bound": 3.0, "lr": 1e-3, "faster": 2.0},
-    "medium": {},
-    "large": {"width": 64},
+    "medium": {"train.images": 16_000_000},
+    "large": {
+        "width": width_by(8192, 256),
+        "widest": 1024,
+        "train.batch": 256,
+        "train.images": 256_000_000,
+        "train.ema_images": 500_000,
+    },
 }
 TRAIN: dict[str, Any] = {"batch": 64}
 
@@ -88,7 +95,7 @@ class Generator(nn.Module):
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
-        widths = [config.width * 2 ** min(n, 3) for n in range(doublings + 1)][::-1]
+        widths = channels(config.width, config.widest, doublings)[::-1]
         self.grid = (height, width, widths[0])
         # no bias: it would dominate the output of the bounded weight
         self.dense = nn.Linear(config.latent, height * width * widths[0], bias=False)
@@ -117,8 +124,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         doublings = base_grid(spec)[2]
-        stages = max(2, doublings + 1)
-        widths = [config.width * 2 ** min(n, 3) for n in range(stages)]
+        widths = channels(config.width, config.widest, max(1, doublings))
         self.stem = Down(spec.channels, widths[0])
         self.blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairwise(widths))
         self.midway = max(0, doublings // 2 - 1)

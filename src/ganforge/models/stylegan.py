@@ -21,7 +21,20 @@ from ganforge.nn.equal import EqualConv, EqualLinear, activate
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
 from ganforge.nn.style import MappingNetwork, NoiseFields, mix_styles
-from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, growth, pad
+from ganforge.system import (
+    Adam,
+    Batch,
+    Phase,
+    StyleSystem,
+    base_grid,
+    channels,
+    crop,
+    gamma_by_side,
+    growth,
+    pad,
+    rate_by_side,
+    width_by,
+)
 
 R1_EVERY = 16
 
@@ -34,8 +47,9 @@ class Config:
     style: int = setting(128, "numbers in a style", low=1, high=4096)
     mapping: int = setting(8, "layers of the mapping network", low=1, high=16)
     width: int = setting(
-        32, "channels at the full resolution; each halving doubles them, up to 8 times", low=4, high=1024
+        32, "channels at the full resolution; each halving doubles them, up to widest", low=4, high=1024
     )
+    widest: int = setting(0, "most channels of a grid; 0: 8 x width", low=0, high=4096)
     grow_images: int = setting(
         50_000, "images over which a resolution fades in, and as many before the next; 0: all at once", low=0
     )
@@ -58,8 +72,23 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gamma": 1.0,
         "lr": 8e-3,
     },
-    "medium": {"grow_images": growth(50_000, 0.5)},
-    "large": {"width": 64, "latent": 512, "style": 512, "grow_images": growth(600_000, 0.8)},
+    "medium": {
+        "width": width_by(8192, 32),
+        "widest": 256,
+        "grow_images": growth(50_000, 0.5),
+        "gamma": gamma_by_side(),
+        "train.images": 5_000_000,
+    },
+    "large": {
+        "width": width_by(16384, 512),
+        "widest": 512,
+        "latent": 512,
+        "style": 512,
+        "grow_images": growth(600_000, 0.8),
+        "gamma": gamma_by_side(),
+        "lr": rate_by_side(),
+        "train.images": 25_000_000,
+    },
 }
 TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
@@ -134,7 +163,7 @@ class StyleGAN(StyleSystem):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         height, width, self.doublings = base_grid(spec)
-        widths = [config.width * min(2**n, 8) for n in range(self.doublings, -1, -1)]
+        widths = channels(config.width, config.widest, self.doublings)[::-1]
         self.generator = Generator(config, spec, widths)
         self.discriminator = grow.GrowingDiscriminator(widths, (height, width), spec.channels, smooth=True)
         self.augment = augment.Augment(config.augment)

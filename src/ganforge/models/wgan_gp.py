@@ -18,7 +18,7 @@ from ganforge.base.config import setting
 from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Leaky, Up
 from ganforge.nn.penalties import squared_gradient
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
+from ganforge.system import Adam, Batch, Phase, System, base_grid, channels, crop, width_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,9 @@ class Config:
 
     latent: int = setting(128, "numbers in a latent", low=1, high=4096)
     width: int = setting(
-        64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=1024
+        64, "channels at the largest inner grid; each halving doubles them, up to widest", low=4, high=1024
     )
+    widest: int = setting(0, "most channels of a grid; 0: 8 x width", low=0, high=4096)
     penalty: float = setting(10.0, "weight of the gradient penalty", low=0.0, high=1000.0)
     critic_steps: int = setting(5, "steps of the critic for one of the generator", low=1, high=100)
     lr: float = setting(1e-4, "learning rate of both networks", low=0.0, high=1.0)
@@ -36,8 +37,8 @@ class Config:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 32, "latent": 32, "lr": 1e-3, "critic_steps": 2},
-    "medium": {},
-    "large": {"width": 128},
+    "medium": {"train.images": 5_000_000},
+    "large": {"width": width_by(8192, 128), "widest": 1024, "train.images": 32_000_000},
 }
 TRAIN: dict[str, Any] = {"batch": 64}
 
@@ -49,7 +50,7 @@ class Generator(nn.Module):
         super().__init__()
         self.spec = spec
         height, width, doublings = base_grid(spec)
-        widths = [config.width * 2 ** min(n, 3) for n in range(max(doublings, 1))][::-1]
+        widths = channels(config.width, config.widest, max(doublings - 1, 0))[::-1]
         self.grid = (height, width, widths[0])
         self.dense = nn.Linear(config.latent, height * width * widths[0], bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
@@ -71,10 +72,11 @@ class Critic(nn.Module):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        height, width, before, after = spec.height, spec.width, spec.channels, config.width
+        widest = config.widest or 8 * config.width
+        height, width, before, after = spec.height, spec.width, spec.channels, min(config.width, widest)
         while min(height, width) >= 6:
             layers += [Down(before, after), Leaky()]
-            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, 8 * config.width)
+            height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, widest)
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
 
