@@ -1,13 +1,16 @@
-"""The program for accelerators runs on the CPU for every system; the comparison of versions finds what differs."""
+"""The program for accelerators runs on the CPU for every system; the comparison of versions finds what differs; the
+preset `large` has the published size."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 from ganforge import models
@@ -35,6 +38,40 @@ def test_the_program_for_accelerators(tmp_path, monkeypatch, capsys):
     assert all(
         found["images_per_second"][f"{n}, 28x28 grey, {p}"] > 0 for n in models.names() for p in ("fp32", "bf16")
     )
+
+
+SIZES = {  # ours over the published, parameters and multiply-adds: from, to
+    "sagan": ((1.0, 1.3), (0.3, 0.7)),  # strided 4x4 convolutions in place of 3x3 ones and a plain resize
+    "pggan": ((0.99, 1.01), (0.6, 0.7)),  # doubling and halving are part of the convolutions
+    "stylegan": ((0.99, 1.01), (0.6, 0.7)),
+}
+
+
+@pytest.fixture
+def presets(monkeypatch):
+    monkeypatch.syspath_prepend(str(PROGRAMS))
+    return importlib.import_module("presets")
+
+
+def test_published_layers_add_up_to_the_reported_parameters(presets):
+    reported = [one for one in presets.PUBLISHED if one.reported]
+    assert len(reported) >= 5
+    for one in reported:
+        parts = {"generator": one.generator.parameters, "discriminator": one.discriminator.parameters}
+        for part, millions in one.reported.items():
+            assert parts.get(part, sum(parts.values())) / 1e6 == pytest.approx(millions, rel=0.005), one.name
+
+
+@pytest.mark.parametrize("system", SIZES)
+def test_large_has_the_published_size(presets, system):
+    rows = [one for one in presets.PUBLISHED if one.system == system]
+    assert rows
+    for one in rows:
+        ours = presets.count(one)
+        for part, published in (("generator", one.generator), ("discriminator", one.discriminator)):
+            (fewest, most), (least, greatest) = SIZES[system]
+            assert fewest <= ours.parameters[part] / published.parameters <= most, (one.name, part)
+            assert least <= ours.macs[part] / published.macs <= greatest, (one.name, part)
 
 
 def test_a_renamed_tensor_is_equal_and_a_changed_one_is_named(tmp_path, monkeypatch, capsys):

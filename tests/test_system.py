@@ -9,7 +9,7 @@ import torch
 from ganforge import models
 from ganforge.media.spec import Spec
 from ganforge.sampling import pictures
-from ganforge.system import Batch, base_grid
+from ganforge.system import Batch, base_grid, channels, gamma_by_side, growth, rate_by_side, width_by
 from tiny import new
 
 
@@ -33,6 +33,23 @@ def test_truncation_and_w_avg(name):
 )
 def test_base_grid(size, grid):
     assert base_grid(Spec(*size, 3)) == grid
+
+
+def test_channels_double_with_each_halving_up_to_the_widest():
+    assert channels(16, 0, 5) == [16, 32, 64, 128, 128, 128]
+    assert channels(16, 512, 6) == [16, 32, 64, 128, 256, 512, 512]
+    assert channels(64, 32, 2) == [32, 32, 32]
+
+
+def test_rules_by_the_side():
+    sides = (28, 64, 128, 256, 512, 1024)
+    specs = [Spec(side, 2 * side, 3) for side in sides]
+    assert [width_by(16384, 512).value(spec, 0) for spec in specs] == [512, 256, 128, 64, 32, 16]
+    assert [gamma_by_side().value(spec, 0) for spec in specs] == [1, 1, 1.28, 2.56, 5.12, 10]
+    assert [rate_by_side().value(spec, 0) for spec in specs] == [0.001, 0.001, 0.0015, 0.002, 0.003, 0.003]
+    grown = [growth(600_000, 0.8).value(spec, 12_000_000) for spec in specs]
+    assert grown == [600_000] * len(sides)
+    assert growth(600_000, 0.8).value(specs[-1], 6_000_000) == 300_000  # 8 doublings
 
 
 def test_a_latent_depends_on_its_seed_alone():

@@ -12,6 +12,7 @@ from ganforge.media.spec import Spec
 from ganforge.nn import grow, resample, style
 from ganforge.runs import RunFolder
 from ganforge.sampling import sample
+from ganforge.system import Batch
 from ganforge.testing import check_system, make_store
 from ganforge.training.train import Trainer, plan
 from tiny import GREY, TINY, new
@@ -70,3 +71,17 @@ def test_growth_follows_the_length_of_the_run(name, size, tmp_path):
         InputError, match=r"after 4,000 images here, and a run of 3,999 images .* --images 4000 or more"
     ):
         plan(name, store, tmp_path, size, {"model": {"grow_images": 1000}, "train": {"images": 3999}})
+
+
+@pytest.mark.parametrize(("name", "phase"), [("pggan", "r1_loss"), ("stylegan", "r1_loss"), ("wgan_gp", "critic_loss")])
+def test_caution_multiplies_the_penalty(name, phase):
+    system = new(name).requires_grad_(True)
+    losses = []
+    for caution in (1.0, 2.0, 3.0):
+        torch.manual_seed(0)
+        batch = Batch(torch.randn(4, 1, 16, 16), None, 10**9, caution=caution)
+        losses.append(getattr(system, phase)(batch)["loss"].item())
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+    assert losses[1] > losses[0]
+    if phase == "r1_loss":
+        assert losses[1] == pytest.approx(2 * losses[0])

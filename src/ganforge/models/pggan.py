@@ -177,7 +177,7 @@ class PGGAN(System):
             between = reals.lerp(fakes, torch.rand(len(reals), 1, 1, 1, device=reals.device)).requires_grad_(True)
             slope = squared_gradient(self._score(between, batch), between).clamp(min=1e-12).sqrt()
         penalty = (slope - 1).square().mean()
-        loss = fake.mean() - real.mean() + GRADIENT * penalty + DRIFT * real.square().mean()
+        loss = fake.mean() - real.mean() + batch.caution * GRADIENT * penalty + DRIFT * real.square().mean()
         report = {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gradient": slope.mean()}
         return report | self.augment.update(real, batch)
 
@@ -192,7 +192,8 @@ class PGGAN(System):
         with torch.autocast(batch.images.device.type, enabled=False):
             reals = self._reals(batch).detach().requires_grad_(True)
             penalty = squared_gradient(self._score(reals, batch), reals).mean()
-        return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
+        weight = batch.caution * R1_EVERY * gamma_for(self.config.gamma, reals) / 2
+        return {"loss": weight * penalty, "gradient": penalty}
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         stage, alpha = self.stage(int(self.generator.shown))

@@ -209,7 +209,8 @@ class StyleGAN(StyleSystem):
         with torch.autocast(batch.images.device.type, enabled=False):
             reals = self._reals(batch).detach().requires_grad_(True)
             penalty = squared_gradient(self._score(reals, batch), reals).mean()
-        return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
+        weight = batch.caution * R1_EVERY * gamma_for(self.config.gamma, reals) / 2
+        return {"loss": weight * penalty, "gradient": penalty}
 
     def synthesis(self, styles: Tensor, noise_seed: Tensor) -> Tensor:
         stage, alpha = self.stage(int(self.generator.shown))

@@ -112,7 +112,8 @@ class WGANGP(System):
         real, fake = self.critic(torch.cat([batch.images, fakes])).chunk(2)
         penalty = self.penalty(batch.images, fakes)
         distance = real.mean() - fake.mean()
-        return {"loss": self.config.penalty * penalty - distance, "distance": distance, "penalty": penalty}
+        weight = batch.caution * self.config.penalty
+        return {"loss": weight * penalty - distance, "distance": distance, "penalty": penalty}
 
     def penalty(self, reals: Tensor, fakes: Tensor) -> Tensor:
         """Mean of (|gradient of the critic| - 1)^2 at random points between real and generated images. Scalar,
