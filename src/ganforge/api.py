@@ -38,7 +38,7 @@ from ganforge.training.train import train as _train
 
 
 class Run(RunFolder):
-    """A trained generator in its folder: `Run("runs/dcgan-flowers")`."""
+    """A trained generator in its folder: `Run("runs/dcgan-flowers")`, or `Run("runs/dcgan-flowers", at="last")`."""
 
     def sample(
         self, seeds: Iterable[int] = range(16), labels: Labels = None, truncation: float = 1.0, device: str = "auto"
@@ -94,11 +94,13 @@ def train(
     minutes: float | None = None,
     device: str = "auto",
     model: dict[str, Any] | None = None,
+    source: str | Path | RunFolder | None = None,
     verbose: bool = True,
     **settings: Any,
 ) -> Run:
     """Train, or go on with the run in `out`. `model` holds settings of the system, further keywords those of the
-    loop. How far it is is logged to `logging.getLogger("ganforge")`, and printed where `verbose`."""
+    loop. A new run begins with the weights and settings of the run `source`. How far it is is logged to
+    `logging.getLogger("ganforge")`, and printed where `verbose`."""
     loop = (
         settings
         | ({"images": images} if images is not None else {})
@@ -106,7 +108,8 @@ def train(
     )
     with logs.printed() if verbose else nullcontext():
         overrides = {"model": model or {}, "train": loop}
-        return Run(_train(system, store, out, size=size, device_name=device, overrides=overrides).path)
+        source = RunFolder(source) if isinstance(source, (str, Path)) else source
+        return Run(_train(system, store, out, size=size, device_name=device, overrides=overrides, source=source).path)
 
 
 def sample(

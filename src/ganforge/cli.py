@@ -62,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     def device(verb: argparse.ArgumentParser) -> None:
         verb.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or mps")
 
+    def checkpoint(verb: argparse.ArgumentParser) -> None:
+        verb.add_argument("--at", help="checkpoint: best, last, or its images (the best where any was measured)")
+
     demo = verb("demo", "the whole way in two minutes: collect, prepare, train, sample, measure, report")
     demo.add_argument("-o", "--out", type=Path, default=Path("demo"), help="folder for everything (demo)")
     demo.add_argument("--minutes", type=number, default=None, help="minutes of training (1.1)")
@@ -132,6 +135,11 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--images", help="length in images shown (1,000,000)")
     train.add_argument("--minutes", help="length in minutes instead")
     train.add_argument("--config", type=Path, help="a run.toml to take settings from")
+    train.add_argument(
+        "--from", dest="source", type=Path, metavar="RUN", help="begin with the weights and settings of another run"
+    )
+    train.add_argument("--at", help="its checkpoint: best, last, or its images (the best where any was measured)")
+    train.add_argument("--keep", help="checkpoints to keep: best (default; and the two newest), all, or a number")
     device(train)
     train.add_argument("--dry-run", action="store_true", help="print the complete settings and stop")
     train.epilog = (
@@ -163,6 +171,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--mix-layers", metavar="LAYERS", help="which styles to take from them, such as 0-3 (the coarser half)"
     )
+    checkpoint(sample)
     device(sample)
 
     restore = verb("restore", "clean or reconstruct pictures with a run: dae, vae, autoencoder, vqvae")
@@ -172,6 +181,7 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, required=True, help="folder for the results, PNG under the same names"
     )
     restore.add_argument("--reference", type=Path, help="the same names without noise: prints PSNR and SSIM")
+    checkpoint(restore)
     device(restore)
 
     project = verb(
@@ -181,6 +191,7 @@ def parser() -> argparse.ArgumentParser:
     project.add_argument("image", type=Path, help="any picture file; it is cropped and resized to fit")
     project.add_argument("-o", "--out", type=Path, help="PNG of target, start and result (RUN/projected-NAME.png)")
     project.add_argument("--steps", type=whole, default=300, help="steps of the search (300)")
+    checkpoint(project)
     device(project)
 
     measure = verb("measure", "how good a run or a folder of pictures is, each number beside its floor")
@@ -196,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
         help="what they teach a classifier instead: real pictures, samples, both, and augmented real pictures, "
         "tried on held-out ones",
     )  # fmt: skip
+    checkpoint(measure)
     device(measure)
     return top
 

@@ -2,7 +2,7 @@
 
 run.toml                  all settings; also the input of the next run
 checkpoints/000128000/    tensors.safetensors, state.json, run.toml as it was then, and manifest.json with their
-                          SHA-256; written completely or not at all
+                          SHA-256; written completely or not at all. Kept are the newest ones and the best
 stats.jsonl               one line a report
 samples/000128000.png     the same seeds at every report
 .lock                     held by the process that trains
@@ -37,7 +37,8 @@ from ganforge.system import System
 
 log = logging.getLogger(__name__)
 
-KEEP = 2
+NEWEST = 2  # checkpoints that are kept beside the best
+BEST, LAST = "best", "last"
 LOCK = ".lock"
 WRITTEN = ("run.toml", "stats.jsonl", "checkpoints", "samples", "tensorboard")  # by training, beside hidden files
 FREE = {  # settings that may change from checkpoint to checkpoint
@@ -47,17 +48,25 @@ FREE = {  # settings that may change from checkpoint to checkpoint
     ("train", "images"),
     ("train", "minutes"),
     ("train", "report"),
+    ("train", "measure"),
+    ("train", "patience"),
+    ("train", "keep"),
 }
 
 
 @dataclass(frozen=True, init=False)
 class RunFolder:
-    """A run folder. Its files are read when they are needed."""
+    """A run folder. Its files are read when they are needed.
+
+    `at` says which checkpoint `build` takes: "best", "last", or the number of images seen; None is the best where
+    training has measured any, else the last."""
 
     path: Path
+    at: str | int | None
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, at: str | int | None = None) -> None:
         object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "at", at)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -118,6 +127,44 @@ class RunFolder:
         whether it still is."""
         return sorted(p for p in (self.path / "checkpoints").glob("*") if p.name.isdecimal())
 
+    def scores(self) -> dict[Path, float]:
+        """The Fréchet distance of each checkpoint that training has measured, by its folder, the oldest first."""
+        distances = {}
+        for folder in self.checkpoints():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # `load` says what is damaged
+                score = json.loads((folder / "state.json").read_text("utf-8"))["score"]
+                distances[folder] = float(score["distance"])
+        return distances
+
+    def best(self) -> Path | None:
+        """The checkpoint with the smallest distance; None where none was measured."""
+        distances = self.scores()
+        return min(distances, key=distances.__getitem__, default=None)
+
+    def chosen(self) -> Path:
+        """The checkpoint that `at` names. RunError where there is none."""
+        folders, best = self.checkpoints(), self.best()
+        if not folders:
+            _ = self.settings  # raises where this is no run at all
+            raise RunError(
+                f"{self.path} holds no checkpoint yet. "
+                f"Train it with: ganforge train {self.system_name} {self.store} --out {self.path}"
+            )
+        if self.at is None or self.at == LAST:
+            return best if best and self.at is None else folders[-1]
+        if self.at == BEST:
+            if best:
+                return best
+            raise RunError(
+                f"No checkpoint of {self.path} was measured while it was trained, so none is known to be the best. "
+                "Take --at last, or train with --train.measure 1."
+            )
+        by_images = {int(folder.name): folder for folder in folders}
+        if str(self.at).isdecimal() and int(self.at) in by_images:
+            return by_images[int(self.at)]
+        there = ", ".join(map(str, by_images))
+        raise RunError(f"{self.path} has no checkpoint {self.at!r}. There is: best, last, {there}.")
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Lock the run for this process, which is going to write into it. RunError where another process holds the
@@ -167,9 +214,11 @@ class RunFolder:
         tensors: Mapping[str, Tensor],
         state: Mapping[str, Any],
         settings: Mapping[str, Mapping[str, Any]],
+        newest: int | None = NEWEST,
     ) -> Path:
-        """Write a checkpoint with its settings, and remove all but the newest KEEP. The files are written into a hidden
-        folder and synced; the folder is renamed when it is complete. RunError where that cannot be written."""
+        """Write a checkpoint with its settings, and remove all but the `newest` and the best; None keeps all. The files
+        are written into a hidden folder and synced; the folder is renamed when it is complete. RunError where that
+        cannot be written."""
         final = self.path / "checkpoints" / f"{seen:09d}"
         for leftover in (self.path / "checkpoints").glob(".*.partial-*"):
             shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed
@@ -185,40 +234,43 @@ class RunFolder:
                 for file in partial.iterdir():
                     sync(file)
             sync(final.parent)
-        for old in self.checkpoints()[:-KEEP]:
-            shutil.rmtree(old, ignore_errors=True)
+        if newest is not None:
+            best = self.best()
+            for old in self.checkpoints()[:-newest]:
+                if old != best:
+                    shutil.rmtree(old, ignore_errors=True)
         return final
 
+    def remove_after(self, seen: int) -> None:
+        """Remove the checkpoints of more than `seen` images."""
+        for folder in self.checkpoints():
+            if int(folder.name) > seen:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def load(self, fall_back: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """(tensors by name, state) of the newest checkpoint; with `fall_back`, of the newest that is undamaged, and a
-        warning is logged about newer ones that are damaged.
+        """(tensors by name, state) of the checkpoint that `at` names; with `fall_back`, of the newest that is
+        undamaged, and a warning is logged about newer ones that are damaged.
 
         RunError where there is no checkpoint, or where it or run.toml was changed since it was written."""
-        folders = self.checkpoints()
-        if not folders:
-            _ = self.settings  # raises where this is no run at all
-            raise RunError(
-                f"{self.path} holds no checkpoint yet. "
-                f"Train it with: ganforge train {self.system_name} {self.store} --out {self.path}"
-            )
+        first = self.chosen()
+        folders = self.checkpoints()[::-1] if fall_back else [first]
         damaged: list[str] = []
-        for folder in reversed(folders):
+        for folder in folders:
             try:
                 tensors, state = self._read(folder)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 damaged.append(f"{folder} is damaged: {error if str(error) else type(error).__name__}")
-                if fall_back:
-                    continue
-                break
+                continue
             if damaged:
                 log.warning(f"{'; '.join(damaged)}. Going on from the one before, of {int(folder.name):,} images.")
             return tensors, state
-        if len(damaged) == len(folders):
+        others = self.checkpoints()
+        if len(damaged) == len(others):
             raise RunError(f"{'; '.join(damaged)}. No checkpoint is left: train again, into another folder with --out.")
-        raise RunError(
-            f"{damaged[0]}. To make it again from the one before: ganforge train {self.path}; "
-            f"to use that one as it is, remove {folders[-1]}."
-        )
+        if first == others[-1]:
+            again = f"To make it again from the one before: ganforge train {self.path}; to use that one as it is"
+            raise RunError(f"{damaged[0]}. {again}, remove {first}.")
+        raise RunError(f"{damaged[0]}. Take another one with --at last or --at IMAGES; to forget it, remove {first}.")
 
     def _read(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors by name, state) of one checkpoint, whose files are compared with their SHA-256, and its settings
@@ -283,6 +335,7 @@ class RunFolder:
         there is one. RunError where the run has no checkpoint that fits, InputError where the device cannot be used."""
         chosen = device.repeatable(device_name)
         tensors, _ = self.load()
+        self._tell()
         system = self.new_system()
         weights = {k.removeprefix("system."): v for k, v in tensors.items() if k.startswith("system.")}
         weights |= {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
@@ -293,6 +346,18 @@ class RunFolder:
                 f"{self.path}: the checkpoint does not fit run.toml: {str(error).splitlines()[-1].strip()}"
             ) from error
         return system.to(chosen).eval().requires_grad_(False)
+
+    def _tell(self) -> None:
+        """Log which checkpoint was taken, where it is not the last."""
+        taken, last, distances = self.chosen(), self.checkpoints()[-1], self.scores()
+        if taken == last:
+            return
+        distance = f", Fréchet distance {distances[taken]:.3g} on its way" if taken in distances else ""
+        latest = f" ({distances[last]:.3g})" if last in distances else ""
+        log.info(
+            f"{self.path}: the checkpoint of {int(taken.name):,} images{distance}; "
+            f"the last is of {int(last.name):,}{latest}, --at last takes it"
+        )
 
 
 def spec_section(spec: Spec) -> dict[str, Any]:

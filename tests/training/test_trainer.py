@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from ganforge.base import marks
-from ganforge.base.errors import Diverged
+from ganforge.base.errors import Collapsed, Diverged, StoreError
 from ganforge.cli import main
 from ganforge.media.spec import Spec
 from ganforge.models.gan import GAN
 from ganforge.runs import RunFolder
 from ganforge.sampling import crossed
 from ganforge.store.store import Store
-from ganforge.system import System
+from ganforge.system import Adam, System
 from ganforge.testing import make_store
+from ganforge.training import score, trainer
+from ganforge.training.score import Scorer
 from ganforge.training.train import Trainer, plan, train
 from ganforge.training.watchdog import EVERY
 from tiny import FOUR_CLASSES
@@ -181,3 +184,129 @@ def test_the_sheet_of_a_system_that_learns_classes_has_a_row_a_class(labelled_st
     assert mark is not None
     assert mark["seeds"] == crossed(range(8), range(4))[0]
     assert mark["labels"] == [name for name in FOUR_CLASSES.classes for _ in range(8)]
+
+
+def test_rates_recover_after_a_rollback(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "RECOVERY", 20)
+    poison(monkeypatch, {5, 6, 7})
+    run = train("gan", store, tmp_path / "r", overrides=settings(20))
+    again = Trainer(run, Store(store), "cpu")
+    assert again.progress.slowed == 64
+    assert again._recovered() == pytest.approx(0.5 + 0.5 * (320 - 64) / (20 * 16))
+    again.progress.seen = 64 + 20 * 16
+    assert again._recovered() == 1
+
+
+def test_rollbacks_far_apart_do_not_end_a_run(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "RECOVERY", 10)
+    poison(monkeypatch, {n + k for n in (25, 65, 105, 145) for k in range(3)})
+    run = train("gan", store, tmp_path / "r", overrides=settings(160))
+    assert run.load()[1]["rollbacks"] == 4
+    assert run.load()[1]["seen"] == 16 * 160
+
+
+def test_a_checkpoint_between_reports_changes_nothing(store, tmp_path, monkeypatch):
+    whole = train("gan", store, tmp_path / "whole", overrides=settings(400, report=400))
+    monkeypatch.setattr(trainer, "SAVES", 0.0)  # at every look
+    original = trainer.Trainer.save
+
+    def killed(self):
+        original(self)
+        if self.progress.seen == 16 * EVERY * 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.Trainer, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train("gan", store, tmp_path / "r", overrides=settings(400, report=400))
+    monkeypatch.undo()
+    run = train("gan", store, tmp_path / "r", overrides=settings(400, report=400))
+    assert run.load()[0].keys() == whole.load()[0].keys()
+    assert all(torch.equal(value, run.load()[0][name]) for name, value in whole.load()[0].items())
+    timed = ("seconds", "images_per_second", "others")
+    (one,), (two,) = rows(whole), rows(run)
+    assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in two.items() if k not in timed}
+
+
+def long(images: int = 200_000) -> dict[str, dict[str, object]]:
+    loop = {"images": images, "batch": 128, "report": 20_000, "precision": "fp32", "measure": 0.0}
+    return {"model": {"width": 8, "latent": 8}, "train": loop}
+
+
+def test_a_generator_that_never_learns_is_a_collapse(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(GAN, "adam", lambda self: {"generator": Adam(0.0), "discriminator": Adam(2e-4)})
+    chosen = long()
+    chosen["train"] |= {"measure": 1.0}
+    with pytest.raises(Collapsed, match="of untrained weights .*--model.lr 5e-05") as caught:
+        train("gan", store, tmp_path / "r", overrides=chosen)
+    assert caught.value.exit_code == 5
+    assert RunFolder(tmp_path / "r").checkpoints()
+
+
+def test_a_discriminator_that_stops_learning_is_a_collapse_after_going_back_once(store, tmp_path, monkeypatch, logged):
+    original = trainer.Trainer.step
+
+    def step(self):
+        if self.progress.seen > 50_000:
+            self.rates["discriminator"] = 0.0
+            self.rates["generator"] = 0.02
+        original(self)
+
+    monkeypatch.setattr(trainer.Trainer, "step", step)
+    with pytest.raises(Collapsed, match="again after going back once"):
+        train("gan", store, tmp_path / "r", overrides=long(600_000))
+    assert any("Back to" in line and "half the rates" in line for line in logged)
+    state = RunFolder(tmp_path / "r").load()[1]
+    assert state["collapses"] == 1
+    seen = [row["seen"] for row in rows(RunFolder(tmp_path / "r"))]
+    assert seen == sorted(set(seen))
+
+
+def test_penalties_are_stronger_and_rates_lower_after_a_collapse(store, tmp_path):
+    run = train("gan", store, tmp_path / "r", overrides=settings(4))
+    again = Trainer(run, Store(store), "cpu")
+    rate = again._rate()
+    again.progress.collapses = 1
+    cautions = []
+    monkeypatched = again.phases[0].loss
+    again.phases[0] = replace(
+        again.phases[0], loss=lambda batch: (cautions.append(batch.caution), monkeypatched(batch))[1]
+    )
+    again.step()
+    assert cautions == [trainer.CAUTION]
+    assert again._rate() == rate / 2
+
+
+def test_the_best_checkpoint_is_kept_and_patience_ends_the_run(store, tmp_path, monkeypatch, logged):
+    distances = iter([9.0, 5.0, 7.0, 6.0, 8.0, 9.0, 9.0, 9.0, 9.0])
+    monkeypatch.setattr(Scorer, "score", lambda self, system: {"distance": next(distances), "recall": 0.5})
+    chosen = settings(40)
+    chosen["train"] |= {"measure": 1.0, "patience": 16 * 16}
+    run = train("gan", store, tmp_path / "r", overrides=chosen)
+    assert [int(p.name) for p in run.checkpoints()] == [128, 320, 384]  # the best, and the two newest
+    assert run.best() == run.checkpoints()[0]
+    assert "of 128 images, Fréchet distance 5; the last is of 384, 9. No better one came in 256 images." in logged[-1]
+    assert [row.get("distance") for row in rows(run)] == [9.0, 5.0, 7.0, 6.0, 8.0, 9.0]
+    train("gan", store, tmp_path / "r", overrides=chosen)
+    assert "trained already" in logged[-1]
+
+
+@pytest.mark.parametrize(("keep", "left"), [("all", 5), ("1", 1), ("3", 3)])
+def test_as_many_checkpoints_as_asked_for(store, tmp_path, keep, left):
+    chosen = settings(20)
+    chosen["train"] |= {"keep": keep}
+    assert len(train("gan", store, tmp_path / "r", overrides=chosen).checkpoints()) == left
+
+
+def test_keep_takes_three_kinds_of_words(store, tmp_path, fails):
+    assert "it takes best, all, or a number" in fails("train", "gan", store, "--out", tmp_path / "r", "--keep", "0")
+
+
+def test_samples_that_cannot_be_measured_do_not_stop_a_run(store, tmp_path, monkeypatch, logged):
+    def refuse(*words: object) -> None:
+        raise StoreError("the extractor is damaged")
+
+    monkeypatch.setattr(score, "Reference", refuse)
+    chosen = settings(8)
+    chosen["train"] |= {"measure": 1.0}
+    assert train("gan", store, tmp_path / "r", overrides=chosen).best() is None
+    assert sum("cannot be measured" in line for line in logged) == 1

@@ -40,6 +40,12 @@ class Diverged(GanforgeError):
     exit_code = 4
 
 
+class Collapsed(GanforgeError):
+    """Training made samples that are alike or ever worse, again after going back to a better checkpoint."""
+
+    exit_code = 5
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean dcgan?' for the nearest known word, or the list of what there is.
 

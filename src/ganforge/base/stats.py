@@ -15,13 +15,23 @@ from ganforge.base.errors import RunError
 from ganforge.base.files import atomic_file, writing
 
 ALWAYS = ("seen", "seconds", "images_per_second")  # numbers of every row
+_SAVED = "means."  # before the names of the sums in a checkpoint
 
 
 class Means:
     """Running means of named scalars, kept on their device: nothing waits for a number until `result`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor] | None = None, device: torch.device | None = None) -> None:
+        """New, or from the `tensors` of a checkpoint that was written between two reports."""
         self.sums: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
+        for name, both in (tensors or {}).items():
+            if name.startswith(_SAVED):
+                total, count = both.to(device)
+                self.sums[tuple(name.removeprefix(_SAVED).split(","))] = (total, count)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums since the last call of `result`, by name, for a checkpoint; (2, N) float32 each."""
+        return {_SAVED + ",".join(names): torch.stack(sums) for names, sums in self.sums.items()}
 
     def add(self, phase: str, values: Mapping[str, Tensor], bad: Tensor) -> None:
         """Scalars of one step of a phase, by name. Those that are not finite do not count, and none does where `bad`, a

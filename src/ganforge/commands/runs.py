@@ -37,8 +37,8 @@ def train(args: argparse.Namespace) -> None:
     args.store = args.moved if args.store is None else args.store
     if args.system not in models.names() and (args.store is None or (Path(args.system) / "run.toml").is_file()):
         run = RunFolder(Path(args.system))
-        for name in ("size", "out", "config"):
-            if getattr(args, name) is not None:
+        for name, value in {"size": args.size, "out": args.out, "config": args.config, "from": args.source}.items():
+            if value is not None:
                 raise InputError(
                     f"train: --{name} is for a new run; {run.path} has its settings and its path. A new run with the "
                     f"same settings: ganforge train {run.system_name} {run.store} "
@@ -49,7 +49,7 @@ def train(args: argparse.Namespace) -> None:
     if args.store is None:
         raise InputError(f"train: {args.system} on which store? ganforge train {args.system} STORE")
     loaded = models.load(args.system)
-    for name in ("images", "minutes"):
+    for name in ("images", "minutes", "keep"):
         if getattr(args, name) is not None:
             if name in args.overrides["train"]:
                 raise InputError(f"train: --{name} and --train.{name} are the same; say one of them.")
@@ -58,11 +58,18 @@ def train(args: argparse.Namespace) -> None:
     overrides = {
         s: {n: config.parse(kinds[s], n, t, s) for n, t in values.items()} for s, values in args.overrides.items()
     }
+    if args.at is not None and args.source is None:
+        raise InputError("train: --at is a checkpoint of the run that --from names; say --from RUN as well.")
+    source = None if args.source is None else RunFolder(args.source, args.at)
     store = Store(args.store)
     out = args.out or Path("runs") / f"{args.system}-{store.name}"
     if args.dry_run:
         device.choose(args.device)
-        print(config.to_toml(plan(args.system, store, out, args.size, overrides, args.config), _notes(args.system)))
+        print(
+            config.to_toml(
+                plan(args.system, store, out, args.size, overrides, args.config, source), _notes(args.system)
+            )
+        )
         return
     with logs.printed():
         run = train(
@@ -73,6 +80,7 @@ def train(args: argparse.Namespace) -> None:
             device_name=args.device,
             base=args.config,
             overrides=overrides,
+            source=source,
         )
     print(f"Next: ganforge measure {run.path}")
 
@@ -143,10 +151,15 @@ def _labels(text: str | None, run: RunFolder) -> str | list[str] | None:
 
 def sample(args: argparse.Namespace) -> None:
     """A sheet or files; walks and mixtures."""
+    with logs.printed():
+        _sample(args)
+
+
+def _sample(args: argparse.Namespace) -> None:
     from ganforge.runs import RunFolder
     from ganforge.sampling import every_class, write
 
-    run = RunFolder(args.run)
+    run = RunFolder(args.run, args.at)
     if args.walk or args.mix is not None:
         _between(args, run)
         return
@@ -167,8 +180,8 @@ def restore(args: argparse.Namespace) -> int:
     from ganforge.restoring import restore
     from ganforge.runs import RunFolder
 
-    run = RunFolder(args.run)
-    with Console(stderr=True).status("restoring") as status:
+    run = RunFolder(args.run, args.at)
+    with logs.printed(), Console(stderr=True).status("restoring") as status:
         restored = restore(
             run, args.source, args.out, reference=args.reference, device_name=args.device,
             progress=lambda count: status.update(f"{count:,} files"),
@@ -215,10 +228,10 @@ def project(args: argparse.Namespace) -> None:
     from ganforge.runs import RunFolder
 
     out = args.out or args.run / f"projected-{args.image.stem}.png"
-    with Console(stderr=True).status("searching") as status:
+    with logs.printed(), Console(stderr=True).status("searching") as status:
         inversion, point = write(
-            RunFolder(args.run), args.image, out, args.steps, lambda n, error: status.update(f"step {n}: {error:.4f}"),
-            args.device,
+            RunFolder(args.run, args.at), args.image, out, args.steps,
+            lambda n, error: status.update(f"step {n}: {error:.4f}"), args.device,
         )  # fmt: skip
     print(f"{out}: differs by {inversion.error:.1f} of 255 (root mean square); the point is in {point}")
 
@@ -242,8 +255,10 @@ def _measure(args: argparse.Namespace) -> int:
                 f"{args.run} is no run: there is no run.toml in it. To measure the pictures in it, say against which "
                 "store: --store STORE"
             )
-        if args.report or args.samples is not None:
-            raise InputError("measure: --report and --samples belong to a run; all pictures of a folder are measured.")
+        if args.report or args.samples is not None or args.at is not None:
+            raise InputError(
+                "measure: --report, --samples and --at belong to a run; all pictures of a folder are measured."
+            )
         result: Measured | ClassificationScores
         if args.as_training_data:
             if args.device not in ("auto", "cpu"):
@@ -255,7 +270,7 @@ def _measure(args: argparse.Namespace) -> int:
         for name, reason in skipped[:20]:
             print(f"left out: {name}: {reason}", file=sys.stderr)
         return 2 if skipped else 0
-    run = RunFolder(args.run)
+    run = RunFolder(args.run, args.at)
     if args.as_training_data:
         taught = classification_scores(run, store, args.samples, args.device)
         print(as_json(taught) if args.json else taught)

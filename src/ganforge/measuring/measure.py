@@ -8,6 +8,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def measure(
     system = run.build(device_name)
     store = checked_store(run, store)
     result = measure_system(system, store, samples, run.path / "nearest.png")
+    made_by = f"{result.protocol.made_by}, checkpoint of {int(run.chosen().name):,} images"
+    result = replace(result, protocol=replace(result.protocol, made_by=made_by))
     keep(run.file("measures.jsonl"), result)
     return result
 

@@ -137,10 +137,19 @@ def _choice(size: int, count: int) -> npt.NDArray[np.int64]:
     return permuted(0, "measure", size, np.arange(min(count, size)))
 
 
+def exists(store: Store) -> bool:
+    """Whether the store has its feature extractor."""
+    return _extractor_path(store).exists()
+
+
+def _extractor_path(store: Store) -> Path:
+    return store.path / "features" / f"extractor-v{VERSION}.safetensors"
+
+
 def extractor(store: Store, device: torch.device | None = None) -> features.Extractor:
     """The store's own feature extractor: read from its folder `features`, or trained now and kept there. StoreError
     where it is damaged, DataError where it cannot be kept."""
-    path = store.path / "features" / f"extractor-v{VERSION}.safetensors"
+    path = _extractor_path(store)
     if path.exists():
         if not files.intact(path):
             raise StoreError(

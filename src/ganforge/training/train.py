@@ -20,7 +20,9 @@ from ganforge.runs import FREE, LOCK, RunFolder, spec_section
 from ganforge.store import augment
 from ganforge.store.store import Store
 from ganforge.system import Rule, System
-from ganforge.training.trainer import Settings, Trainer
+from ganforge.training import transfer
+from ganforge.training.settings import Settings
+from ganforge.training.trainer import Trainer
 
 __all__ = ["Settings", "Trainer", "explained", "plan", "train"]
 
@@ -39,11 +41,13 @@ def plan(
     size: str | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     base: Path | None = None,
+    source: RunFolder | None = None,
     *,
     expected: int = 0,
     kept: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The complete settings of a run, as the sections of run.toml: preset, then a TOML file `base`, then `overrides`.
+    A run that begins with the weights of another, `source`, has its settings as `base`.
 
     `kept` has the values that a resumed run keeps whatever the preset says. Rules become numbers; those that depend on
     the length follow from the images or, for a length in minutes, from the images `expected` in them, and are None
@@ -52,9 +56,14 @@ def plan(
     InputError for an unknown setting, a value out of range, a run that ends before the system has grown, and an option
     without effect: a `size` that decides nothing or that `base` has decided, images beside minutes."""
     loaded = models.load(system)
+    if source is not None:
+        transfer.check(source, system, store)
+        base = base or source.path / "run.toml"
     if size is not None and size not in SIZES:
         raise InputError(f"There is no size {size!r}.{did_you_mean(size, SIZES)}")
     given = _read_base(base, system) if base else {"model": {}, "train": {}}
+    if source is not None and "grow_images" in given["model"]:
+        given["model"]["grow_images"] = 0  # its networks have grown
     decides = {name for preset in loaded.presets.values() for name in preset}
     if size is not None and decides <= given["model"].keys() | {f"train.{name}" for name in given["train"]}:
         reason = f"{base} says {', '.join(sorted(decides))} already" if decides else f"{system} has one size"
@@ -112,7 +121,8 @@ def plan(
         sections[section] |= dict.fromkeys(rules)
     return {
         "run": {"system": system, "revision": loaded.system.revision, "store": store.address, "store_root": store.root}
-        | ({} if settings.precision == "auto" else {"precision": GIVEN}),
+        | ({} if settings.precision == "auto" else {"precision": GIVEN})
+        | ({"from": str(source.path), "from_images": int(source.chosen().name)} if source else {}),
         **sections,
         "spec": spec_section(store.spec),
     }
@@ -191,20 +201,21 @@ def train(
     device_name: str = "auto",
     base: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    source: RunFolder | None = None,
 ) -> RunFolder:
     """Train `system` on `store` into the run folder `out` (default `runs/SYSTEM-STORE`), or resume the run that is
-    there. Each report is logged as one line.
+    there. Each report is logged as one line. A new run begins with the weights of the run `source`, if given.
 
     The precision `auto` depends on the processor and, on a CPU, on the time of a few steps; run.toml records the
     reason. Called again with the same arguments, it resumes from the newest checkpoint. RunError for other settings
-    than those of the run in `out`. Raises Stopped after Ctrl-C, with the state saved, and Diverged where rolling
-    back did not help."""
+    than those of the run in `out`. Raises Stopped after Ctrl-C, with the state saved, Diverged or Collapsed where
+    going back did not help."""
     store = store if isinstance(store, Store) else Store(store)
     store.check()
     run = RunFolder(Path(out) if out else Path("runs") / f"{system}-{store.name}")
     new = not (run.path / "run.toml").exists()
     kept = {} if new or run.system_name != system else _kept(run)
-    settings = plan(system, store, run.path, size, overrides, base, kept=kept)
+    settings = plan(system, store, run.path, size, overrides, base, source, kept=kept)
     device.choose(device_name)  # raises where there is none, before anything is written
     if new and run.path.is_dir() and any(p.name != LOCK for p in run.path.iterdir()):
         raise RunError(f"{run.path} holds something else than a run. Choose another place with --out.")
@@ -217,8 +228,10 @@ def train(
             _settle_precision(run, store, device_name)
             if _needs_images(run, settings):
                 expected = _expected(run, store, device_name)
-                _add(run, plan(system, store, run.path, size, overrides, base, expected=expected, kept=kept), expected)
+                _add(run, plan(system, store, run.path, size, overrides, base, source, expected=expected, kept=kept), expected)
             trainer = Trainer(run, store, device_name)
+            if not run.checkpoints() and (first := run.section("run")).get("from"):
+                transfer.take_over(RunFolder(first["from"], first["from_images"]), trainer.system, trainer.average)
         except GanforgeError:
             if new:  # it could not begin: other settings may be tried in the same folder
                 (run.path / "run.toml").unlink()

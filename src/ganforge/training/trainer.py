@@ -11,78 +11,37 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
-from ganforge.base.config import setting
-from ganforge.base.errors import Diverged, RunError, Stopped
-from ganforge.base.images import Pixels, name_rows, write_image
+from ganforge.base.errors import Collapsed, Diverged, RunError, Stopped
+from ganforge.base.images import write_image
 from ganforge.base.seeds import key
 from ganforge.nn import ema
 from ganforge.nn.schedules import at
-from ganforge.runs import RunFolder
-from ganforge.sampling import crossed, examples, marked, pictures
-from ganforge.store import augment
+from ganforge.runs import NEWEST, RunFolder
 from ganforge.store.store import Store
 from ganforge.store.stream import Stream
 from ganforge.system import Phase, System
+from ganforge.training import collapse
+from ganforge.training.score import Scorer
+from ganforge.training.settings import Progress, Settings
+from ganforge.training.sheet import Sheet, draw
 from ganforge.training.watchdog import EVERY, LIMIT, Buffers, Watch
 
 log = logging.getLogger(__name__)
 
-SHEET_SEEDS = range(64)
-SHEET_CLASSES = 16  # rows of a sheet where there is one a class
 OTHERS = 0.1  # share of the processors taken by other programs from which on a report says so
-SHEET_EXAMPLES = 32  # pictures on the sheet of a system that does not generate
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of the loop, the section [train] of run.toml."""
-
-    images: int = setting(1_000_000, "length of the run, in images shown; with --minutes 0 until it is known", low=0)
-    minutes: float = setting(0.0, "length of the run in minutes instead; 0: images decide", low=0.0)
-    batch: int = setting(128, "images a step", low=1, high=65536)
-    seed: int = setting(0, "seed of all randomness", low=0, high=2**32 - 1)
-    precision: str = setting("auto", "bf16, fp32 or the faster one", choices=device.PRECISIONS)
-    mirror: bool = setting(False, "mirror each picture with probability 1/2; flip in augment")
-    augment: str = setting(
-        "", f"augmentations of the training pictures, such as flip, rotate 10; of {', '.join(augment.KINDS)}"
-    )
-    fold: int = setting(-1, "the fold of the store to hold out instead; -1: none", low=-1, high=127)
-    balance: float = setting(
-        0.0, "0 shows classes as often as they occur, 1 all equally often, 0.5 by the square root", low=0.0, high=1.0
-    )
-    ema_images: int = setting(20_000, "half-life of the averaged weights, in images", low=0)
-    ema_ramp: float = setting(0.05, "the half-life is at most this share of the images shown so far", low=0.0, high=1.0)
-    ema_span: int = setting(
-        0, "images over which the half-life grows from 0 to ema_images along a cosine; 0: by ema_ramp", low=0
-    )
-    cooldown: float = setting(
-        0.0, "share of the run, at its end, over which learning rates fall linearly", low=0.0, high=1.0
-    )
-    report: int = setting(0, "images between reports; 0: a twentieth of the run", low=0)
-
-
-@dataclass
-class Progress:
-    """The progress of a run; saved with each checkpoint."""
-
-    seen: int = 0
-    seconds: float = 0.0
-    lr_scale: float = 1.0
-    rollbacks: int = 0
-    skipped: int = 0
-    """Number of steps of a phase that were left out because their numbers were not finite."""
-    strain: tuple[float, ...] = ()
-    """One number for each phase, see `ganforge.training.watchdog`."""
+SAVES = 600.0  # seconds of training after which a checkpoint is written, report or not
+CAUTION = 4.0  # factor of the weights of penalties after a collapse
+RECOVERY = 2_000  # steps over which the rates recover after steps that were not finite
 
 
 class Trainer:
@@ -115,8 +74,10 @@ class Trainer:
         self.means = stats.Means()
         self.buffers = Buffers(self.system)
         self.watch = Watch(len(self.phases), self.device)
+        self.scorer = Scorer(shown, self.device, s.measure)
         if run.checkpoints():
             self.restore()
+        self.exhausted = self._exhausted()
 
     # the loop
 
@@ -125,49 +86,67 @@ class Trainer:
         if self._done():
             log.info(f"{self.run.path} is trained already: {self.progress.seen:,} images seen.")
             return
+        if not self.progress.seen:
+            log.info(self._disk())
         with _interruptible() as interrupted, _bar(self) as bar, Busy() as busy:
             # inside _interruptible, since importing a tracker may take seconds
             rows = stats.Log(self.run.path, self.progress.seen)
             reported, mark = self.progress.seen, time.perf_counter()
-            started = mark - self.progress.seconds
+            started, saved = mark - self.progress.seconds, mark
             while not self._done():
                 self.step()
                 self.progress.seconds = time.perf_counter() - started
                 self._settle_length()
                 bar(self.progress)
                 busy.look()
-                saving = self._due(reported) or bool(interrupted) or self._done()
+                reporting = self._due(reported) or bool(interrupted) or self._done()
+                saving = reporting or time.perf_counter() - saved >= SAVES
                 if not saving and self.progress.seen // self.settings.batch % EVERY:
                     continue
-                if self._recover(saving):
-                    rows = stats.Log(self.run.path, self.progress.seen)
-                elif saving:
-                    speed = (self.progress.seen - reported) / (time.perf_counter() - mark)
-                    self.progress.skipped, self.progress.strain = (
-                        int(self.watch.skipped),
-                        tuple(self.watch.strain.tolist()),
-                    )
-                    self._report(rows, speed, busy.share())
+                went_back = self._recover(saving)
+                if saving and not went_back:
+                    self.progress.skipped = int(self.watch.skipped)
+                    self.progress.strain = tuple(self.watch.strain.tolist())
+                    self.progress.score = None
+                    if reporting:
+                        speed = (self.progress.seen - reported) / (time.perf_counter() - mark)
+                        went_back = self._report(rows, speed, busy.share())
                     self.save()  # last: a resumed run repeats all that came after its checkpoint
                     if interrupted and not self._done():
                         raise Stopped(
                             f"Stopped at {self.progress.seen:,} images, saved. "
                             f"Go on with: ganforge train {self.run.path}"
                         )
-                else:
+                elif not went_back:
                     continue
-                reported, mark = self.progress.seen, time.perf_counter()
-                started = mark - self.progress.seconds  # saving and sampling do not count as training
+                saved = time.perf_counter()
+                started = saved - self.progress.seconds  # saving and sampling do not count as training
+                if went_back:
+                    rows = stats.Log(self.run.path, self.progress.seen)
+                if reporting or went_back:
+                    reported, mark = self.progress.seen, saved
         if p := self.progress.skipped:
             steps = self.progress.seen // self.settings.batch
             back = f", and training went back {self.progress.rollbacks} times" if self.progress.rollbacks else ""
             log.info(f"{p:,} of {steps:,} steps were left out, since their numbers were not finite{back}.")
+        if best := self.run.best():
+            distances, last = self.run.scores(), self.run.checkpoints()[-1]
+            early = f": no better one in {self.settings.patience:,} images" if self._exhausted() else ""
+            log.info(
+                f"The best checkpoint is of {int(best.name):,} images, Fréchet distance {distances[best]:.3g}{early}"
+                + (
+                    "."
+                    if best == last
+                    else f"; the last, of {int(last.name):,}, has {distances.get(last, math.nan):.3g}."
+                )
+            )
 
     def step(self) -> None:
         """One step: every phase in turn, then the moving average."""
         s, p = self.settings, self.progress
         torch.manual_seed(key(s.seed, "step", p.seen))
         batch = self.stream.batch(p.seen, s.batch)
+        batch.caution = CAUTION**p.collapses
         self.system.train()
         for number, phase in enumerate(self.phases):
             if (p.seen // s.batch) % phase.every:
@@ -214,26 +193,37 @@ class Trainer:
         return min(1.0, self.progress.seconds / (60 * self.settings.minutes))
 
     def _done(self) -> bool:
-        return bool(self.settings.images) and self.progress.seen >= self.settings.images
+        return (bool(self.settings.images) and self.progress.seen >= self.settings.images) or self.exhausted
+
+    def _exhausted(self) -> bool:
+        """Whether the distance has not fallen for as many images as `patience` says."""
+        patience, best = self.settings.patience, self.run.best() if self.settings.patience else None
+        return best is not None and self.progress.seen - int(best.name) >= patience
 
     def _due(self, reported: int) -> bool:
-        """Whether a report is due: an interval after the last one, unless the end is nearer than half of another."""
-        interval, seen = self._interval(), self.progress.seen
+        """Whether a report is due after the one at `reported` images: at multiples of the interval, unless the end is
+        nearer than half of another."""
+        seen, s = self.progress.seen, self.settings
+        if interval := s.report or s.images / 20:
+            due = seen // interval > reported // interval
+        else:
+            interval = seen / max(self.progress.seconds, 1e-9) * 3 * s.minutes
+            due = seen - reported >= interval
         left = seen / max(self.fraction(), 1e-9) - seen
-        return seen - reported >= interval and left >= interval / 2
-
-    def _interval(self) -> float:
-        if self.settings.report:
-            return self.settings.report
-        if self.settings.images:
-            return self.settings.images / 20
-        return self.progress.seen / max(self.progress.seconds, 1e-9) * 3 * self.settings.minutes
+        return due and left >= interval / 2
 
     def _rate(self) -> float:
         """Factor of the learning rates: 1, then falling linearly to a fiftieth over the cooldown."""
         left = 1 - self.progress.seen / self.settings.images if self.settings.images else 1.0
         cooldown = self.settings.cooldown
-        return self.progress.lr_scale * (max(0.02, min(1.0, left / cooldown)) if cooldown else 1.0)
+        falling = max(0.02, min(1.0, left / cooldown)) if cooldown else 1.0
+        return self._recovered() * 0.5**self.progress.collapses * falling
+
+    def _recovered(self) -> float:
+        """Factor of the learning rates since the last rollback: it rises linearly to 1 again."""
+        p = self.progress
+        share = min(1.0, (p.seen - p.slowed) / (RECOVERY * self.settings.batch))
+        return p.lr_scale + (1 - p.lr_scale) * share
 
     def _settle_length(self) -> None:
         """With a length in minutes: when only the cooldown is left, fix the length in images, so that the rest is a
@@ -250,7 +240,28 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        self.run.save(self.progress.seen, self._tensors(), asdict(self.progress), self.sections)
+        keep = self.settings.keep
+        newest = NEWEST if keep == "best" else None if keep == "all" else int(keep)
+        self.run.save(
+            self.progress.seen, self._tensors() | self.means.tensors(), asdict(self.progress), self.sections, newest
+        )
+
+    def _ended(self, best: Path) -> str:
+        """A line about the best checkpoint and the last."""
+        distances, last = self.run.scores(), self.run.checkpoints()[-1]
+        text = f"The best checkpoint is of {int(best.name):,} images, Fréchet distance {distances[best]:.3g}"
+        if best != last:
+            text += f"; the last is of {int(last.name):,}"
+            text += f", {distances[last]:.3g}" if last in distances else ""
+        return text + (f". No better one came in {self.settings.patience:,} images." if self.exhausted else ".")
+
+    def _disk(self) -> str:
+        """A line about the disk space that checkpoints take."""
+        weights = sum(t.nbytes for t in self._tensors().values())
+        weights += 2 * sum(p.nbytes for o in self.optimizers.values() for g in o.param_groups for p in g["params"])
+        keep = self.settings.keep
+        kept = "all are kept" if keep == "all" else f"at most {(NEWEST if keep == 'best' else int(keep)) + 1} are kept"
+        return f"a checkpoint takes {weights / 1e6:,.0f} MB, {kept}"
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"system.{name}": value for name, value in self.system.state_dict().items()}
@@ -263,9 +274,10 @@ class Trainer:
                     tensors[f"optimizer.{learns}.{name}.{slot}"] = value
         return tensors
 
-    def restore(self) -> None:
-        """Load the newest checkpoint that is undamaged."""
-        tensors, state = self.run.load(fall_back=True)
+    def restore(self, at: int | None = None) -> None:
+        """Load the newest checkpoint that is undamaged, or that of `at` images."""
+        run = self.run if at is None else RunFolder(self.run.path, at)
+        tensors, state = run.load(fall_back=at is None)
         try:
             self.progress = Progress(**state)
             self._load(self.system, tensors, "system.")
@@ -283,7 +295,7 @@ class Trainer:
                     slot: value.to(parameter.device) if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
                     for slot, value in slots.items()
                 }
-        self.means = stats.Means()
+        self.means = stats.Means(tensors, self.device)
         self.watch = Watch(len(self.phases), self.device, self.progress.skipped, self.progress.strain)
 
     @staticmethod
@@ -300,12 +312,19 @@ class Trainer:
         )  # a run may be shorter than that
         if not self.watch.strained(limit) and finite:
             return False
-        rollbacks = before.rollbacks + 1
-        if rollbacks > 2 or not self.run.checkpoints():
+        early = before.seen - before.slowed < RECOVERY * self.settings.batch
+        repeated, slower = before.repeated + 1 if early else 1, self._recovered() / 2
+        if repeated > 2 or not self.run.checkpoints():
             raise Diverged(self._diverged(skipped))
         self.restore()
         self.progress = replace(
-            self.progress, rollbacks=rollbacks, lr_scale=before.lr_scale / 2, skipped=skipped, strain=()
+            self.progress,
+            rollbacks=before.rollbacks + 1,
+            repeated=repeated,
+            lr_scale=slower,
+            slowed=self.progress.seen,
+            skipped=skipped,
+            strain=(),
         )
         self.watch = Watch(len(self.phases), self.device, skipped)
         log.info(
@@ -313,56 +332,97 @@ class Trainer:
         )
         return True
 
+    def _back_from_collapse(self, reason: str) -> None:
+        """Go back to the best healthy checkpoint, with half the learning rates and stronger penalties. Collapsed where
+        there is none, or where that was done before."""
+        before, rows, best = self.progress, stats.read(self.run.path), self.run.best()
+        good = {row["seen"] for n, row in enumerate(rows, 1) if collapse.healthy(rows[:n])}
+        folders = [f for f in self.run.checkpoints() if int(f.name) in good and int(f.name) < before.seen]
+        happened = f"Training collapsed at {before.seen:,} images: {reason}"
+        if before.collapses or not folders:
+            raise Collapsed(self._collapsed(happened))
+        at = int((best if best in folders else folders[-1]).name)
+        self.restore(at)
+        self.run.remove_after(at)
+        self.progress = replace(self.progress, collapses=1, rollbacks=before.rollbacks, skipped=before.skipped)
+        log.warning(f"{happened}. Back to {at:,} images, at half the rates and with stronger penalties.")
+
     def _diverged(self, skipped: int) -> str:
         """The message of Diverged: what happened, which checkpoint is left, and a command with lower learning rates."""
-        run, model = self.run, self.sections["model"]
-        kept = run.checkpoints()
+        times = f", again after going back {self.progress.repeated} times" if self.progress.repeated else ""
+        kept = self.run.checkpoints()
         rest = f"its last good checkpoint is of {int(kept[-1].name):,} images" if kept else "it has no checkpoint yet"
-        lower = {"model.lr": f"{model['lr'] / 4:g}"} if model.get("lr") else {}
-        lower |= {"train.precision": "fp32"} if self.settings.precision != "fp32" else {}
-        words = ["train", run.system_name, run.store, "--config", str(run.path / "run.toml")]
-        words += [word for name, value in lower.items() for word in (f"--{name}", value)]
-        words += ["--out", str(run.path.with_name(f"{run.path.name}-slower"))]
-        times = f", again after going back {self.progress.rollbacks} times" if self.progress.rollbacks else ""
+        lower = {"train.precision": "fp32"} if self.settings.precision != "fp32" else {}
         return (
             f"Training met numbers that are not finite at {self.progress.seen:,} images{times} ({skipped:,} steps were "
-            f"left out); {rest}. Train again with a lower rate: ganforge {shlex.join(words)}"
+            f"left out); {rest}. {self._again(lower)}"
         )
 
-    def _report(self, rows: stats.Log, speed: float, others: float) -> None:
-        p = self.progress
+    def _collapsed(self, happened: str) -> str:
+        """The message of Collapsed: what happened, which checkpoint is left, and a command with lower learning
+        rates."""
+        best = self.run.best() or next(reversed(self.run.checkpoints()), None)
+        rest = f"its best checkpoint is of {int(best.name):,} images" if best else "it has no checkpoint yet"
+        again = ", again after going back once" if self.progress.collapses else ""
+        model = self.sections["model"]
+        augment = {"model.augment": "ada"} if model.get("augment") == "" and self.store.spec.is_picture else {}
+        return f"{happened}{again}; {rest}. {self._again(augment)}"
+
+    def _again(self, changes: Mapping[str, str]) -> str:
+        """The command that trains again at a quarter of the learning rate, with these other settings."""
+        run, model = self.run, self.sections["model"]
+        lower = {"model.lr": f"{model['lr'] / 4:g}"} if model.get("lr") else {}
+        words = ["train", run.system_name, run.store, "--config", str(run.path / "run.toml")]
+        words += [word for name, value in (lower | dict(changes)).items() for word in (f"--{name}", value)]
+        words += ["--out", str(run.path.with_name(f"{run.path.name}-slower"))]
+        return f"Train again with a lower rate: ganforge {shlex.join(words)}"
+
+    def _report(self, rows: stats.Log, speed: float, others: float) -> bool:
+        """A row of statistics, a sheet, a line. Whether training went back, since it had collapsed."""
+        p, started = self.progress, time.perf_counter()
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
         row |= {"skipped": p.skipped, "rollbacks": p.rollbacks, "others": round(others, 3)}
         row |= {name: round(value, 6) for name, value in self.means.result().items()}
+        sheet = draw(self.average, self.store)
+        row |= self._scores(sheet, time.perf_counter() - started)
         rows.write(row)
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
-        sheet, seeds_and_labels = self._sheet()
-        mark = {"run": self.run.path.name, "system": self.run.system_name, **seeds_and_labels}
-        write_image(folder / f"{p.seen:09d}.png", sheet, mark, "generated" if self.average.generates else "restored")
+        mark = {"run": self.run.path.name, "system": self.run.system_name, **sheet.mark}
+        kind = "generated" if self.average.generates else "restored"
+        write_image(folder / f"{p.seen:09d}.png", sheet.sheet, mark, kind)
         terms = [(*name.split("/"), value) for name, value in row.items() if "/" in name]
         several = len(self.phases) > 1  # then the losses are printed with the names of their phases
-        losses = "  ".join(
-            f"{phase if several and name == 'loss' else name} {value:.3f}" for phase, name, value in terms
-        )
-        losses += f"  left out {p.skipped:,}" if p.skipped else ""
-        losses += f"  (other programs took {others:.0%} of the processors)" if others > OTHERS else ""
-        log.info(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {losses}")
+        text = "  ".join(f"{phase if several and name == 'loss' else name} {value:.3f}" for phase, name, value in terms)
+        text += f"  distance {p.score['distance']:.3g}  recall {p.score['recall']:.2f}" if p.score else ""
+        text += f"  left out {p.skipped:,}" if p.skipped else ""
+        text += f"  (other programs took {others:.0%} of the processors)" if others > OTHERS else ""
+        log.info(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {text}")
+        reason = collapse.alarm(stats.read(self.run.path))
+        if reason:
+            self._back_from_collapse(reason)
+        return bool(reason)
 
-    def _sheet(self) -> tuple[Pixels, dict[str, Any]]:
-        """(pixels, seeds and labels for the mark) of the same seeds at every report, with a row a class; for a
-        system that does not generate, examples of the same pictures, held-out ones where there are enough."""
-        if self.average.generates:
-            classes = list(range(min(self.average.classes, SHEET_CLASSES)))
-            seeds, labels = crossed(SHEET_SEEDS[:8], classes) if classes else (SHEET_SEEDS, None)
-            shown = np.concatenate(list(pictures(self.average, seeds, labels)))
-            mark = {"seeds": list(seeds)} | marked(self.store.spec, labels)
-            sheet = self.store.spec.sheet(shown, 8 if classes else None)
-            return (name_rows(sheet, self.store.spec.classes[: len(classes)]) if classes else sheet), mark
-        rows = self.store.heldout if len(self.store.heldout) >= SHEET_EXAMPLES else self.store.train
-        originals = self.store.read(rows[:SHEET_EXAMPLES])
-        shown = examples(self.average, originals)
-        return self.store.spec.sheet(shown, 4 * len(shown) // len(originals)), {}
+    def _scores(self, sheet: Sheet, sheet_seconds: float) -> dict[str, float]:
+        """Diversity of the sheet and, where there is time, distance and recall."""
+        p, scores, started = self.progress, {}, time.perf_counter()
+        if not self.average.generates:
+            return {}
+        diversity = self.scorer.diversity(sheet)
+        if diversity is not None:
+            scores["diversity"] = round(diversity, 4)
+        expected = p.seconds / max(self.fraction(), 1e-9)
+        if self.scorer.allowed(p.measuring, p.seconds, expected, sheet_seconds, self._done()):
+            if not p.untrained:
+                torch.manual_seed(key(self.settings.seed, "weights"))
+                new = self.run.new_system()
+                device.place(new, self.device)
+                p.untrained = self.scorer.score(new).get("distance", 0.0)
+            p.score = self.scorer.score(self.average) or None
+            if p.score:
+                scores["untrained"] = p.untrained
+            p.measuring += time.perf_counter() - started
+        return scores | (p.score or {})
 
 
 @contextlib.contextmanager

@@ -1,0 +1,105 @@
+"""The quality of the samples while a system is trained: diversity at every report, from the pictures of its sheet;
+Fréchet distance and recall as often as a share of the time allows."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganforge.base.errors import GanforgeError
+from ganforge.base.images import Pixels
+from ganforge.base.seeds import permuted
+from ganforge.measuring import reference
+from ganforge.measuring.reference import Reference
+from ganforge.metrics import frechet, neighbours
+from ganforge.sampling import drawn, pictures
+from ganforge.store.store import Store
+from ganforge.system import System
+from ganforge.training.sheet import SEEDS, Sheet
+
+log = logging.getLogger(__name__)
+
+SAMPLES = 2_000
+FIRST_SEED = 3_000_000  # neither those of the sheets nor those of `measure`, which would flatter the checkpoint chosen
+SIDE = 16  # longer side at which diversity is compared
+PORTION = 256
+WORTHWHILE = 300.0  # seconds: a shorter run does not train a feature extractor for the store
+
+
+class Scorer:
+    """Scores of one run's samples against the training pictures of its store."""
+
+    def __init__(self, store: Store, device: torch.device, share: float) -> None:
+        self.store, self.device, self.share = store, device, share
+        self.reference: Reference | None = None
+        self.last = 0.0
+        """Seconds that the last score took."""
+
+    def diversity(self, sheet: Sheet) -> float | None:
+        """How much the samples of a sheet differ, as a share of how much as many real pictures differ; of samples by
+        class, within each class. None where the real ones do not differ."""
+        real, fake = 0.0, 0.0
+        labels = np.zeros(len(sheet.samples), np.int64) if sheet.labels is None else np.array(sheet.labels)
+        for label in np.unique(labels):
+            rows = self.store.train
+            rows = rows if sheet.labels is None else rows[self.store.labels[rows] == label]
+            count = int((labels == label).sum())
+            chosen = rows[permuted(0, "diversity", len(rows), np.arange(min(len(rows), count)))]
+            if len(chosen) > 1:
+                real += variance(self.store.read(np.sort(chosen)))
+                fake += variance(sheet.samples[labels == label])
+        return (fake / real) ** 0.5 if real else None
+
+    def allowed(self, spent: float, seconds: float, expected: float, sheet_seconds: float, last: bool) -> bool:
+        """Whether there is time for a score, after `spent` seconds of scores in `seconds` of training, of `expected` in
+        all; the `last` report is scored where any was."""
+        if not self.share:
+            return False
+        if self.share >= 1:
+            return True
+        if self.reference is None and expected < WORTHWHILE and not reference.exists(self.store):
+            return False
+        cost = self.last or sheet_seconds * SAMPLES / len(SEEDS)
+        return (last and spent > 0) or spent + cost <= self.share * seconds
+
+    def score(self, system: System) -> dict[str, float]:
+        """Fréchet distance and recall of SAMPLES samples; nothing where they cannot be had."""
+        try:
+            self.reference = self.reference or Reference(self.store, self.device)
+        except GanforgeError as error:
+            log.warning(f"The samples cannot be measured on the way: {error}")
+            self.share = 0.0
+            return {}
+        started = time.perf_counter()
+        real, seeds = self.reference, range(FIRST_SEED, FIRST_SEED + SAMPLES)
+        labels = drawn(seeds, np.bincount(self.store.labels[self.store.train])) if system.classes else None
+        parts: list[Tensor] = []
+        waiting: list[Pixels] = []
+        for portion in pictures(system, seeds, labels):
+            waiting.append(portion)
+            if len(waiting) * len(waiting[0]) >= PORTION:
+                parts.append(real.extract([np.concatenate(waiting)]))
+                waiting = []
+        features = torch.cat([*parts, real.extract([np.concatenate(waiting)])] if waiting else parts)
+        if not features.isfinite().all():
+            return {}
+        scores = {
+            "distance": frechet.distance(frechet.moments(real.train), frechet.moments(features)),
+            "recall": neighbours.manifold(real.train_features(SAMPLES), features).recall,
+        }
+        self.last = time.perf_counter() - started
+        return {name: round(value, 4) for name, value in scores.items()}
+
+
+def variance(pixels: Pixels) -> float:
+    """Mean over the numbers of a row of their variance over rows, unbiased: (N, H, W, C) uint8, N > 1, at SIDE."""
+    height, width = pixels.shape[1:3]
+    scale = max(1.0, max(height, width) / SIDE)
+    small = nn.functional.adaptive_avg_pool2d(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), (max(1, int(height / scale)), max(1, int(width / scale)))
+    )
+    return float(small.var(0).mean())

@@ -1,0 +1,81 @@
+"""Diversity against a closed form, scores on the way, and when there is time for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ganforge.media.spec import Spec
+from ganforge.testing import make_store
+from ganforge.training.score import SAMPLES, Scorer, variance
+from ganforge.training.sheet import Sheet, draw
+from tiny import new
+
+CPU = torch.device("cpu")
+
+
+def test_variance_is_that_of_numpy_where_nothing_is_made_smaller():
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 12, 3), np.uint8)
+    assert variance(pixels) == pytest.approx(pixels.astype(float).var(0, ddof=1).mean(), rel=1e-5)
+
+
+def test_variance_of_large_pictures_is_that_of_their_block_means():
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 64, 32, 1), np.uint8)
+    blocks = pixels.astype(float).reshape(9, 16, 4, 8, 4, 1).mean((2, 4))
+    assert variance(pixels) == pytest.approx(blocks.var(0, ddof=1).mean(), rel=1e-5)
+
+
+def test_real_pictures_are_as_diverse_as_real_ones_and_copies_of_one_are_not(tmp_path):
+    store = make_store(tmp_path / "store", Spec(8, 8, 1, ()), 400)
+    scorer = Scorer(store, CPU, 1.0)
+    real = store.read(store.heldout[:64])
+    assert scorer.diversity(Sheet(real, real)) == pytest.approx(1, abs=0.15)
+    alike = np.repeat(real[:1], 64, 0)
+    assert scorer.diversity(Sheet(alike, alike)) == 0
+
+
+def test_a_picture_a_class_is_no_diversity(tmp_path):
+    store = make_store(tmp_path / "store", Spec(8, 8, 1, ("a", "b", "c")), 400)
+    labels = [label for label in range(3) for _ in range(8)]
+    pixels = np.stack([store.read(store.train[store.labels[store.train] == label][:1])[0] for label in labels])
+    assert pixels.reshape(24, -1).var(0).mean() > 0
+    assert Scorer(store, CPU, 1.0).diversity(Sheet(pixels, pixels, labels)) == 0
+
+
+def test_equal_real_pictures_have_no_diversity_to_compare_with(tmp_path):
+    store = make_store(tmp_path / "store", Spec(8, 8, 1, ()), 40)
+    scorer = Scorer(store, CPU, 1.0)
+    store.read = lambda rows: np.zeros((len(rows), 8, 8, 1), np.uint8)
+    assert scorer.diversity(Sheet(np.zeros((4, 8, 8, 1), np.uint8), np.zeros((4, 8, 8, 1), np.uint8))) is None
+
+
+def test_time_for_a_score(tmp_path):
+    store = make_store(tmp_path / "store", Spec(8, 8, 1, ()), 40)
+    never, always, some = (Scorer(store, CPU, share) for share in (0.0, 1.0, 0.05))
+    assert not never.allowed(0, 1e6, 1e6, 0, True)
+    assert always.allowed(1e6, 1, 1, 0, False)
+    assert not some.allowed(0, 200, 250, 0.01, False)  # too short for a feature extractor
+    sheet = 10 * 64 / SAMPLES  # so a score takes about 10 s
+    assert not some.allowed(0, 199, 4_000, sheet, False)
+    assert some.allowed(0, 201, 4_000, sheet, False)
+    some.last = 20.0
+    assert not some.allowed(10, 599, 4_000, sheet, False)
+    assert some.allowed(10, 601, 4_000, sheet, False)
+    assert some.allowed(1_000, 601, 4_000, sheet, True)  # the last one is compared with the best
+
+
+def test_the_score_of_a_run_is_a_function_of_its_weights(tmp_path):
+    store = make_store(tmp_path / "store", Spec(16, 16, 1, ()), 120)
+    first, second = (Scorer(store, CPU, 1.0).score(new("gan")) for _ in range(2))
+    assert first == second
+    assert first["distance"] > 0
+    assert 0 <= first["recall"] <= 1
+
+
+def test_a_sheet_is_the_same_again_and_has_a_row_a_class(tmp_path):
+    store = make_store(tmp_path / "store", Spec(16, 16, 1, ("a", "b")), 40)
+    one, two = (draw(new("cgan", store.spec), store) for _ in range(2))
+    assert (one.samples == two.samples).all()
+    assert one.mark == two.mark
+    assert one.labels == [0] * 8 + [1] * 8

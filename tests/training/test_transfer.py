@@ -1,0 +1,105 @@
+"""Runs that begin with the weights of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganforge.cli import main
+from ganforge.media.spec import Spec
+from ganforge.runs import RunFolder
+from ganforge.testing import make_store
+from ganforge.training.train import Trainer, train
+
+SPEC = Spec(8, 8, 1, ("a", "b"))
+LOOP = {"images": 64, "batch": 16, "precision": "fp32"}
+TINY = {"width": 8, "latent": 8}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    make_store(tmp_path / "store", SPEC, 120)
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def first(store, tmp_path) -> RunFolder:
+    return train("dcgan", store, tmp_path / "first", overrides={"model": TINY, "train": LOOP})
+
+
+def begun(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, *words: object, **options: object
+) -> dict[str, torch.Tensor]:
+    """The weights with which a run begins."""
+    held: dict[str, torch.Tensor] = {}
+
+    def look(self):
+        held.update({name: value.clone() for name, value in self._tensors().items()})
+
+    monkeypatch.setattr(Trainer, "train", look)
+    train(*words, source=run, **options)
+    return held
+
+
+def test_all_weights_and_averages_are_taken_over(first, store, tmp_path, monkeypatch, logged):
+    weights = begun(first, monkeypatch, "dcgan", store, tmp_path / "second")
+    for name, value in first.load()[0].items():
+        if not name.startswith("optimizer."):
+            assert torch.equal(weights[name], value), name
+    assert f"from {first.path} at 64 images" in logged[-1]
+
+
+def test_the_settings_are_those_of_the_other_run_unless_said_otherwise(first, store, tmp_path):
+    run = train("dcgan", store, tmp_path / "second", source=first, overrides={"model": {"lr": 1e-4}})
+    assert run.settings["model"] == {**first.settings["model"], "lr": 1e-4}
+    assert run.settings["run"]["from"] == str(first.path)
+    assert run.settings["run"]["from_images"] == 64
+
+
+def test_what_has_another_shape_stays_new_and_is_named(first, store, tmp_path, monkeypatch, logged):
+    changed = {"model": {"conditional": True}}
+    begun(first, monkeypatch, "dcgan", store, tmp_path / "second", overrides=changed)
+    assert "; new are " in logged[-1]
+
+
+def test_a_killed_run_takes_over_again_and_a_finished_one_resumes(first, store, tmp_path, monkeypatch):
+    weights = begun(first, monkeypatch, "dcgan", store, tmp_path / "second")
+    monkeypatch.undo()
+    again = begun(first, monkeypatch, "dcgan", store, tmp_path / "second")
+    assert all(torch.equal(value, again[name]) for name, value in weights.items())
+    monkeypatch.undo()
+    run = train("dcgan", store, tmp_path / "second", source=first)
+    longer = train("dcgan", store, tmp_path / "second", source=first, overrides={"train": {"images": 128}})
+    assert (run.path, longer.load()[1]["seen"]) == (longer.path, 128)
+
+
+@pytest.mark.parametrize(
+    ("system", "spec", "message"),
+    [
+        ("gan", SPEC, "is of dcgan"),
+        ("dcgan", Spec(8, 16, 1, ("a", "b")), "--resolution 8x8"),
+        ("dcgan", Spec(8, 8, 3), ""),
+    ],
+)
+def test_another_system_or_shape_is_refused(first, tmp_path, fails, system, spec, message):
+    make_store(tmp_path / "other", spec, 120)
+    out = tmp_path / "second"
+    assert message in fails("train", system, tmp_path / "other", "--from", first.path, "--out", out)
+    assert not (out / "run.toml").exists()
+
+
+def test_from_belongs_to_a_new_run_and_at_to_from(first, store, fails):
+    assert "--from is for a new run" in fails("train", first.path, "--from", first.path)
+    assert "say --from RUN" in fails("train", "dcgan", store, "--at", "best")
+
+
+def test_a_checkpoint_by_its_images(first, store, tmp_path, capsys):
+    out = str(tmp_path / "second")
+    assert main(["train", "dcgan", str(store), "--from", str(first.path), "--at", "64", "--out", out]) == 0
+    assert "at 64 images" in capsys.readouterr().out
+
+
+def test_sources_that_are_no_run_or_have_no_checkpoint(store, tmp_path, fails):
+    assert "does not exist" in fails("train", "dcgan", store, "--from", tmp_path / "no", "--out", tmp_path / "r")
