@@ -254,3 +254,46 @@ def test_a_run_of_another_revision_is_refused(run, store, tmp_path, fails, monke
         assert "was trained as revision 1 of gan, and this ganforge has revision 2" in message
         assert "Use the ganforge that trained it, or train anew" in message
     assert content(run) == before
+
+
+def scored(run: Path, distances: dict[int, float]) -> None:
+    """Write these distances into the checkpoints' states."""
+    for seen, distance in distances.items():
+        folder = run / "checkpoints" / f"{seen:09d}"
+        state = json.loads((folder / "state.json").read_text())
+        state["score"] = {"distance": distance, "recall": 0.5}
+        (folder / "state.json").write_text(json.dumps(state))
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["sha256"]["state.json"] = file_sha256(folder / "state.json")
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_samples_come_from_the_best_checkpoint_where_any_was_measured(run, logged):
+    last = sample(RunFolder(run), range(4))
+    assert not logged
+    scored(run, {64: 3.0, 128: 4.0})
+    assert RunFolder(run).chosen().name == "000000064"
+    best = sample(RunFolder(run), range(4))
+    assert (best != last).any()
+    assert "the checkpoint of 64 images, Fréchet distance 3 on its way; the last is of 128 (4)" in logged[-1]
+    assert (sample(RunFolder(run, "last"), range(4)) == last).all()
+    assert (sample(RunFolder(run, 128), range(4)) == last).all()
+    assert (sample(RunFolder(run, "best"), range(4)) == best).all()
+
+
+def test_checkpoints_that_do_not_exist_are_named(run, tmp_path, fails):
+    for verb in (["sample", run, "-o", tmp_path / "a.png"], ["measure", run]):
+        assert "none is known to be the best" in fails(*verb, "--at", "best")
+        assert "There is: best, last, 64, 128" in fails(*verb, "--at", "65")
+    assert "--at belong to a run" in fails("measure", tmp_path, "--store", tmp_path / "store", "--at", "best")
+
+
+def test_a_damaged_best_checkpoint_is_no_silent_other_one(run, tmp_path, fails):
+    scored(run, {64: 3.0, 128: 4.0})
+    (run / "checkpoints" / "000000064" / "tensors.safetensors").write_bytes(b"no")
+    assert "--at last" in fails("sample", run, "-o", tmp_path / "a.png")
+    assert main(["sample", str(run), "--at", "last", "-o", str(tmp_path / "a.png")]) == 0
+
+
+def test_a_measurement_names_its_checkpoint(run):
+    assert "checkpoint of 128 images" in measure(RunFolder(run), samples=16).protocol.made_by

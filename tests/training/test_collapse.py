@@ -25,7 +25,7 @@ def then(count: int, **values: float) -> list[dict[str, float]]:
     ("values", "words"),
     [
         ({"diversity": 0.05}, "alike"),
-        ({"distance": 26.0, "untrained": 51.0}, "26, and of untrained weights 51"),
+        ({"distance": 13.0, "untrained": 20.0}, "13, and of untrained weights 20"),
         ({"distance": 60.0}, "rose to 60, after 4"),
         ({"recall": 0.01}, "recall fell to 0.010, after 0.50"),
         ({"r1/gradient": 2_000.0}, "jumped to 2e\\+03"),

@@ -22,7 +22,7 @@ TIMES = 2  # reports in a row
 
 def alarm(rows: Sequence[Row]) -> str | None:
     """The reason for which training has gone wrong at the last TIMES of these reports, or None."""
-    for rule in (_alike, _stuck, _worse, _lost, _steep, _apart):
+    for rule in RULES:
         reasons = [rule(rows[: len(rows) - n]) for n in range(TIMES)] if len(rows) >= TIMES else [None]
         if all(reasons):
             return reasons[0]
@@ -31,7 +31,7 @@ def alarm(rows: Sequence[Row]) -> str | None:
 
 def healthy(rows: Sequence[Row]) -> bool:
     """Whether no rule speaks at the last of these reports, not even for the first time."""
-    return not any(rule(rows) for rule in (_alike, _stuck, _worse, _lost, _steep, _apart))
+    return not any(rule(rows) for rule in RULES)
 
 
 def _alike(rows: Sequence[Row]) -> str | None:
@@ -92,3 +92,6 @@ def _jumped(values: Sequence[float | None], times: float) -> bool:
     before = [abs(value) for value in values[:-TIMES] if value is not None]
     last = values[-1]
     return last is not None and len(before) >= TIMES and abs(last) > max(LEAST, times * statistics.median(before))
+
+
+RULES = (_alike, _worse, _lost, _stuck, _steep, _apart)

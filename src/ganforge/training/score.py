@@ -68,6 +68,8 @@ class Scorer:
 
     def score(self, system: System) -> dict[str, float]:
         """Fréchet distance and recall of SAMPLES samples; nothing where they cannot be had."""
+        if not self.share:
+            return {}
         try:
             self.reference = self.reference or Reference(self.store, self.device)
         except GanforgeError as error:

@@ -228,7 +228,11 @@ def train(
             _settle_precision(run, store, device_name)
             if _needs_images(run, settings):
                 expected = _expected(run, store, device_name)
-                _add(run, plan(system, store, run.path, size, overrides, base, source, expected=expected, kept=kept), expected)
+                _add(
+                    run,
+                    plan(system, store, run.path, size, overrides, base, source, expected=expected, kept=kept),
+                    expected,
+                )
             trainer = Trainer(run, store, device_name)
             if not run.checkpoints() and (first := run.section("run")).get("from"):
                 transfer.take_over(RunFolder(first["from"], first["from_images"]), trainer.system, trainer.average)

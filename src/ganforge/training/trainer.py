@@ -130,16 +130,7 @@ class Trainer:
             back = f", and training went back {self.progress.rollbacks} times" if self.progress.rollbacks else ""
             log.info(f"{p:,} of {steps:,} steps were left out, since their numbers were not finite{back}.")
         if best := self.run.best():
-            distances, last = self.run.scores(), self.run.checkpoints()[-1]
-            early = f": no better one in {self.settings.patience:,} images" if self._exhausted() else ""
-            log.info(
-                f"The best checkpoint is of {int(best.name):,} images, Fréchet distance {distances[best]:.3g}{early}"
-                + (
-                    "."
-                    if best == last
-                    else f"; the last, of {int(last.name):,}, has {distances.get(last, math.nan):.3g}."
-                )
-            )
+            log.info(self._ended(best))
 
     def step(self) -> None:
         """One step: every phase in turn, then the moving average."""
@@ -242,9 +233,9 @@ class Trainer:
         """Write a checkpoint."""
         keep = self.settings.keep
         newest = NEWEST if keep == "best" else None if keep == "all" else int(keep)
-        self.run.save(
-            self.progress.seen, self._tensors() | self.means.tensors(), asdict(self.progress), self.sections, newest
-        )
+        tensors = self._tensors() | self.means.tensors()
+        self.run.save(self.progress.seen, tensors, asdict(self.progress), self.sections, newest)
+        self.exhausted = self._exhausted()
 
     def _ended(self, best: Path) -> str:
         """A line about the best checkpoint and the last."""
