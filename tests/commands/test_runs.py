@@ -103,7 +103,7 @@ def test_help_and_dry_run_say_what_each_setting_means(name, made, capsys):
     read = tomllib.loads(notes)
     assert {n: v for n, v in values["train"].items() if v is not None} == read["train"]
     if name == "gan":
-        assert "256 (small 128, large 512)  whole number from 8 to 4096  units of the narrowest layer" in printed
+        assert "256 (small 128; large 512)  whole number from 8 to 4096  units of the narrowest layer" in printed
 
 
 def test_a_class_that_is_called_all_comes_first(tmp_path):

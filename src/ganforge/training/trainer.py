@@ -405,7 +405,6 @@ class Trainer:
         expected = p.seconds / max(self.fraction(), 1e-9)
         if self.scorer.allowed(p.measuring, p.seconds, expected, sheet_seconds, self._done()):
             if not p.untrained:
-                torch.manual_seed(key(self.settings.seed, "weights"))
                 new = self.run.new_system()
                 device.place(new, self.device)
                 p.untrained = self.scorer.score(new).get("distance", 0.0)
