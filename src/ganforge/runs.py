@@ -31,6 +31,7 @@ from ganforge.base import config, device
 from ganforge.base.errors import InputError, RunError
 from ganforge.base.files import atomic_file, atomic_folder, cannot_write, file_sha256, locked, sync, writing
 from ganforge.base.seeds import key
+from ganforge.base.tables import read_json
 from ganforge.media.spec import Spec, spec_from
 from ganforge.store.remote import is_address
 from ganforge.system import System
@@ -275,7 +276,7 @@ class RunFolder:
     def _read(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors by name, state) of one checkpoint, whose files are compared with their SHA-256, and its settings
         with run.toml. Names of tensors from earlier versions are translated to today's (`System.renamed`)."""
-        hashes: dict[str, str] = json.loads((folder / "manifest.json").read_text("utf-8"))["sha256"]
+        hashes: dict[str, str] = read_json((folder / "manifest.json").read_text("utf-8"))["sha256"]
         for name in {"tensors.safetensors", "state.json", *hashes}:
             if file_sha256(folder / name) != hashes[name]:
                 raise ValueError(f"the SHA-256 of its {name} is not the manifest's")
@@ -285,7 +286,7 @@ class RunFolder:
             tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
         if "run.toml" in hashes:  # an earlier version kept none
             self._compare(config.read_toml(folder / "run.toml"))
-        return tensors, json.loads((folder / "state.json").read_text("utf-8"))
+        return tensors, read_json((folder / "state.json").read_text("utf-8"))
 
     def _compare(self, then: Mapping[str, Mapping[str, Any]]) -> None:
         """RunError for the first setting that differs between run.toml and `then`, the settings of a checkpoint. A

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from ganforge.base import marks
 from ganforge.base.errors import InputError
@@ -107,3 +107,11 @@ def test_the_pages_of_a_run_are_marked(run):
     assert main(["measure", str(run), "--samples", "40"]) == 0
     for path in [*(run / "samples").iterdir(), run / "nearest.png"]:
         assert marks.read(path)["generated"]
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "[" * 100_000])
+def test_a_text_of_strangers_is_no_mark(tmp_path, text):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("ganforge", text)
+    Image.new("L", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
+    assert marks.read(tmp_path / "a.png") is None

@@ -27,7 +27,7 @@ def test_unreadable_lines_cost_no_others(tmp_path):
         json.dumps({"seen": n, "seconds": 1.0, "images_per_second": 2.0, "both/loss": NAN if n == 2 else 0.5}).encode()
         for n in (1, 2, 4, 5)
     )
-    broken = [b'{"seen"', b"\xff\xfe", b"[3]", b'{"a": 1}', b'{"seen": 3}', b'{"seen": "3"}', b'{"se']
+    broken = [b'{"seen"', b"\xff\xfe", b"[3]", b'{"a": 1}', b'{"seen": 3}', b'{"seen": "3"}', b"[" * 100_000, b'{"se']
     file.write_bytes(b"\n".join([one, broken[0], two, *broken[1:-1], four, five, broken[-1]]))
     assert [(row["seen"], row.get("both/loss")) for row in read(tmp_path)] == [(1, 0.5), (2, None), (4, 0.5), (5, 0.5)]
     Log(tmp_path, 4).write({"seen": 6, "seconds": 2.0, "images_per_second": 2.0})

@@ -24,6 +24,7 @@ from ganforge.auditing.checks import CHECKS
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import locked
 from ganforge.base.images import Pixels
+from ganforge.cleaning import clean as cleaning
 from ganforge.cleaning import filters as F
 from ganforge.cleaning import noise
 from ganforge.cleaning.clean import clean
@@ -399,3 +400,20 @@ def test_two_at_once_do_not_write_the_same_files(tmp_path):
     clean(folder, tmp_path / "[a-z]", filters=["median:size=3"])
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"in", "[a-z]", ".out.lock", ".o.partial-1"}
+
+
+def test_a_damaged_line_of_the_journal_costs_one_file_its_turn(tmp_path, monkeypatch):
+    folder, finish = write_pictures(tmp_path / "in", ".", count=5), cleaning._finish
+
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cleaning, "_finish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        clean(folder, tmp_path / "out", filters=["median:size=3"])
+    (journal,) = tmp_path.glob(f".out.partial-*/{cleaning.JOURNAL}")
+    others = journal.read_bytes().splitlines(keepends=True)[3:]
+    journal.write_bytes(b"\xff\n" + b"[" * 100_000 + b'\n[1]\n{"file": "0.png"}\n' + b"".join(others))
+    monkeypatch.setattr(cleaning, "_finish", finish)
+    cleaned = clean(folder, tmp_path / "out", filters=["median:size=3"])
+    assert cleaned.changed == 5 and len(list((tmp_path / "out").glob("*.png"))) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 
 import numpy as np
@@ -84,3 +85,17 @@ def test_overwrite_spares_what_is_no_store_or_holds_more(tmp_path):
     with pytest.raises(StoreError, match=r"holds other files too \('letter\.txt'\)"):
         prepare(root, store, resolution=8, overwrite=True)
     assert (store / "letter.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"[" * 100_000, b'{"rows": 1}', None])
+def test_a_damaged_part_is_one_sentence_and_is_made_again(tmp_path, fails, content):
+    words = ("prepare", write_pictures(tmp_path / "in", "."), "-o", tmp_path / "s")
+    assert main([*map(str, words), "--shard", "0/1"]) == 0
+    part = tmp_path / ".s.parts" / "part-00000"
+    if content is None:
+        (part / "meta.parquet").unlink()
+    else:
+        (part / "part.json").write_bytes(content)
+    assert "part-00000 is damaged. Remove it" in fails(*words)
+    shutil.rmtree(part)
+    assert main([*map(str, words)]) == 0

@@ -313,3 +313,11 @@ def test_a_link_that_leads_to_itself_is_one_sentence(tmp_path, fails):
     (tmp_path / "in").mkdir()
     save(tmp_path / "in" / "a.png", 0)
     fails("prepare", tmp_path / "in", "-o", tmp_path / "loop")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "{}", '{"root": 1, "schema": 2}'])
+def test_a_manifest_of_anything_is_one_sentence(tmp_path, fails, content):
+    store = make_store(tmp_path / "s", Spec(8, 8, 1), 40)
+    (store.path / "manifest.json").write_text(content)
+    for words in (("show", store.path), ("train", "gan", store.path), ("prepare", store.path, "-o", tmp_path / "o")):
+        assert "was cut short or edited" in fails(*words)

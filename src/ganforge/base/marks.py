@@ -16,6 +16,8 @@ from typing import Any
 
 from PIL import Image
 
+from ganforge.base.tables import read_json
+
 JPEG_BYTES = 65_000
 """What fits into one segment of a JPEG file."""
 _TERMS = {"generated": "trainedAlgorithmicMedia", "restored": "algorithmicallyEnhanced"}
@@ -57,7 +59,7 @@ def read(path: Path) -> dict[str, Any] | None:
     with Image.open(path) as image:
         description = getattr(image, "text", {}).get("ganforge")  # older files say it there alone
         return (
-            json.loads(description)
+            _record(description)
             if description
             else _in_packet(image.info.get("xmp") or image.info.get("comment") or b"")
         )
@@ -65,8 +67,16 @@ def read(path: Path) -> dict[str, Any] | None:
 
 def _in_packet(data: bytes | str) -> dict[str, Any] | None:
     match = _MADE_BY.search(data.decode("utf-8", "replace") if isinstance(data, bytes) else data)
-    made_by = json.loads(html.unescape(match[1])) if match else None
-    return made_by if isinstance(made_by, dict) else None
+    return _record(html.unescape(match[1])) if match else None
+
+
+def _record(text: str | bytes) -> dict[str, Any] | None:
+    """What JSON says, None where it is no record: anybody may write these fields."""
+    try:
+        record = read_json(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _wav_comment(data: bytes) -> dict[str, Any] | None:
@@ -81,11 +91,7 @@ def _wav_comment(data: bytes) -> dict[str, Any] | None:
         )
         if inner >= 0:
             length = int.from_bytes(data[inner + 4 : inner + 8], "little")
-            try:
-                comment = json.loads(data[inner + 8 : inner + 8 + length].rstrip(b"\0"))
-            except ValueError:
-                return None
-            return comment if isinstance(comment, dict) else None
+            return _record(data[inner + 8 : inner + 8 + length].rstrip(b"\0"))
         at += 8 + size + size % 2
     return None
 

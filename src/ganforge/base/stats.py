@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganforge.base.errors import RunError
 from ganforge.base.files import atomic_file, writing
+from ganforge.base.tables import read_json
 
 ALWAYS = ("seen", "seconds", "images_per_second")  # numbers of every row
 _SAVED = "means."  # before the names of the sums in a checkpoint
@@ -99,7 +100,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for line in lines:
         try:
-            row = json.loads(line)
+            row = read_json(line)
         except ValueError:  # no JSON, or no UTF-8
             continue
         if not isinstance(row, dict):

@@ -36,7 +36,7 @@ def read_csv(data: bytes) -> list[dict[str, Any]]:
 
 
 def read_json(text: str | bytes) -> Any:
-    """The value that JSON of strangers holds. ValueError where it is none, or is nested too deeply."""
+    """The value of JSON that others wrote or damaged. ValueError where it is none, or is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:

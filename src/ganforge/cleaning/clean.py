@@ -26,7 +26,7 @@ from ganforge.base.errors import DataError, GanforgeError, InputError
 from ganforge.base.files import locked, writing
 from ganforge.base.images import as_image
 from ganforge.base.pool import chunks, ordered
-from ganforge.base.tables import write_csv
+from ganforge.base.tables import read_json, write_csv
 from ganforge.cleaning import filters
 from ganforge.cleaning import recipe as recipes
 from ganforge.cleaning.settings import Settings
@@ -41,6 +41,10 @@ from ganforge.store import history
 CHUNK = 16
 LARGE = 4_000_000  # pixels; of larger pictures one is in work at a time, so that memory stays flat
 JOURNAL = ".journal.jsonl"
+_ROW: dict[str, Any] = {
+    "file": "", "out": None, "changed": False, "reason": None, "unreadable": False, "sha256": None,
+}  # fmt: skip
+"""A line of it, before anything is known of the file."""
 _large = threading.Lock()
 
 
@@ -195,16 +199,18 @@ def _note(
 
 
 def _journal(path: Path) -> dict[str, dict[str, Any]]:
-    """What is done already; a line that was cut off is not."""
+    """What is done already; a line that was cut off or damaged is not."""
     rows = {}
     with contextlib.suppress(FileNotFoundError):
-        text = path.read_text("utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            path.write_text(whole, "utf-8")
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            path.write_bytes(whole)
         for line in whole.splitlines():
-            row = json.loads(line)
-            rows[row["file"]] = row
+            with contextlib.suppress(ValueError, AttributeError):
+                row = read_json(line)
+                if row.keys() >= _ROW.keys():
+                    rows[row["file"]] = row
     return rows
 
 
@@ -246,7 +252,7 @@ def _one(
     entry: Entry, chain: Sequence[filters.Filter], levels: Levels, partial: Path, target: str, left_out: str | None
 ) -> dict[str, Any]:
     """Read, filter and write one picture; whatever is wrong with it becomes its reason."""
-    row: dict[str, Any] = {"file": entry.name, "out": None, "changed": False, "reason": None, "unreadable": False}
+    row = _ROW | {"file": entry.name}
     row["reason"] = refusal(entry.name) or (f"audit: {left_out}" if left_out else None)
     if row["reason"]:
         row["unreadable"] = refusal(entry.name) != "" and of_name(entry.name) is not None

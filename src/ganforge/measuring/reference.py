@@ -18,6 +18,7 @@ from ganforge.base import files
 from ganforge.base.errors import StoreError
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import permuted
+from ganforge.base.tables import read_json
 from ganforge.measuring.progress import Remaining
 from ganforge.metrics import features
 from ganforge.metrics.metric import Metric
@@ -57,7 +58,7 @@ class Reference:
         if not self.has_floors:
             return [None] * len(metrics)
         path = self._path(f"floors{self.store.fold_name}-{size}-{self.extract.digest[:16]}", ".json")
-        kept: dict[str, list[float]] = json.loads(path.read_text("utf-8")) if files.intact(path) else {}
+        kept: dict[str, list[float]] = read_json(path.read_text("utf-8")) if files.intact(path) else {}
         names = [metric.__name__.rpartition(".")[2] for metric in metrics]
         if not kept.keys() >= set(names):
             log.info("measuring the held-out pictures, for the floors; once")

@@ -30,6 +30,7 @@ from ganforge.base.errors import StoreError
 from ganforge.base.files import file_sha256, sealed_file
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import key, permuted
+from ganforge.base.tables import read_json
 from ganforge.media.spec import to_float
 from ganforge.metrics import pyramid
 
@@ -275,7 +276,7 @@ def load(path: Path, device: torch.device | None = None) -> Extractor:
     try:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
-        facts = json.loads(facts["extractor"]) if "extractor" in facts else facts  # an earlier version's have many
+        facts = read_json(facts["extractor"]) if "extractor" in facts else facts  # an earlier version's have many
         tensors = load_file(path)
         mean, scale = (tensors.pop(name).to(device) for name in ("mean", "scale"))
         network = FeatureNetwork(

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from ganforge.base.errors import DataError
 from ganforge.base.files import atomic_folder, cannot_write, file_sha256, writing
 from ganforge.base.images import Pixels
+from ganforge.base.tables import read_json
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
 from ganforge.media.spec import Spec
@@ -146,7 +147,7 @@ def unfinished(store: Path) -> Path:
 def progress(store: Path) -> tuple[int, int] | None:
     """Parts finished and parts in all of a store that is not joined yet; None where there is no such thing."""
     try:
-        plan = json.loads((unfinished(store) / "plan.json").read_text("utf-8"))
+        plan = read_json((unfinished(store) / "plan.json").read_text("utf-8"))
         return sum(finished(path) for path in unfinished(store).glob("part-*")), int(plan["parts"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -186,10 +187,7 @@ def join(
     `groups` are by file; `versions` are noted outside the root hash. `overwrite` puts the store in the place of
     an older one. TooFew where fewer than `fewest` pictures are usable. Whatever goes wrong, the parts stay as they are.
     """
-    facts = [json.loads((part / "part.json").read_text("utf-8")) for part in parts]
-    for part, fact in zip(parts, facts, strict=True):
-        if file_sha256(part / "meta.parquet") != fact["meta_sha256"]:
-            raise DataError(f"{part} is damaged. Remove it, and the same command makes it again.")
+    facts = [_facts(part) for part in parts]
     advice = "Its parts are kept: free some space, and the same command goes on."
     with writing(out, advice), atomic_folder(out, overwrite) as final:
         labels, splits, group_numbers = _decide(parts, spec, sides, groups or {})
@@ -231,6 +229,18 @@ def join(
             _share(source, target)
         write_json(final / "manifest.json", manifest)
     return reasons
+
+
+def _facts(part: Path) -> dict[str, Any]:
+    """What `part.json` says. DataError where it or `meta.parquet` is damaged or missing."""
+    try:
+        facts = read_json((part / "part.json").read_bytes())
+        sound = facts.keys() >= {"rows", "dropped", "sha256", "histogram"}
+        if sound and file_sha256(part / "meta.parquet") == facts["meta_sha256"]:
+            return dict(facts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise DataError(f"{part} is damaged. Remove it, and the same command makes it again.")
 
 
 def _share(source: Path, target: Path) -> None:

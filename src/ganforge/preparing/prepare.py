@@ -23,6 +23,7 @@ from ganforge.base import config
 from ganforge.base.device import keep_memory
 from ganforge.base.errors import DataError, GanforgeError, InputError, Stopped, StoreError
 from ganforge.base.files import atomic_file, cannot_write
+from ganforge.base.tables import read_json
 from ganforge.media.clip import Clip
 from ganforge.media.sound import Sound
 from ganforge.preparing import media, parts
@@ -183,7 +184,7 @@ class _Work:
     def _begun(self) -> dict[str, Any]:
         """The plan of an unfinished store, or nothing."""
         try:
-            plan = json.loads((self.folder / "plan.json").read_text("utf-8"))
+            plan = read_json((self.folder / "plan.json").read_text("utf-8"))
         except (OSError, ValueError):
             return {}
         return plan if isinstance(plan, dict) and isinstance(plan.get("spec"), dict) else {}
@@ -282,7 +283,7 @@ class _Work:
 def _check_replaced(out: Path, overwrite: bool) -> None:
     """StoreError unless `out` may be replaced: it is a store, and nothing that somebody may miss lies in it."""
     try:
-        files = json.loads((out / "manifest.json").read_text("utf-8"))["files"]
+        files = read_json((out / "manifest.json").read_text("utf-8"))["files"]
         strange = {path.name for path in out.iterdir()} - {*files, *BESIDE}
     except (OSError, ValueError, KeyError, TypeError):
         raise StoreError(

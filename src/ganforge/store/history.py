@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge.base.files import writing
+from ganforge.base.tables import read_json
 from ganforge.version import __version__
 
 NAME = "history.jsonl"
@@ -51,7 +52,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
         return []
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = read_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and {"verb", "at"} <= entry.keys():

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from ganforge.base.files import file_sha256, resolved
+from ganforge.base.tables import read_json
 
 GRAIN = 2_000_000_000
 """Nanoseconds within which a file may change again and keep its time, on the coarsest file systems."""
@@ -72,7 +73,7 @@ class Stamps:
         with contextlib.suppress(OSError):
             for line in self.file.read_text("utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, TypeError):  # cut short; then it is compared again
-                    name, size, modified, changed, sha256 = json.loads(line)
+                    name, size, modified, changed, sha256 = read_json(line)
                     known[name] = size, modified, changed, sha256
         return known
 

@@ -29,6 +29,7 @@ from ganforge.base.errors import StoreError
 from ganforge.base.files import resolved
 from ganforge.base.images import Pixels
 from ganforge.base.pool import ordered
+from ganforge.base.tables import read_json
 from ganforge.media.spec import spec_from
 from ganforge.store.remote import Cache, is_address
 from ganforge.store.split import HELDOUT, TRAIN
@@ -66,7 +67,7 @@ class Store:
                 f"{path} {why}: there is no manifest.json in it. Make one with: ganforge prepare FOLDER -o {path}"
             )
         try:
-            self.manifest: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
+            self.manifest: dict[str, Any] = read_json(manifest.read_text("utf-8"))
             self.root: str = self.manifest["root"]
             if self.manifest["schema"] != SCHEMA:
                 raise ValueError(f"its schema is {self.manifest['schema']}, this version reads {SCHEMA}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import ssl
 import time
 import zlib
@@ -20,6 +19,7 @@ import httpcore
 import httpx
 
 from ganforge.base import seeds
+from ganforge.base.tables import read_json
 from ganforge.version import __version__
 from ganforge.web import guard, robots
 from ganforge.web.settings import Failed, LimitReached, Limits, Refused
@@ -166,8 +166,8 @@ class Client:
         sink = _Sink(None, self.limits.bytes, self._spend)
         final = await self._get(address, sink, obey_robots=False, headers=headers)
         try:
-            return json.loads(bytes(sink.body)), final
-        except (ValueError, RecursionError) as error:
+            return read_json(bytes(sink.body)), final
+        except ValueError as error:
             raise Refused(f"not JSON: {error}") from None
 
     def _spend(self, count: int) -> None:
