@@ -55,15 +55,15 @@ class Findings:
     def check(self, source: Path, names: Iterable[str], entries: Iterable[Entry]) -> None:
         """DataError where the audit is not about the pictures in `source` as they are: of `names` (all of them) some
         are new or gone, or of `entries` some have other bytes, or another label where the audit found fault with it."""
-        there = {name for name in names if not refusal(name)}
+        present = {name for name in names if not refusal(name)}
         known = {name for name in self.content if not refusal(name)}
-        if known and not there & known:
+        if known and not present & known:
             problem = f"it is about other files, such as {some(sorted(known))}"
         else:
             hashed = _hashed(entry for entry in entries if entry.name in known)
             changed = [entry.name for entry, sha256 in hashed if self._differs(entry, sha256)]
-            parts = (("new", sorted(there - known)), ("changed", changed), ("gone", sorted(known - there)))
-            problem = "; ".join(f"{len(which):,} {word}: {some(which)}" for word, which in parts if which)
+            parts = (("new", sorted(present - known)), ("changed", changed), ("gone", sorted(known - present)))
+            problem = "; ".join(f"{len(files):,} {word}: {some(files)}" for word, files in parts if files)
         if problem:
             raise DataError(
                 f"The audit {self.path} does not fit {source}: {problem}. "

@@ -170,11 +170,11 @@ def columns(numbers: Numbers) -> Values:
 
 
 def _to_32(luma: Tensor) -> Tensor:
-    side, wanted = luma.shape[-1], hashes.SIDE
-    if side > wanted:
-        out: Tensor = _tiles(luma, side // wanted).mean(2).unflatten(2, (wanted, -1)).mean(3)
+    side, target = luma.shape[-1], hashes.SIDE
+    if side > target:
+        out: Tensor = _tiles(luma, side // target).mean(2).unflatten(2, (target, -1)).mean(3)
         return out
-    return luma.repeat_interleave(wanted // side, 1).repeat_interleave(wanted // side, 2)
+    return luma.repeat_interleave(target // side, 1).repeat_interleave(target // side, 2)
 
 
 def _sharpness_and_noise(luma: Tensor) -> tuple[Values, Values]:

@@ -87,9 +87,9 @@ def _thumbnails(
     source: Source, usable: npt.NDArray[np.bool_], levels: Levels, progress: Callable[[str], None]
 ) -> Iterator[Pixels]:
     """(n, SIDE, SIDE, 3) uint8 portions of the usable pictures, in order."""
-    wanted = (entry for row, entry in enumerate(source.entries()) if usable[row])
+    entries = (entry for row, entry in enumerate(source.entries()) if usable[row])
     done = 0
-    for some in chunks(ordered(partial(_thumbnail, levels=levels), wanted), 256):
+    for some in chunks(ordered(partial(_thumbnail, levels=levels), entries), 256):
         yield np.stack(some)
         done += len(some)
         progress(f"{done:,} pictures read for features")

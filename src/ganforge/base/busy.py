@@ -137,8 +137,8 @@ def _sleep(ready: threading.Event, leave: threading.Event) -> None:
 def _by_load() -> float:
     """A rough share, from the system's load average over the last minute; 0 where it has none."""
     with contextlib.suppress(AttributeError, OSError):
-        wanted = os.getloadavg()[0]
-        others = wanted - torch.get_num_threads()
-        if wanted > (os.cpu_count() or 1) and others > 0.5:
-            return others / wanted
+        load = os.getloadavg()[0]
+        others = load - torch.get_num_threads()
+        if load > (os.cpu_count() or 1) and others > 0.5:
+            return others / load
     return 0.0

@@ -1,4 +1,4 @@
-"""Work on many things with threads: in order, and a bounded number of them at once."""
+"""Work on many items with threads: in order, and a bounded number of them at once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ R = TypeVar("R")
 AHEAD = 4  # results a thread that wait for their turn, at most
 
 
-def ordered(work: Callable[[T], R], things: Iterable[T], threads: int | None = None) -> Iterator[R]:
-    """As `map(work, things)`, on `threads` threads, by default one a processor.
+def ordered(work: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
+    """As `map(work, items)`, on `threads` threads, by default one a processor.
 
-    The results come in the order of `things`, which are taken one by one, in the thread of the caller, as there is
+    The results come in the order of `items`, which are taken one by one, in the thread of the caller, as there is
     room: at most AHEAD a thread are under way or wait for their turn, so that memory stays flat however many there are.
     What `work` raises is raised here in its turn. When the caller stops before the end, what has not begun is left out.
     """
@@ -26,8 +26,8 @@ def ordered(work: Callable[[T], R], things: Iterable[T], threads: int | None = N
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[R]] = deque()
         try:
-            for thing in things:
-                waiting.append(pool.submit(work, thing))
+            for item in items:
+                waiting.append(pool.submit(work, item))
                 if len(waiting) > AHEAD * threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -37,9 +37,9 @@ def ordered(work: Callable[[T], R], things: Iterable[T], threads: int | None = N
                 future.cancel()
 
 
-def chunks(things: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` things that follow each other; the last may be shorter. For work on one that is so brief that
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items that follow each other; the last may be shorter. For work on one that is so brief that
     handing it over would take longer."""
-    rest = iter(things)
+    rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk

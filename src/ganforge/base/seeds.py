@@ -1,4 +1,4 @@
-"""Randomness as a pure function of (seed, what, index).
+"""Randomness as a pure function of (seed, purpose, index).
 
 Resuming is then arithmetic: nothing has to be saved, and the order does not depend on how many processes draw.
 """
@@ -16,27 +16,27 @@ Indices = npt.NDArray[np.int64]
 _ROUNDS = 4
 
 
-def key(seed: int, what: str, index: int = 0) -> int:
+def key(seed: int, purpose: str, index: int = 0) -> int:
     """A 63-bit number that depends on all three arguments and on nothing else."""
-    digest = hashlib.blake2b(f"{seed}/{what}/{index}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
-def uniform(seed: int, what: str, indices: Indices) -> npt.NDArray[np.float64]:
-    """One number in [0, 1) for each index, each a function of (seed, what, index) alone. (N,) int64 -> (N,) float64."""
-    mixed = _mix(indices.astype(np.uint64) + np.uint64(key(seed, what)))
+def uniform(seed: int, purpose: str, indices: Indices) -> npt.NDArray[np.float64]:
+    """Numbers in [0, 1), each a function of (seed, purpose, index) alone. (N,) int64 -> (N,) float64."""
+    mixed = _mix(indices.astype(np.uint64) + np.uint64(key(seed, purpose)))
     return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def permuted(seed: int, what: str, size: int, positions: Iterable[int] | Indices) -> Indices:
-    """Where `positions` of 0..size-1 go under a permutation keyed by (seed, what), in O(1) memory.
+def permuted(seed: int, purpose: str, size: int, positions: Iterable[int] | Indices) -> Indices:
+    """Where `positions` of 0..size-1 go under a permutation keyed by (seed, purpose), in O(1) memory.
 
     A balanced Feistel network over the next power of four, walked until it lands below `size` (Black and Rogaway,
     "Ciphers with arbitrary finite domains", 2002). (N,) int64 -> (N,) int64.
     """
     half = max(1, (max(size - 1, 1).bit_length() + 1) // 2)
     mask = np.uint64((1 << half) - 1)
-    keys = [np.uint64(key(seed, what, round_)) for round_ in range(_ROUNDS)]
+    keys = [np.uint64(key(seed, purpose, round_)) for round_ in range(_ROUNDS)]
 
     def shuffle(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         left, right = x >> np.uint64(half), x & mask

@@ -62,8 +62,8 @@ class Log:
         text = "".join(json.dumps(row) + "\n" for row in kept).encode()
         self.advice = f"Make room or allow it, and go on with: ganforge train {folder}"
         with writing(self.path, self.advice, RunError):
-            there = self.path.exists() and self.path.stat().st_nlink == 1  # a copy by hard links must not grow
-            if not there or self.path.read_bytes() != text:
+            writable = self.path.exists() and self.path.stat().st_nlink == 1  # a copy by hard links must not grow
+            if not writable or self.path.read_bytes() != text:
                 with atomic_file(self.path) as partial:
                     partial.write_bytes(text)
         try:

@@ -99,5 +99,5 @@ def _middle(pixels: Pixels, share: float) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (BEHIND, BEHIND, BEHIND, 255)), image)
     scale = min(TILE / height, TILE / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BICUBIC
-    return image.convert("RGB").resize(size, how)
+    resampling = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BICUBIC
+    return image.convert("RGB").resize(size, resampling)

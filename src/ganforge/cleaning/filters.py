@@ -209,8 +209,8 @@ class _Morphology(Filter):
         cv2 = _cv()
         y, x = np.mgrid[: self.size, : self.size] - self.size // 2
         window = ((self.shape == "square") | (x**2 + y**2 <= (self.size / 2) ** 2)).astype(np.uint8)
-        how = getattr(cv2, f"MORPH_{type(self).__name__.upper()}")
-        return _shaped(cv2.morphologyEx(pixels, how, window), pixels)
+        operation = getattr(cv2, f"MORPH_{type(self).__name__.upper()}")
+        return _shaped(cv2.morphologyEx(pixels, operation, window), pixels)
 
 
 class Erode(_Morphology):
@@ -258,8 +258,8 @@ class Adaptive(Filter):
     def colours(self, pixels: Pixels) -> Pixels:
         """See `Filter.colours`."""
         cv2 = _cv()
-        how = cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY
-        return np.asarray(cv2.adaptiveThreshold(_grey(pixels), 255, *how, self.size, self.offset)).reshape(
+        mode = cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY
+        return np.asarray(cv2.adaptiveThreshold(_grey(pixels), 255, *mode, self.size, self.offset)).reshape(
             *pixels.shape[:2], 1
         )
 
@@ -331,12 +331,12 @@ class Upscale(Filter):
         if size[0] * size[1] > MAX_PIXELS:
             raise Skip(f"enlarged it would be {size[0]}x{size[1]}, over the limit of {MAX_PIXELS // 10**6} megapixels")
         cv2 = _cv()
-        how = cv2.INTER_LANCZOS4 if self.method == "lanczos" else cv2.INTER_CUBIC
+        interpolation = cv2.INTER_LANCZOS4 if self.method == "lanczos" else cv2.INTER_CUBIC
         if pixels.shape[2] != 4:
-            return _shaped(cv2.resize(np.ascontiguousarray(pixels), size, interpolation=how), pixels)
+            return _shaped(cv2.resize(np.ascontiguousarray(pixels), size, interpolation=interpolation), pixels)
         wide = pixels.astype(np.float32)
         wide[..., :3] *= wide[..., 3:] / 255  # colours weighted by alpha: what is invisible adds nothing
-        wide = cv2.resize(wide, size, interpolation=how)
+        wide = cv2.resize(wide, size, interpolation=interpolation)
         alpha = wide[..., 3:].clip(0, 255)
         colours = np.where(alpha > 0.5, wide[..., :3] * (255 / alpha.clip(0.5)), 0)
         out: Pixels = np.concatenate([colours, alpha], 2).round().clip(0, 255).astype(np.uint8)

@@ -96,7 +96,7 @@ def read(words: Sequence[str | Path], options: Mapping[str, Any]) -> CollectionR
             "collect needs a source: a public set, a folder, a zip, a list of addresses or a recipe (TOML)."
         )
     sources = _with_names_of_their_own([_source(table, base) for table, base in tables])
-    allowed = licences.wanted(settings.licence)
+    allowed = licences.identifiers(settings.licence)
     return CollectionRecipe(_with_shares(sources, settings), settings, build(Limits, limits, "limits"), allowed)
 
 

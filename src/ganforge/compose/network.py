@@ -358,7 +358,7 @@ def _learned(name: str, shape_in: Shape, shape_out: Shape, v: Mapping[str, Any],
     return None
 
 
-def _spectral(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, wanted: bool) -> nn.Module:
-    if wanted:
+def _spectral(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, spectral: bool) -> nn.Module:
+    if spectral:
         register_parametrization(layer, "weight", SpectralNorm(layer.weight))
     return layer

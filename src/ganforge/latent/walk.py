@@ -74,24 +74,24 @@ def walk(
 
 def between(
     system: System,
-    here: Tensor,
-    there: Tensor,
+    start: Tensor,
+    end: Tensor,
     share: Tensor,
     truncation: float = 1.0,
     labels: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Pictures between the latents `here` and `there` (N, Z), with their labels (N,) each, at a `share` (N, 1) from
+    """Pictures between the latents `start` and `end` (N, Z), with their labels (N,) each, at a `share` (N, 1) from
     0 to 1 of the way: (N, C, H, W) in [-1, 1]."""
     device = next(system.parameters()).device
-    here, there, share = here.to(device), there.to(device), share.to(device)
-    latents = spherical(here, there, share)
+    start, end, share = start.to(device), end.to(device), share.to(device)
+    latents = spherical(start, end, share)
     if not isinstance(system, StyleSystem):
         if labels is None:
             return system.generate(latents)
         first, second = (label.to(device) for label in labels)
         return system.generate(latents, torch.where(share[:, 0] < 0.5, first, second))
     ends = (None, None) if labels is None else tuple(label.to(device) for label in labels)
-    first, second = (system.styles(z, label, truncation) for z, label in zip((here, there), ends, strict=True))
+    first, second = (system.styles(z, label, truncation) for z, label in zip((start, end), ends, strict=True))
     return system.synthesis(first.lerp(second, share[:, :, None]), noise_seed(latents, truncation))
 
 
@@ -102,14 +102,14 @@ def _classes(system: System, seeds: Sequence[int], labels: Sequence[int] | None 
     return torch.tensor(labels if labels is not None else drawn(seeds, np.ones(system.classes)))
 
 
-def spherical(here: Tensor, there: Tensor, share: Tensor) -> Tensor:
+def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     """(N, Z), (N, Z), (N, 1) in 0..1 -> (N, Z), spherical interpolation (Shoemake 1985); exact at both ends."""
-    cosine = torch.nn.functional.cosine_similarity(here, there, dim=1)[:, None]
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=1)[:, None]
     angle = cosine.clamp(-1, 1).acos()
     flat = angle.sin() < 1e-4
     sine = torch.where(flat, 1.0, angle.sin())
-    arc = ((1 - share) * angle).sin() / sine * here + (share * angle).sin() / sine * there
-    return torch.where(flat, here.lerp(there, share), arc)
+    arc = ((1 - share) * angle).sin() / sine * start + (share * angle).sin() / sine * end
+    return torch.where(flat, start.lerp(end, share), arc)
 
 
 def _portions(system: System, count: int, render: Callable[[Tensor], Tensor]) -> Iterator[Pixels]:

@@ -57,7 +57,7 @@ class Reference:
         """The floor of each metric where `size` pictures are compared; None for all where too few are held out."""
         if not self.has_floors:
             return [None] * len(metrics)
-        path = self._path(f"floors{self.store.fold_name}-{size}-{self.extract.digest[:16]}", ".json")
+        path = self._path(f"floors{self.store.fold_suffix}-{size}-{self.extract.digest[:16]}", ".json")
         kept: dict[str, list[float]] = read_json(path.read_text("utf-8")) if files.intact(path) else {}
         names = [metric.__name__.rpartition(".")[2] for metric in metrics]
         if not kept.keys() >= set(names):
@@ -89,13 +89,13 @@ class Reference:
     def kept(self, name: str, make: Callable[[Pixels], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """What `make` makes of the training pictures, portion by portion, a row each; kept in the store by this
         name."""
-        return self._kept(f"{name}{self.store.fold_name}-{self.store.root[:16]}", self.store.train, make)
+        return self._kept(f"{name}{self.store.fold_suffix}-{self.store.root[:16]}", self.store.train, make)
 
     # -------------------------------------------------------------------------------------------------- what is kept
 
     def _features(self, name: str, rows: npt.NDArray[np.int64], kind: str) -> Tensor:
         array = self._kept(
-            f"{name}{self.store.fold_name}-{self.extract.digest[:16]}",
+            f"{name}{self.store.fold_suffix}-{self.extract.digest[:16]}",
             rows,
             lambda part: self.extract([part]).numpy(),
             f"features of {len(rows):,} {kind}",

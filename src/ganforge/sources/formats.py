@@ -19,7 +19,7 @@ class Kind(NamedTuple):
     """Lower case, with the dot; the first is the usual one."""
     magic: bytes
     """A pattern that the first HEAD bytes match; empty for a format that has none and is known by its suffix alone."""
-    how: str
+    note: str
     """What is read of it; of a format that is not read, what to do instead."""
     needs: str = ""
     """The extra that brings its decoder."""
@@ -107,7 +107,7 @@ def _suffix(name: str) -> str:
 def not_read(kind: Kind) -> str:
     """Why a picture of this format is not read; "" where it is."""
     if not kind.read:
-        return f"{kind.title} is not read: {kind.how}"
+        return f"{kind.title} is not read: {kind.note}"
     return "" if available(kind) else f'{kind.title} needs pip install "ganforge[{kind.needs}]"'
 
 
@@ -121,5 +121,5 @@ def table() -> list[tuple[str, str, str]]:
     rows = []
     for kind in KINDS:
         needs = f'needs `pip install "ganforge[{kind.needs}]"`; ' if kind.needs else ""
-        rows.append((kind.title, " ".join(kind.suffixes), ("" if kind.read else "not read; ") + needs + kind.how))
+        rows.append((kind.title, " ".join(kind.suffixes), ("" if kind.read else "not read; ") + needs + kind.note))
     return rows

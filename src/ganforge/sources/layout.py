@@ -224,8 +224,8 @@ def _csv(name: str, data: bytes) -> list[Row]:
     """`file`, `label`, and `group` where there is such a column."""
     rows = _table(name, data)
     if not rows or not {"file", "label"} <= rows[0].keys():
-        there = ", ".join(str(name) for name in rows[0]) if rows else "none"
-        raise DataError(f"{name} needs the columns file and label; it has {there}.")
+        columns = ", ".join(str(name) for name in rows[0]) if rows else "none"
+        raise DataError(f"{name} needs the columns file and label; it has {columns}.")
     return _rows(rows, "file")
 
 

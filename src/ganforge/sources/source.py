@@ -82,20 +82,20 @@ def keep_apart(source: Path, out: Path) -> None:
 def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str | None) -> Source:
     if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
         return _unnamed(containers.from_store(path), labels)
-    there = [file.name for file in path.iterdir()]
+    listed = [file.name for file in path.iterdir()]
     for mark, kind in (("run.toml", "a run"), ("findings.parquet", "an audit")):
-        if mark in there:
+        if mark in listed:
             raise DataError(
                 f"{path} is {kind}, with {mark} in it, and no set of pictures. Name the folder of the originals."
             )
-    table = {provenance.NAME: partial(read_file, path / provenance.NAME)} if provenance.NAME in there else {}
+    table = {provenance.NAME: partial(read_file, path / provenance.NAME)} if provenance.NAME in listed else {}
     try:
         origins = provenance.origins(table)
     except Skip as skip:
         raise DataError(f"{path / provenance.NAME} {skip}.") from None
-    if any("-images-idx3-ubyte" in name for name in there):
+    if any("-images-idx3-ubyte" in name for name in listed):
         return _unnamed(binaries.from_idx(path, origins), labels)
-    if any(name.startswith("data_batch_") and name.endswith(".bin") for name in there):
+    if any(name.startswith("data_batch_") and name.endswith(".bin") for name in listed):
         return _unnamed(binaries.from_cifar10(path, origins), labels)
     names, closed, raw = _walk(path)
     if not any(map(has_picture_suffix, names)):

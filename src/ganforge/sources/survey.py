@@ -36,15 +36,15 @@ def sample(source: Source, count: int = LOOKED_AT) -> Iterator[Entry]:
     return islice(chosen(), count)
 
 
-def levels(wanted: str, source: Source, looked_at: Iterable[Span | None] | None = None) -> tuple[Levels, str]:
+def levels(setting: str, source: Source, looked_at: Iterable[Span | None] | None = None) -> tuple[Levels, str]:
     """Which values of pictures of more than eight bits become black and white in this set, and a line that says so, or
     "".
 
-    `wanted` is `full` (as their formats say), LOW,HIGH, or `auto`: as `depth.proposed` for the values of all pictures.
-    Whether there are any is seen on those `looked_at`, else on `sample`. InputError where `wanted` is none of these."""
-    pair = parse_levels(wanted)
+    `setting` is `full` (as their formats say), LOW,HIGH, or `auto`: as `depth.proposed` for the values of all pictures.
+    Whether there are any is seen on those `looked_at`, else on `sample`. InputError for another `setting`."""
+    pair = parse_levels(setting)
     seen = [one for one in (map(_span, sample(source)) if looked_at is None else looked_at) if one]
-    if pair or wanted == "full":
+    if pair or setting == "full":
         words = _words(pair) if pair else "as their formats say"
         return Levels(pair, pair, clip=True), f"more than 8 bits: {words}" if seen else ""
     if any(one.floats or one.low < 0 or one.high < 2 ** BITS[-2] for one in seen):  # else they use all 16 bits

@@ -30,7 +30,7 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
     return torch.cat([colour, alpha], 1).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def fit(pixels: Pixels, height: int, width: int, how: str, background: tuple[int, ...]) -> Pixels:
+def fit(pixels: Pixels, height: int, width: int, mode: str, background: tuple[int, ...]) -> Pixels:
     """(N, H, W, C) uint8 -> (N, height, width, C) uint8.
 
     `crop` scales until the target is covered and cuts the centre, `smart` cuts where most is to be seen; `letterbox`
@@ -38,14 +38,14 @@ def fit(pixels: Pixels, height: int, width: int, how: str, background: tuple[int
     `stretch` ignores proportions."""
     if pixels.shape[1:3] == (height, width):
         return pixels
-    if how == "crop":
+    if mode == "crop":
         pixels = _cut(pixels, height / width)
-    if how == "smart":
+    if mode == "smart":
         pixels = np.concatenate([_cut(picture[None], height / width, saliency(picture)) for picture in pixels])
     scale = min(height / pixels.shape[1], width / pixels.shape[2])
-    if how == "pad":
+    if mode == "pad":
         scale = min(scale, 1.0)
-    if how in ("crop", "smart", "stretch"):
+    if mode in ("crop", "smart", "stretch"):
         inner = height, width
     else:
         inner = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[2] * scale))

@@ -77,7 +77,7 @@ def _commons(name: str, version: str | None, port: str | None) -> str | None:
     return ported if ported in _PORTS else plain
 
 
-def wanted(words: Iterable[str]) -> tuple[str, ...]:
+def identifiers(words: Iterable[str]) -> tuple[str, ...]:
     """Licences as a user lists them -> identifiers; InputError for a word that is none."""
     names = []
     for word in words:

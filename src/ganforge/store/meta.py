@@ -77,11 +77,11 @@ def _tables(store: Store) -> Iterator[pa.Table]:
     path = store.compared_file("meta.parquet")
     try:
         with pq.ParquetFile(path) as file:
-            there = [name for name in _COLUMNS if name in file.schema_arrow.names]
+            columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
             for n in range(file.num_row_groups):
-                table = file.read_row_group(n, there)
+                table = file.read_row_group(n, columns)
                 for name in _COLUMNS:
-                    if name not in there:
+                    if name not in columns:
                         table = table.append_column(name, pa.nulls(len(table), pa.string()))
                 yield table.select(_COLUMNS)
     except (pa.ArrowException, OSError) as error:

@@ -99,7 +99,7 @@ class Store:
             ) from error
         self.train = np.flatnonzero(self.splits == TRAIN)
         self.heldout = np.flatnonzero(self.splits == HELDOUT)
-        self.fold_name = ""
+        self.fold_suffix = ""
 
     def fold(self, number: int) -> Store:
         """The same store with fold `number` of its training pictures held out instead. StoreError where it has none."""
@@ -111,7 +111,7 @@ class Store:
         other = copy.copy(self)
         other.train = np.flatnonzero((self.folds >= 0) & (self.folds != number))
         other.heldout = np.flatnonzero(self.folds == number)
-        other.fold_name = f"-fold{number}"
+        other.fold_suffix = f"-fold{number}"
         return other
 
     def _small(self, name: str) -> npt.NDArray[Any]:
@@ -177,13 +177,13 @@ class Store:
         except OSError as error:
             raise StoreError(f"{self.address} was cut short: {error}. Copy it here again.") from error
         total, done = sum(sizes.values()), 0
-        told = logging.INFO if total >= LARGE else logging.DEBUG
-        log.log(told, f"checking {total / 1e9:,.1f} GB of {self.path} against its SHA-256{'' if again else ', once'}")
+        level = logging.INFO if total >= LARGE else logging.DEBUG
+        log.log(level, f"checking {total / 1e9:,.1f} GB of {self.path} against its SHA-256{'' if again else ', once'}")
         compared = ordered(partial(self._compare, again=again), sizes, min(8, os.cpu_count() or 1))
         for name, _ in zip(sizes, compared, strict=True):
             before, done = done, done + sizes[name]
             if total > done and 10 * done // total > 10 * before // total:
-                log.log(told, f"checked {done / total:.0%}")
+                log.log(level, f"checked {done / total:.0%}")
 
     def verify(self) -> None:
         """Read everything, whatever the stamps say; StoreError names the file that was changed."""
@@ -238,8 +238,8 @@ class Store:
         out = np.empty((len(rows), *self.shape), np.uint8)
         shard_of = np.searchsorted(self.starts, rows, side="right") - 1
         for n in np.unique(shard_of):
-            here = shard_of == n
-            out[here] = self._shard(int(n))[rows[here] - self.starts[n]]
+            selected = shard_of == n
+            out[selected] = self._shard(int(n))[rows[selected] - self.starts[n]]
         return out
 
 

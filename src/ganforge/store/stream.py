@@ -76,13 +76,13 @@ class Stream:
         out = np.empty(_BLOCK, np.int64)
         epochs = positions // self.size
         for epoch in np.unique(epochs):
-            here = epochs == epoch
-            inside = positions[here] - epoch * self.size
+            selected = epochs == epoch
+            inside = positions[selected] - epoch * self.size
             if self.windowed:
-                out[here] = self._in_windows(int(epoch), inside)
+                out[selected] = self._in_windows(int(epoch), inside)
             else:
                 shuffled = permuted(self.seed, f"order/{epoch}", self.size, inside)
-                out[here] = self._balanced(int(epoch), shuffled) if self.by_class else shuffled
+                out[selected] = self._balanced(int(epoch), shuffled) if self.by_class else shuffled
         return out
 
     def _balanced(self, epoch: int, positions: Indices) -> Indices:
@@ -90,11 +90,11 @@ class Stream:
         out = np.empty(len(positions), np.int64)
         start = 0
         for number, (members, shown) in enumerate(self.by_class):
-            here = (positions >= start) & (positions < start + shown)
-            offset = positions[here] - start
+            selected = (positions >= start) & (positions < start + shown)
+            offset = positions[selected] - start
             whole = shown // len(members) * len(members)
             again = permuted(self.seed, f"balance/{epoch}/{number}", len(members), offset % len(members))
-            out[here] = members[np.where(offset < whole, offset % len(members), again)]
+            out[selected] = members[np.where(offset < whole, offset % len(members), again)]
             start += shown
         return out
 
@@ -105,13 +105,13 @@ class Stream:
         out = np.empty(len(positions), np.int64)
         window_of = np.searchsorted(ends, positions, side="right")
         for number in np.unique(window_of):
-            shards, here = windows[number], window_of == number
+            shards, selected = windows[number], window_of == number
             size = int(self.in_shard[shards].sum())
-            inside = positions[here] - (ends[number] - size)
+            inside = positions[selected] - (ends[number] - size)
             shuffled = permuted(self.seed, f"order/{epoch}/{number}", size, inside)
             bounds = np.cumsum(self.in_shard[shards])
-            which = np.searchsorted(bounds, shuffled, side="right")
-            out[here] = self.first[shards][which] + shuffled - (bounds - self.in_shard[shards])[which]
+            shard = np.searchsorted(bounds, shuffled, side="right")
+            out[selected] = self.first[shards][shard] + shuffled - (bounds - self.in_shard[shards])[shard]
         self._fetch_ahead(epoch, int(window_of[-1]), windows)
         return out
 
