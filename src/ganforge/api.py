@@ -130,7 +130,7 @@ def measure(
     samples: int = SAMPLES,
     device: str = "auto",
 ) -> Measured:
-    """The numbers of a run against its store, or of a folder or zip of pictures, by whatever made, against `store`.
+    """The numbers of a run against its store, or of a folder or zip of pictures, made by any tool, against `store`.
 
     See `ganforge.measuring.measured.Measured` for how to read them. InputError for a folder without a store.
     """

@@ -118,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="replace an older store, when the new one is finished"
     )
     prepare.add_argument(
-        "--shard", help="i/n: make every n-th part from i on; the same words without --shard join them"
+        "--shard", help="i/n: make every n-th part from i on; the same command without --shard joins them"
     )
     options.add_config(prepare)
 
@@ -196,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
 
     measure = verb("measure", "how good a run or a folder of pictures is, each number beside its floor")
     measure.add_argument(
-        "run", type=Path, help="a run; or with --store a folder or a zip of pictures, by whatever made"
+        "run", type=Path, help="a run; or with --store a folder or a zip of pictures, made by any tool"
     )
     measure.add_argument("--store", help="the store to measure against; a run knows its own, unless it has moved")
     measure.add_argument("--samples", type=whole, help="pictures to make (10,000)")

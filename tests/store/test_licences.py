@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganforge.store.licences import is_among, spdx, wanted
+from ganforge.store.licences import is_among, spdx, identifiers
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_licences_by_their_identifiers(text, name):
 
 
 def test_which_licences_are_allowed():
-    allowed = wanted(["cc0", "CC-BY"])
+    allowed = identifiers(["cc0", "CC-BY"])
     assert allowed == ("CC0-1.0", "CC-BY")
     assert [
         is_among(name, allowed)
         for name in ("CC-BY-4.0", "CC-BY-3.0-DE", "CC-BY", "CC-BY-SA-4.0", "CC-BY-NC-2.0", "CC0-1.0", "MIT")
     ] == [True, True, True, False, False, True, False]
-    assert not is_among("CC-BY-3.0", wanted(["cc-by-4.0"]))
+    assert not is_among("CC-BY-3.0", identifiers(["cc-by-4.0"]))

@@ -224,7 +224,7 @@ def classification_scores(
 def classification_scores_of_folder(
     source: str | Path, store: Store
 ) -> tuple[ClassificationScores, list[tuple[str, str]]]:
-    """The same of the pictures of a folder or zip, by whatever made; and the files that could not be used, with the
+    """The same for the pictures of a folder or zip, made by any tool; and the files that could not be used, with the
     reasons.
 
     The folders in it bear the names of the store's classes. DataError where they do not, or where there are too few.

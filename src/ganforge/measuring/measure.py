@@ -107,7 +107,7 @@ def measure_system(
 def measure_folder(
     source: str | Path, store: Store, device_name: str = "auto"
 ) -> tuple[Measured, list[tuple[str, str]]]:
-    """Measure the pictures of a folder or a zip, by whatever made, against a store. Returns the result and the files
+    """Measure the pictures of a folder or a zip, made by any tool, against a store. Returns the result and the files
     that could not be used, with the reasons.
 
     They are brought to the store's shape as `prepare` does it with the store's own recipe. Where their folders bear

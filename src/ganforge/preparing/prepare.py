@@ -84,7 +84,7 @@ def prepare(
     work = _Work(source, out, chosen, overwrite)
     if work.opened.given and (chosen.heldout is not None or chosen.stratify):
         raise InputError(
-            f"{source} brings its own split, which stands; --heldout and --stratify have no say in it. Leave them out."
+            f"{source} brings its own split, which stands; --heldout and --stratify have no effect. Leave them out."
         )
     sides = _sides(chosen, work.plan)
     work.begin(range(work.plan.parts))
@@ -204,8 +204,8 @@ class _Work:
             if begun != plain:
                 differing = next((name for name in plain if begun.get(name) != plain[name]), "plan")
                 raise StoreError(
-                    f"{self.folder} holds an unfinished store with another {differing}. Finish that one with its own "
-                    "words, or begin anew with --overwrite."
+                    f"{self.folder} holds an unfinished store with another {differing}. Finish it with the "
+                    "same settings, or begin anew with --overwrite."
                 )
             return
         try:

@@ -26,7 +26,7 @@ class Settings(Selection):
     )
     channels: int | None = setting(None, "1 grey, 3 RGB, 4 RGBA (what the pictures are)", choices=(1, 3, 4))
     fit: str = setting(
-        "crop", "what becomes of other proportions", choices=("crop", "smart", "letterbox", "pad", "stretch")
+        "crop", "how pictures of other proportions are fitted", choices=("crop", "smart", "letterbox", "pad", "stretch")
     )
     background: str = setting("white", "colour under transparency and beside a letterbox, a name or #rrggbb")
     levels: str = setting(
@@ -34,7 +34,7 @@ class Settings(Selection):
         "of pictures of more than 8 bits: auto (by all of them), full, or the values for black and white, 0,4095",
     )
     normalise: str = setting(
-        "none", "which numbers a network sees; samples are turned back",
+        "none", "how bytes become the numbers that a network sees; inverted for samples",
         choices=("none", "unit", "range", "centre", "standard", "image"),
     )  # fmt: skip
     heldout: float | None = setting(
