@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganforge.store.licences import is_among, spdx, identifiers
+from ganforge.store.licences import identifiers, is_among, spdx
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def prepare(args: argparse.Namespace) -> int:
             prepared = prepare(args.source, out, settings=settings, overwrite=overwrite, progress=progress)
     if args.shard:
         print(
-            f"{done} of {parts} parts are finished. The same command without --shard makes the missing ones and joins all."
+            f"{done} of {parts} parts are finished. The same command without --shard makes the others and joins them."
         )
         return 0
     for file, reason in prepared.skipped[:20]:
