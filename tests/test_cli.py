@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -242,3 +243,23 @@ def test_places_that_may_not_be_written(made, tmp_path, fails):
     picture = run / "samples" / "000000032.png"
     assert "p-point" in fails("project", run, picture, "-o", tmp_path / "p.png", "--steps", "0")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_training_whose_output_nobody_reads_is_not_done(store, tmp_path):
+    """It ended at its first line with exit code 0."""
+    words = ["train", "gan", str(store), "-o", str(tmp_path / "run"), "--images", "4096", "--train.batch", "16"]
+    command = f"set -o pipefail; {sys.executable} -m ganforge.cli {' '.join(words)} | head -0"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+
+
+def test_signs_that_the_terminal_lacks(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "ganforge.cli", "prepare", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0 and "FINDING,\\u2026" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["prepare", "audit", "collect", "show", "measure"])
+def test_paths_that_are_no_utf8_are_one_sentence(tmp_path, verb, fails):
+    assert "no UTF-8" in fails(verb, tmp_path / "caf\udce9")

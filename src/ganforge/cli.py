@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 from ganforge import commands, models
 from ganforge.auditing.settings import Settings as AuditSettings
-from ganforge.base.errors import GanforgeError, InputError, Stopped, did_you_mean
+from ganforge.base.errors import GanforgeError, InputError, Stopped, check_text, did_you_mean
 from ganforge.cleaning.settings import Settings as CleanSettings
 from ganforge.collecting.settings import Settings as CollectSettings
 from ganforge.commands import options
@@ -234,7 +235,9 @@ def _verbs(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 2 done but something was
-    skipped, 3 stopped by Ctrl-C, 4 diverged."""
+    skipped, 3 stopped by Ctrl-C or as nobody reads the output, 4 diverged."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names and signs that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _main(sys.argv[1:] if words is None else words)
     except GanforgeError as error:
@@ -245,9 +248,9 @@ def main(words: Sequence[str] | None = None) -> int:
             "ganforge: stopped; the same command goes on where that is possible, else it starts again.", file=sys.stderr
         )
         return Stopped.exit_code
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of our output has gone, perhaps before the end of a training
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return Stopped.exit_code
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
@@ -265,6 +268,8 @@ def _main(words: Sequence[str]) -> int:
     if not words:
         top.print_help()
         return 0
+    for word in words:
+        check_text(word)
     verb = words[0]
     overrides: dict[str, dict[str, str]] = {}
     if chosen := _verbs(top).get(verb):

@@ -143,3 +143,13 @@ def test_a_store_of_an_earlier_version_has_no_first_names(tmp_path):
     (store.path / "manifest.json").write_text(json.dumps(manifest))
     assert card.licences(counts(Store(store.path))) == "not stated 20"
     assert write(Store(store.path), tmp_path / "out", "webdataset") == 20
+
+
+def test_classes_whose_names_no_folder_can_tell_apart_have_folders_of_their_own(tmp_path):
+    classes = ("a/b", "a:b", "A_B", "...", "metadata.jsonl", "x")
+    store = make_store(tmp_path / "s", Spec(8, 8, 3, classes), 40)
+    write(store, tmp_path / "out", "folder")
+    folders = {path.name.casefold() for path in (tmp_path / "out" / "train").iterdir() if path.is_dir()}
+    assert len(folders) == 6
+    back = prepare(tmp_path / "out", tmp_path / "back").store
+    assert set(back.spec.classes) == set(classes) and len(back.train) == len(store.train)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ganforge.base.errors import InputError, did_you_mean
+from ganforge.base.errors import InputError, check_text, did_you_mean
 
 T = TypeVar("T")
 KINDS = {
@@ -175,13 +175,8 @@ def _toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, Path):
         value = str(value)
-    try:
-        text = json.dumps(
-            value, ensure_ascii=False
-        )  # strings, whole numbers and booleans are the same in both languages
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{value!r} holds bytes that are no UTF-8, which no TOML file can hold. Rename it.") from None
+    text = json.dumps(value, ensure_ascii=False)  # strings, whole numbers and booleans are the same in both languages
+    check_text(text)
     return text.replace("\x7f", "\\u007f")  # except for this character
 
 

@@ -46,6 +46,14 @@ class Collapsed(GanforgeError):
     exit_code = 5
 
 
+def check_text(text: str) -> None:
+    """InputError for a path or a word that holds bytes that are no UTF-8: no table and no TOML file could hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{text!r} holds bytes that are no UTF-8, which no table can hold. Rename it.") from None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean dcgan?' for the nearest known word, or the list of what there is.
 

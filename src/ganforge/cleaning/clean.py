@@ -125,9 +125,11 @@ def _alone(out: Path) -> Iterator[None]:
     lock = out.parent / f".{out.name}.lock"
     try:
         with locked(lock):
-            _check_free(out)
-            yield
-            lock.unlink(missing_ok=True)
+            try:
+                _check_free(out)
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
     except BlockingIOError as error:
         raise DataError(f"{out} is being made by another process. Wait for its end, or choose another name.") from error
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from ganforge.base.errors import DataError, InputError
+from ganforge.base.errors import DataError, InputError, check_text
 from ganforge.base.files import resolved
 from ganforge.media import clip, waves
 from ganforge.media.medium import Unusable
@@ -74,6 +74,8 @@ def open_source(
 
 def keep_apart(source: Path, out: Path) -> None:
     """InputError where one lies in the other: originals are only read, and what is made of them is no original."""
+    for path in (source, out):
+        check_text(str(path))
     one, other = resolved(source), resolved(out)
     if one.is_relative_to(other) or other.is_relative_to(one):
         raise InputError(f"{out} and the source {source} lie in each other. Choose another place with --out.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -129,11 +129,10 @@ def _write_parquet(store: Store, pictures: Iterator[_Picture], out: Path, side: 
 def _write_folder(store: Store, pictures: Iterator[_Picture], out: Path, side: str, name: str) -> None:
     """train/CLASS/NAME.png and train/metadata.jsonl. The second of two pictures of one name is NAME-ROW.png."""
     (out / side).mkdir(exist_ok=True)
+    folders = _class_folders(store.spec.classes)
     with (out / side / "metadata.jsonl").open("a", encoding="utf-8") as table:
         for picture in pictures:
-            folder = PurePosixPath()
-            if picture.label is not None:
-                folder = PurePosixPath(safe_label(picture.label) or f"class-{store.spec.classes.index(picture.label)}")
+            folder = PurePosixPath("" if picture.label is None else folders[picture.label])
             file = folder / f"{picture.stem}.png"
             (out / side / folder).mkdir(exist_ok=True)
             if (out / side / file).exists():
@@ -142,3 +141,16 @@ def _write_folder(store: Store, pictures: Iterator[_Picture], out: Path, side: s
                 new.write(picture.png)
             label = {} if picture.label is None else {"label": picture.label}
             table.write(json.dumps({"file_name": str(file), **label, **picture.facts}) + "\n")
+
+
+def _class_folders(classes: Sequence[str]) -> dict[str, str]:
+    """The folder of each class: no two are the same, not even where large and small letters are."""
+    folders: dict[str, str] = {}
+    taken = {"metadata.jsonl"}
+    for number, name in enumerate(classes):
+        folder = safe_label(name) or f"class-{number}"
+        while folder.casefold() in taken:
+            folder = f"{folder}-{number}"
+        taken.add(folder.casefold())
+        folders[name] = folder
+    return folders

@@ -16,8 +16,8 @@ NAME = "history.jsonl"
 
 
 def carry(source: Path, to: Path) -> None:
-    """Begin the history of `to` with that of the folder `source`. OSError where it cannot be written."""
-    with (to / NAME).open("w", encoding="utf-8") as file:
+    """Begin the history of `to` with that of the folder `source`. DataError where it cannot be written."""
+    with writing(to / NAME, "Free some space."), (to / NAME).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(_public(step), ensure_ascii=False) + "\n" for step in read(source))
 
 
