@@ -42,11 +42,11 @@ def test_training_is_heard_by_python_and_by_the_command_line_alike(tmp_path, cap
     assert main([*words, "--train.precision", "fp32", "-o", str(tmp_path / "a")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [*logged, f"Next: ganforge measure {tmp_path / 'a'}"]
-    assert len(logged) == 2
+    assert len(logged) == 3, "the size of a checkpoint, and two reports"
     settings = {"images": 32, "batch": 16, "precision": "fp32", "model": {"width": 8}}
     ganforge.train("gan", tmp_path / "store", tmp_path / "b", **settings)
-    printed_lines = capsys.readouterr().out.splitlines()
-    assert [losses(line) for line in printed_lines] == [losses(line) for line in logged[:2]]
+    size, *reports = capsys.readouterr().out.splitlines()
+    assert size == logged[0] and [losses(line) for line in reports] == [losses(line) for line in logged[1:3]]
     ganforge.train("gan", tmp_path / "store", tmp_path / "c", **settings, verbose=False)
     assert capsys.readouterr() == ("", "")
-    assert len(logged) == 6
+    assert len(logged) == 9
