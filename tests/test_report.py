@@ -35,8 +35,8 @@ def test_the_page_of_a_run(run, tmp_path):
     page = (tmp_path / "<run>" / "report.html").read_text("utf-8")
     titles = re.findall(r"<h2>(.*?)</h2>", page)
     assert titles == [
-        "Numbers", "Samples, not chosen", "Are they copies?", "Losses", "Images a second", "The first sheet",
-        "Settings",
+        "Numbers", "Samples, not chosen", "Are they copies?", "Diversity and recall on the way", "Losses",
+        "Images a second", "The first sheet", "Settings",
     ]  # fmt: skip
     assert page.count("<script") == 1 and "alert(&#39;{{ 7 * 7 }}&#39;)" in page, "names are escaped, not run"
     assert "<title>gan: &lt;run&gt;</title>" in page
@@ -44,8 +44,18 @@ def test_the_page_of_a_run(run, tmp_path):
     assert [row["seen"] for row in data["stats"]] == [16, 32, 48, 64]
     (numbers,) = data["measured"].values()
     assert f"<b>{numbers['distance']:.3f}</b><span>Fréchet distance" in page
-    assert page.count("<polyline") == len({name for row in data["stats"] for name in row if "/" in name}) + 1
+    assert page.count("<polyline") == len({name for row in data["stats"] for name in row if "/" in name}) + 2
     assert "://" not in page, "nothing is fetched"
+
+
+def test_the_distances_on_the_way_are_a_curve(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    rows = [{**row, "distance": 40 / row["seen"], "recall": 0.1} for row in rows]
+    (tmp_path / "run" / "stats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = report.write(RunFolder(tmp_path / "run"), [], tmp_path / "report.html").read_text("utf-8")
+    assert "<h2>Fréchet distance on the way</h2>" in page
+    assert page.count("<polyline") == len({name for row in rows for name in row if "/" in name}) + 4
 
 
 def test_a_run_without_numbers_has_a_page_and_what_cannot_be_written_is_said(run, tmp_path):

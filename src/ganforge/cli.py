@@ -235,7 +235,7 @@ def _verbs(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 2 done but something was
-    skipped, 3 stopped by Ctrl-C or as nobody reads the output, 4 diverged."""
+    skipped, 3 stopped by Ctrl-C or as nobody reads the output, 4 diverged, 5 collapsed."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # names and signs that the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -25,6 +25,7 @@ def write(run: RunFolder, measured: Sequence[tuple[str, Measured]], out: Path) -
     nearest = run.path / "nearest.png"
     losses = list(dict.fromkeys(name for row in rows for name in row if "/" in name))
     drawn = len(rows) > 1 and losses
+    distances, shares = ([row for row in rows if name in row] for name in ("distance", "diversity"))
     numbers = measured[0][1] if measured else None
     page = render(
         Path(__file__).with_name("report.html"),
@@ -39,6 +40,8 @@ def write(run: RunFolder, measured: Sequence[tuple[str, Measured]], out: Path) -
         last_sheet=_data_url(sheets[-1]) if sheets else "",
         nearest=_data_url(nearest) if nearest.exists() else "",
         losses=_curves(rows, losses) if drawn else None,
+        distance=_curves(distances, ["distance"]) if len(distances) > 1 else None,
+        shares=_curves(shares, ["diversity", "recall"][: 1 + bool(distances)]) if len(shares) > 1 else None,
         speed=_curves(rows, ["images_per_second"]) if drawn else None,
         first_sheet=_data_url(sheets[0]) if len(sheets) > 2 else "",
         settings=(run.path / "run.toml").read_text("utf-8"),

@@ -147,7 +147,7 @@ def _augmented(store: Store, changes: str) -> Path:
 def _run(run: RunFolder) -> list[str]:
     rows = read(run.path)
     lines = [f"{run.path}: {run.system_name} on {run.spec}, trained on {run.store}"]
-    lines.append(f"  checkpoints  {', '.join(p.name for p in run.checkpoints()) or 'none yet'}")
+    lines.append(f"  checkpoints  {_checkpoints(run)}")
     settings = run.settings
     if why := settings.get("run", {}).get("precision"):
         lines.append(f"  precision    {run.section('train').get('precision')}: {why}")
@@ -160,3 +160,14 @@ def _run(run: RunFolder) -> list[str]:
             lines.append(f"  left out     {last['skipped']:,} steps, since their numbers were not finite{back}")
     sheets = sorted((run.path / "samples").glob("*.png"))
     return [*lines, *([f"  samples      {sheets[-1]}"] if sheets else [])]
+
+
+def _checkpoints(run: RunFolder) -> str:
+    """The images of each, the best one's distance, and the space that they take."""
+    folders, best = run.checkpoints(), run.best()
+    if not folders:
+        return "none yet"
+    distance = f" (the best, Fréchet distance {run.scores()[best]:.3g})" if best else ""
+    names = ", ".join(f"{int(folder.name):,}{distance if folder == best else ''}" for folder in folders)
+    taken = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
+    return f"{names} images; {taken / 1e6:,.1f} MB"
