@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ganforge.runs import FREE, LOCK, RunFolder, spec_section
 from ganforge.store import augment
 from ganforge.store.store import Store
 from ganforge.system import Rule, System
-from ganforge.training import transfer
+from ganforge.training import memory, transfer
 from ganforge.training.settings import Settings
 from ganforge.training.trainer import Trainer
 
@@ -224,6 +225,7 @@ def train(
             _same(run, settings)
         else:
             run.begin(settings)
+        trainer, short = None, False
         try:
             _settle_precision(run, store, device_name)
             if _needs_images(run, settings):
@@ -236,11 +238,18 @@ def train(
             trainer = Trainer(run, store, device_name)
             if not run.checkpoints() and (first := run.section("run")).get("from"):
                 transfer.take_over(RunFolder(first["from"], first["from_images"]), trainer.system, trainer.average)
-        except GanforgeError:
-            if new:  # it could not begin: other settings may be tried in the same folder
-                (run.path / "run.toml").unlink()
-            raise
-        trainer.train()
+            trainer.train()
+        except (GanforgeError, MemoryError, RuntimeError) as error:
+            if new and not (trainer and trainer.progress.seen) and not run.checkpoints():
+                for name in ("run.toml", "stats.jsonl"):  # it could not begin: others may be tried in the same folder
+                    (run.path / name).unlink(missing_ok=True)
+            short = new and memory.is_short(error) and not run.checkpoints()
+            if not short:
+                raise
+        if short:  # here, since the error would have kept the tensors
+            trainer, smaller = None, SIZES[: SIZES.index(size or "medium")][::-1]
+            again = partial(plan, system, store, run.path, overrides=overrides, base=base, source=source)
+            raise memory.too_large(settings, smaller, again, store, device_name, LATE - 1)
     return run
 
 
