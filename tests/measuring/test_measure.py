@@ -193,6 +193,10 @@ def test_a_folder_that_brings_its_own_split_is_measured(tmp_path):
     store = prepare(write_pictures(tmp_path / "in", "train", "test", count=20), tmp_path / "s", resolution=8).store
     assert measure_folder(tmp_path / "in", store)[0].samples == 40
     assert measure_folder(store.path, store)[0].samples == 40
+    one = next((tmp_path / "in" / "test").rglob("*.png"))
+    (next((tmp_path / "in" / "train").rglob("*.png")).parent / "again.png").write_bytes(one.read_bytes())
+    measured, skipped = measure_folder(tmp_path / "in", store)
+    assert (measured.samples, skipped) == (41, [])  # one that is on both sides of that split counts, too
 
 
 def test_samples_are_not_endless(tmp_path):

@@ -290,6 +290,21 @@ def test_a_folder_of_sounds_is_measured(sounds, tmp_path):
     assert "protocol" in str(result)
 
 
+def test_a_folder_of_clips_is_measured(runs, clips, tmp_path, logged):
+    """Animations and folders of frames; generated clips; and files of which several clips are taken."""
+    result, skipped = measure_folder(make_clips(tmp_path / "files"), clips)
+    assert not skipped
+    assert result.samples == len(clips)
+    assert result.copies > 0.3  # those that are in the training set
+    assert result.made_by.startswith("clips of files")
+    write_samples(runs["clip"], range(20), tmp_path / "made", False)
+    assert measure_folder(tmp_path / "made", clips)[0].samples == 20
+    for clip_folder in (tmp_path / "files" / "stills").iterdir():
+        (clip_folder / "frame3.png").write_bytes(b"damaged")
+    result, skipped = measure_folder(tmp_path / "files", clips)
+    assert {name for name, _ in skipped} == {f"stills/clip{n}" for n in range(4)}
+
+
 def test_show_draws_a_sheet(sounds, clips):
     for store, words in ((sounds, "sounds "), (clips, "clips ")):
         lines = "\n".join(show(store.path, "shift 0.05"))
@@ -305,7 +320,6 @@ def test_what_is_for_pictures_says_so(runs, sounds, clips, tmp_path, fails):
         ("clean", files, "-o", tmp_path / "x", "--filter", "median"),
         ("audit", sounds.path),
         ("prepare", sounds.path, "-o", tmp_path / "x"),
-        ("prepare", files, "--format", "parquet", "-o", tmp_path / "x"),
         ("restore", runs["sound"].path, files, "-o", tmp_path / "x"),
         ("sample", runs["clip"].path, "--walk"),
         ("train", "dae", sounds.path),
@@ -316,6 +330,21 @@ def test_what_is_for_pictures_says_so(runs, sounds, clips, tmp_path, fails):
     ):
         assert "pictures" in fails(*words), words
     assert not (tmp_path / "x").exists()
+
+
+def test_an_export_is_refused_before_the_work(sounds, clips, tmp_path, capsys):
+    files, out = sounds.path.parent / "files", ["--format", "parquet", "-o", str(tmp_path / "x")]
+    for words, sentence in (
+        ([str(files)], f"{files} holds sounds and no pictures"),
+        ([str(files), "--medium", "sound"], "--format parquet is for pictures, not for sounds"),
+        ([str(clips.path.parent / "files"), "--medium", "clip"], "--format parquet is for pictures, not for clips"),
+        ([str(clips.path)], "is of clips"),
+    ):
+        assert main(["prepare", *words, *out]) == 1
+        printed = capsys.readouterr()
+        assert sentence in printed.err
+        assert not printed.out
+        assert not list(tmp_path.iterdir())
 
 
 def test_the_words_of_the_command_line(tmp_path, capsys):

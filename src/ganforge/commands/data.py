@@ -157,6 +157,7 @@ def _audit_diff(old: Path, new: Path) -> int:
 def prepare(args: argparse.Namespace) -> int:
     """A store or another format, what was left out; or the parts of one shard. 2 where pictures are unusable."""
     import shutil
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -170,6 +171,14 @@ def prepare(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(options.toml(args, settings))
         return 0
+    if args.format != "store":  # before the work, not after it
+        if settings.medium not in (None, "picture"):
+            raise InputError(f"prepare: --format {args.format} is for pictures, not for {settings.medium}s.")
+        if args.out is None:
+            raise InputError("prepare: --format needs --out, the folder to write.")
+        if args.out.exists():
+            raise InputError(f"prepare: {args.out} exists already. Choose another name, or remove it first.")
+        settings = replace(settings, medium="picture")
     with Console(stderr=True).status("looking") as status:
 
         def progress(count: int) -> None:
@@ -182,10 +191,6 @@ def prepare(args: argparse.Namespace) -> int:
         else:
             out = args.out
             if args.format != "store":
-                if out is None:
-                    raise InputError("prepare: --format needs --out, the folder to write.")
-                if out.exists():  # before the work, not after it
-                    raise InputError(f"prepare: {out} exists already. Choose another name, or remove it first.")
                 out = out.with_name(f".{out.name}.store")
                 overwrite = True  # what a stopped call left there
             prepared = prepare(args.source, out, settings=settings, overwrite=overwrite, progress=progress)
@@ -202,8 +207,6 @@ def prepare(args: argparse.Namespace) -> int:
         print(f"  {note}")
     store = prepared.store
     if args.format != "store":
-        if not store.spec.is_picture:
-            shutil.rmtree(store.path)
         count = exports.write(store, args.out, args.format)
         shutil.rmtree(store.path)
         print(f"{args.out}: {count:,} pictures of {store.spec} as {args.format}")

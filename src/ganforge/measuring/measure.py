@@ -31,6 +31,7 @@ from ganforge.metrics.metric import NEIGHBOURS, Metric, Samples
 from ganforge.preparing.prepare import Prepared, prepare
 from ganforge.runs import RunFolder, weights_hash
 from ganforge.sampling import check_generates, drawn, pictures
+from ganforge.store.split import EQUAL
 from ganforge.store.store import Store
 from ganforge.system import System
 
@@ -123,9 +124,9 @@ def measure_folder(
         known = [spec.classes.index(name) if name in spec.classes else -1 for name in theirs.spec.classes]
         bear_names = theirs.labelled and min(known, default=-1) >= 0
         labels = [known[n] for n in theirs.labels[order]] if bear_names else None
-        measurement = _Measurement(reference, count, f"looking at {count:,} pictures")
+        measurement = _Measurement(reference, count, f"looking at {count:,} {spec.medium.plural}")
         measurement.add(theirs.read(order[i : i + 512]) for i in range(0, count, 512))
-        made_by = f"pictures of {Path(source).name}, {theirs.root[:16]}"
+        made_by = f"{spec.medium.plural} of {Path(source).name}, {theirs.root[:16]}"
         return measurement.result(made_by, labels, started, None), prepared.skipped
 
 
@@ -142,7 +143,7 @@ def read_folder(source: str | Path, store: Store, temporary: Path) -> Prepared:
             f"{source} holds {len(prepared.store)} {spec.medium.plural}; at least {FEWEST} are needed, "
             "and thousands say more."
         )
-    return prepared
+    return replace(prepared, skipped=[(file, why) for file, why in prepared.skipped if why != EQUAL])  # set aside only
 
 
 def _like(spec: Spec, recipe: Mapping[str, Any]) -> dict[str, Any]:
