@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -188,6 +189,19 @@ def test_too_short_is_a_reason_and_colours_are_kept(tmp_path):
     made = prepare(folder, tmp_path / "store", medium="clip", frames=4, resolution=16)
     assert ("gif/still.gif", "too short: 1 frame, and a row has 4") in made.skipped
     assert made.store.spec.channels == 12
+
+
+def test_the_length_of_a_clip_follows_the_files(tmp_path):
+    """Sixteen frames were taken for granted, and files of twelve were all left out."""
+    folder = make_clips(tmp_path / "files")  # nine frames each, and twelve in folders
+    moving_square(1)[0].save(folder / "gif" / "still.gif")
+    made = prepare(folder, tmp_path / "store", medium="clip")
+    assert made.store.spec.medium == Clip(9, 10.0)
+    assert [file for file, _ in made.skipped] == ["gif/still.gif"]
+    assert prepare(folder / "gif", tmp_path / "twice", medium="clip", rate=20).store.spec.medium == Clip(16, 20.0)
+    for n in range(8):
+        shutil.copytree(folder / "stills" / "clip0", tmp_path / "frames" / f"clip{n}")
+    assert prepare(tmp_path / "frames", tmp_path / "stills", medium="clip", rate=20).store.spec.medium == Clip(12, 20.0)
 
 
 def test_animations_are_pictures_unless_clips_are_asked_for(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from statistics import quantiles
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ LOOKED_AT = 64
 NEUTRAL = 8
 """Levels between the channels of a grey that some writers leave."""
 FRAMES = 16
-"""Frames of a clip, unless others are asked for."""
+"""Frames of a clip at most, unless more are asked for."""
 
 
 _WITHOUT_EFFECT = {
@@ -110,28 +110,29 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
     """The spec of a set of clips, and what the user should know; `channels` are those of a frame. InputError where what
     is asked for is out of range, DataError where none of the files looked at can be read."""
     rate, channels, resolution = settings.rate, settings.channels, settings.resolution
-    count = FRAMES if settings.frames is None else settings.frames
     if rate is not None and rate > 1000:
         raise InputError(f"rate is {rate:g}; of clips it takes at most 1,000 frames a second.")
     if channels == 4:
         raise InputError(f"channels is {channels}; a frame of a clip takes 1 (grey) or 3 (RGB).")
-    sizes, rates, coloured, problem = [], [], 0, "none is there"
+    sizes, rates, lengths, coloured, problem = [], [], [], 0, "none is there"
     for entry in survey.sample(source):
         try:
             data = entry.frames[0]() if entry.frames else entry.read()
             if not isinstance(data, bytes):
                 raise Skip("not a clip")
             still = probe(data)
-            size, own_rate, colours = (still.height, still.width), clip.RATE, still.coloured
+            size, own_rate, colours, length = (still.height, still.width), clip.RATE, still.coloured, len(entry.frames)
             if not entry.frames:
                 animation = clip.probe(data)
                 size, own_rate = (animation.height, animation.width), animation.rate
-                colours = any(map(_has_colours, islice(clip.frames(data, own_rate), LOOKED_AT)))
+                looks = [_has_colours(frame) for frame in islice(clip.frames(data, own_rate), LOOKED_AT)]
+                colours, length = any(looks), max(animation.frames, len(looks))
         except (Skip, Unusable) as error:
             problem = str(error)
             continue
         sizes.append(size)
         rates.append(own_rate)
+        lengths.append((length, None if entry.frames else own_rate))
         coloured += colours
     if not sizes:
         raise DataError(f"{source.name} holds no clips that can be read: {problem}.")
@@ -149,9 +150,18 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
         notes.append(f"resolution {height}x{width}; --resolution sets it")
     else:
         height, width = parse_resolution(resolution)
+    count = _usual(lengths, commonest) if settings.frames is None else settings.frames
     medium = Clip(count, float(commonest))
     notes.append(f"clips of {count} frames at {commonest:g} a second; --frames and --rate set it")
     return Spec(height, width, count * channels, source.classes, medium=medium), notes
+
+
+def _usual(lengths: Sequence[tuple[int, float | None]], rate: float) -> int:
+    """Frames that 95 % of what moves has, at most FRAMES. `lengths` are frames of files, with the frames a second of
+    those that have a rate of their own and are shown at another."""
+    moving = [(length, own_rate) for length, own_rate in lengths if length > 1]
+    counts = sorted(length if own_rate is None else round(length * rate / own_rate) for length, own_rate in moving)
+    return max(clip.FRAMES[0], min(FRAMES, counts[len(counts) // 20])) if counts else FRAMES
 
 
 def _has_colours(frame: Pixels) -> bool:

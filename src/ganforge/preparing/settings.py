@@ -49,7 +49,7 @@ class Settings(Selection):
     seconds: float | None = setting(
         None, "length of a row of sound (what nearly all files have)", low=0.001, high=86_400
     )
-    frames: int | None = setting(None, "frames of a clip (16)", low=2, high=64)
+    frames: int | None = setting(None, "frames of a clip (what nearly all files have, at most 16)", low=2, high=64)
     stride: int | None = setting(
         None, "frames from the beginning of a clip to that of the next in a file (as many as a clip has)", low=1
     )
