@@ -45,6 +45,7 @@ def test_rules_by_the_side():
     sides = (28, 64, 128, 256, 512, 1024)
     specs = [Spec(side, 2 * side, 3) for side in sides]
     assert [width_by(16384, 512).value(spec, 0) for spec in specs] == [512, 256, 128, 64, 32, 16]
+    assert width_by(8192, 512).value(Spec(30, 200, 3), 0) == 272
     assert [gamma_by_side().value(spec, 0) for spec in specs] == [1, 1, 1.28, 2.56, 5.12, 10]
     assert [rate_by_side().value(spec, 0) for spec in specs] == [0.001, 0.001, 0.0015, 0.002, 0.003, 0.003]
     grown = [growth(600_000, 0.8).value(spec, 12_000_000) for spec in specs]

@@ -233,7 +233,7 @@ def growth(most: int, share: float) -> Rule:
     def value(spec: Spec, images: int) -> int:
         return min(most, int(share * images / max(1, 2 * base_grid(spec)[2])))
 
-    return Rule(f"grown after {share:.0%} of the run, at most {most:,}", value, by_length=True)
+    return Rule(f"{share:.0%} of the run / steps of growth, at most {most:,}", value, by_length=True)
 
 
 def channels(width: int, widest: int, halvings: int) -> list[int]:
@@ -243,8 +243,12 @@ def channels(width: int, widest: int, halvings: int) -> list[int]:
 
 
 def width_by(base: int, most: int) -> Rule:
-    """Channels at the full resolution by a channel base: `base` over the side, at most `most`."""
-    return Rule(f"{base:,} / side, at most {most}", lambda spec, _: min(most, base // min(spec.height, spec.width)))
+    """Channels at the full resolution by a channel base: `base` over the side, a multiple of 8, at most `most`."""
+
+    def value(spec: Spec, images: int) -> int:
+        return min(most, max(8, base // min(spec.height, spec.width) // 8 * 8))
+
+    return Rule(f"{base:,} / side, at most {most}", value)
 
 
 def gamma_by_side() -> Rule:

@@ -148,7 +148,7 @@ def test_rules_of_a_preset_become_numbers(ruled, store):
     assert (sections["model"]["width"], sections["model"]["smooth"], sections["train"]["ema_images"]) == (8, 0.9, 7)
     rows = explained("gan")
     assert rows["model"]["width"][0] == "128 / side (small 128; large 512)"
-    assert rows["train"]["ema_images"][0] == "a tenth of the images"
+    assert rows["train"]["ema_images"][0] == "a tenth of the images (small 20000; large 20000)"
 
 
 def test_a_dry_run_leaves_open_what_the_speed_decides(ruled, store, capsys):

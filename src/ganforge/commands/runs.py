@@ -100,7 +100,7 @@ def settings(system: str) -> str:
     for section, rows in explained(system).items():
         title = f"settings of {system}" if section == "model" else f"settings of the training, as {system} has them"
         lines.append(f"\n{title}: name, default, range, meaning")
-        widths = [max(len(row[n]) for row in rows.values()) for n in (0, 1)]
+        widths = [min(40, max(len(row[n]) for row in rows.values())) for n in (0, 1)]
         first = max(map(len, rows))
         lines += [
             f"  --{section}.{name:<{first}}  {default:<{widths[0]}}  {span:<{widths[1]}}  {meaning}"

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,20 +159,18 @@ def _check_medium(name: str, system: type[System], model: Any, settings: Setting
 def explained(system: str) -> dict[str, dict[str, tuple[str, str, str]]]:
     """(default, range, meaning) of every setting of a system and of the loop with its defaults, by section and name."""
     loaded = models.load(system)
-    sizes = {size: loaded.preset(size) for size in loaded.presets}
+    sizes = {size: loaded.preset(size) for size in ("medium", *(s for s in SIZES if s != "medium"))}
     explained = {}
     for section, kind in (("model", loaded.config), ("train", Settings)):
-        usual = sizes["medium"][section]
-        rows = config.describe(kind, {name: v for name, v in usual.items() if not isinstance(v, Rule)})
-        for name, (default, span, meaning) in rows.items():
-            default = value.text if isinstance(value := usual.get(name), Rule) else default
-            others = {size: of[section][name] for size, of in sizes.items() if name in of[section] and size != "medium"}
-            words = [
-                f"{size} {other.text if isinstance(other, Rule) else other}"
-                for size, other in others.items()
-                if other != value
-            ]
-            rows[name] = (f"{default} ({'; '.join(words)})" if words else default, span, meaning)
+        rows = config.describe(kind, {n: v for n, v in sizes["medium"][section].items() if not isinstance(v, Rule)})
+        for field in fields(kind):
+            values = {size: of[section].get(field.name, field.default) for size, of in sizes.items()}
+            words = {size: v.text if isinstance(v, Rule) else f"{v}" for size, v in values.items()}
+            default, span, meaning = rows[field.name]
+            medium = words.pop("medium")
+            usual = medium if isinstance(values["medium"], Rule) else default
+            others = [f"{size} {words[size]}" for size in words if values[size] != values["medium"]]
+            rows[field.name] = (f"{usual} ({'; '.join(others)})" if others else usual, span, meaning)
         explained[section] = rows
     return explained
 
