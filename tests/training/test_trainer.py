@@ -296,6 +296,16 @@ def test_as_many_checkpoints_as_asked_for(store, tmp_path, keep, left):
     assert len(train("gan", store, tmp_path / "r", overrides=chosen).checkpoints()) == left
 
 
+def test_what_is_kept_and_measured_may_change_when_a_run_goes_on(store, tmp_path):
+    chosen = settings(20)
+    run = train("gan", store, tmp_path / "r", overrides=chosen)
+    chosen["train"] |= {"images": 16 * 40, "keep": "all", "measure": 0.0, "patience": 5}
+    assert len(train("gan", store, tmp_path / "r", overrides=chosen).checkpoints()) == 7
+    assert {name: run.settings["train"][name] for name in ("keep", "measure", "patience")} == {
+        "keep": "all", "measure": 0.0, "patience": 5,
+    }  # fmt: skip
+
+
 def test_keep_takes_three_kinds_of_words(store, tmp_path, fails):
     assert "it takes best, all, or a number" in fails("train", "gan", store, "--out", tmp_path / "r", "--keep", "0")
 

@@ -335,7 +335,9 @@ class Trainer:
         at = int((best if best in folders else folders[-1]).name)
         self.restore(at)
         self.run.remove_after(at)
-        self.progress = replace(self.progress, collapses=1, rollbacks=before.rollbacks, skipped=before.skipped)
+        self.progress = replace(
+            self.progress, collapses=1, rollbacks=before.rollbacks, skipped=before.skipped, seconds=before.seconds
+        )
         log.warning(f"{happened}. Back to {at:,} images, at half the rates and with stronger penalties.")
 
     def _diverged(self, skipped: int) -> str:
