@@ -13,9 +13,13 @@ from torch.nn import functional as F
 
 from ganforge.base.seeds import key
 from ganforge.media.medium import Medium
-from ganforge.media.spec import MEDIA, Spec
+from ganforge.media.spec import MEDIA, Spec, to_float
+from ganforge.nn import losses
+from ganforge.nn.mixture import Mixture
 from ganforge.nn.schedules import Schedule
 from ganforge.nn.style import MappingNetwork, noise_seed
+
+JUDGED = 512  # pictures that the evidence lower bound of a report is estimated from
 
 
 @dataclass
@@ -92,6 +96,8 @@ class System(nn.Module):
     """False for a system that has only `restore` and `examples`, neither `latents` nor `generate`."""
     restores: bool = False
     """Whether the system has `restore`."""
+    fitted: tuple[str, ...] = ()
+    """Names of the submodules that `fit` sets; no gradient reaches them, and they are not averaged."""
     media: ClassVar[tuple[type[Medium], ...]] = MEDIA
     """The media that it can be trained on."""
     receptive_radius: ClassVar[int] = 0
@@ -154,6 +160,13 @@ class System(nn.Module):
         of a system that does not generate."""
         raise NotImplementedError
 
+    def fit(self, learned: Iterable[Batch], held: Iterable[Batch]) -> dict[str, float]:
+        """Set the submodules in `fitted` by training pictures; those in `held` are not among the others. Called on the
+        system with averaged weights before each checkpoint. Returns numbers for the report by name.
+
+        What it sets is a function of its arguments, the averaged weights and torch's global generator."""
+        return {}
+
     def noise(self, batch: Batch) -> Tensor:
         """Latents z of a training step: (N, Z) float32 on the device of the batch, from torch's global generator."""
         return torch.randn(len(batch.images), self.config.latent, device=batch.images.device)
@@ -164,6 +177,81 @@ def with_label(x: Tensor, labels: Tensor | None, classes: int) -> Tensor:
     if labels is None or not classes:
         return x
     return torch.cat([x, F.one_hot(labels, classes).to(x.dtype)], 1)
+
+
+class CodeSystem(System):
+    """An autoencoder that makes new pictures of a mixture of Gaussians, which is fitted to its codes."""
+
+    fitted: tuple[str, ...] = ("prior",)
+    prior: Mixture
+
+    def decode(self, codes: Tensor, labels: Tensor | None) -> Tensor:
+        """Codes (N, Z), and (N,) int64 where `classes` is not 0 -> (N, C, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+    def codes(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(N, C, H, W) -> codes (N, Z) float32 and None; of a variational autoencoder the means of the codes and their
+        log-variances."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def fit(self, learned: Iterable[Batch], held: Iterable[Batch]) -> dict[str, float]:
+        """Fit `prior` to the codes; `components` of the report are its components. For `bits` see `bits`."""
+        codes, labels, _ = self._drawn(learned)
+        unknown, unknown_labels, images = self._drawn(held)
+        self.prior.fit(codes, unknown, labels, unknown_labels)
+        numbers = {"components": float(len(self.prior.means))}
+        if images is not None and (bits := self.bits(images, unknown_labels)) is not None:
+            numbers["bits"] = bits
+        return numbers
+
+    def _drawn(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """(codes (N, Z), labels (N,) or None, the first images), of a variational autoencoder one draw of each
+        picture's distribution; codes and labels on the CPU."""
+        codes = [torch.zeros(0, self.config.latent)]
+        labels: list[Tensor] = []
+        images: list[Tensor] = []
+        for batch in batches:
+            mean, log_variance = self.codes(batch.images, batch.labels)
+            deviation = 0.0 if log_variance is None else (0.5 * log_variance).exp()
+            codes.append((mean + torch.randn_like(mean) * deviation).cpu())
+            labels += [] if batch.labels is None or not self.classes else [batch.labels.cpu()]
+            images += [batch.images] if sum(len(some) for some in images) < JUDGED else []
+        return torch.cat(codes), torch.cat(labels) if labels else None, torch.cat(images)[:JUDGED] if images else None
+
+    @torch.no_grad()
+    def bits(self, images: Tensor, labels: Tensor | None) -> float | None:
+        """An estimate of the negative evidence lower bound (Kingma and Welling 2014, eq. 2) in bits per dimension, that
+        is per number of a picture; None where codes have no distribution. Images (N, C, H, W) in [-1, 1].
+
+        The likelihood is of bytes: a Gaussian whose mean is the decoder's output, integrated over the width of a byte
+        (`ganforge.nn.losses.discretised_gaussian`). Its deviation is the root mean square error of these images, for
+        which 32 bits are added. One code is drawn for each image; its prior is the fitted mixture."""
+        mean, log_variance = self.codes(images, labels)
+        if log_variance is None:
+            return None
+        normal = torch.randn_like(mean)
+        codes = mean + normal * (0.5 * log_variance).exp()
+        posterior = -0.5 * (normal.square() + log_variance + math.log(2 * math.pi)).sum(1)
+        rate = posterior - self.prior.log_density(codes, labels)
+        ends = torch.tensor([0, 255], dtype=torch.uint8, device=images.device)
+        low, high = to_float(ends[:, None, None, None].expand(-1, 1, 1, self.spec.channels), self.spec)
+        decoded = self.decode(codes, labels).float()
+        deviation = (decoded - images).square().mean().sqrt()
+        likelihood = losses.discretised_gaussian(images, decoded, deviation, low, high).flatten(1).sum(1)
+        return float((rate - likelihood).mean() / math.log(2) + 32 / len(images)) / self.spec.pixels
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.decode(self.prior(latents, labels), labels)
+
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, C, H, W), and (N,) int64 where `classes` is not 0 -> latents (N, Z), of which `generate` makes these
+        pictures, as far as the codes can tell them."""
+        return self.prior.inverse(self.codes(images, labels)[0], labels)
+
+    def restore(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] -> the same, reconstructed from their codes."""
+        return self.decode(self.codes(images, None)[0], None)
 
 
 class StyleSystem(System):

@@ -50,3 +50,20 @@ def test_one_pass_gives_both_players_their_own_gradients(name):
     for n, (one, two) in enumerate(zip(ours, expected, strict=True)):
         exact = name == "logistic" or n < 2
         torch.testing.assert_close(one, two, rtol=1e-5 if exact else 5e-3, atol=1e-6 if exact else 5e-3)
+
+
+def test_probabilities_of_all_bytes_sum_to_one():
+    """For means and deviations of any size, also beyond the range, and against a difference of two distributions."""
+    low, high = torch.tensor([[[-1.0]]]), torch.tensor([[[1.0]]])
+    values = torch.linspace(-1, 1, 256).view(256, 1, 1, 1)
+    for mean in (-1.2, -1.0, 0.3, 1.0):
+        for deviation in (0.001, 0.02, 0.3, 3.0):
+            logarithms = losses.discretised_gaussian(
+                values, torch.tensor(mean), torch.tensor(deviation), low, high
+            ).flatten()
+            assert logarithms.isfinite().all()
+            assert logarithms.double().exp().sum() == pytest.approx(1, abs=1e-3)
+    edges = torch.linspace(-1 - 1 / 255, 1 + 1 / 255, 257).double()
+    below = torch.distributions.Normal(0.3, 0.2).cdf(edges)
+    mass = losses.discretised_gaussian(values, torch.tensor(0.3), torch.tensor(0.2), low, high).flatten()
+    torch.testing.assert_close(mass[1:-1].exp().double(), below.diff()[1:-1], rtol=1e-3, atol=1e-9)

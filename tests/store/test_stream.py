@@ -9,7 +9,8 @@ import torch
 from ganforge.base.errors import DataError
 from ganforge.media.spec import Spec
 from ganforge.store.stream import Stream
-from ganforge.testing import make_store
+from ganforge.preparing.parts import Meta
+from ganforge.testing import make_store, store_of
 
 
 def test_picture_n_depends_on_seed_and_n_alone(tmp_path):
@@ -62,3 +63,21 @@ def test_balance_moves_the_shares_of_classes(tmp_path, balance, shares):
 def test_balance_needs_labels(tmp_path):
     with pytest.raises(DataError, match="has no labels"):
         Stream(make_store(tmp_path / "s", Spec(8, 8, 1), 50), 0, CPU, balance=1.0)
+
+
+def test_parts_have_no_picture_in_common(tmp_path):
+    """Nor two equal ones; a part is a function of the seed and of the images seen."""
+    store = make_store(tmp_path / "s", Spec(8, 8, 1, ("a",)), 300)
+    spec, pictures = store.spec, store.read(store.train)
+    doubled = np.concatenate([pictures, pictures])
+    metas = [Meta(f"{n}.png", "a", "train") for n in range(len(doubled))]
+    stream = Stream(store_of(tmp_path / "doubled", spec, doubled, metas), 0, torch.device("cpu"))
+    for seen in (0, 100, 1000):
+        learned, held = (torch.cat([batch.images for batch in part]) for part in stream.parts(seen, 400, 64))
+        assert len(learned) + len(held) == 400
+        assert 30 < len(held) < 130
+        assert torch.cdist(learned.flatten(1), held.flatten(1)).amin() > 0.01
+        again = torch.cat([batch.images for batch in stream.parts(seen, 400, 100)[1]])
+        assert torch.equal(held, again)
+    learned, held = stream.parts(0, 10**6)
+    assert sum(len(batch.images) for part in (learned, held) for batch in part) == len(doubled)

@@ -1,9 +1,8 @@
-"""autoencoder: pictures to short codes and back, with a normal distribution fitted to the codes.
+"""autoencoder: pictures to short codes and back, with a mixture of Gaussians fitted to the codes.
 
 Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks", with convolutions. The codes
-are not regularised; new pictures are decoded from a normal distribution with the mean and covariance of the codes (the
-simplest sampler of Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4), which gives coarser
-samples than a VAE."""
+are not regularised; new pictures are decoded from a mixture of Gaussians, which is fitted to the codes of training
+pictures (Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4)."""
 
 from __future__ import annotations
 
@@ -16,9 +15,9 @@ from torch.nn import functional as F
 
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
-from ganforge.nn.gaussian import FittedGaussian
 from ganforge.nn.layers import Down, Up
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
+from ganforge.nn.mixture import Mixture
+from ganforge.system import Adam, Batch, CodeSystem, Phase, base_grid, crop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ TRAIN: dict[str, Any] = {"cooldown": 0.3}
 
 
 class Autoencoder(nn.Module):
-    """Encoder, decoder, and the distribution of the codes."""
+    """Encoder and decoder."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -59,7 +58,6 @@ class Autoencoder(nn.Module):
         self.encoder = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(math.prod(self.grid), config.latent))
         self.dense = nn.Linear(config.latent, math.prod(self.grid))
         self.decoder = nn.Sequential(*decoder)
-        self.codes = FittedGaussian(config.latent)
 
     def encode(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, Z) float32."""
@@ -74,16 +72,18 @@ class Autoencoder(nn.Module):
         return crop(x, self.spec).tanh()
 
 
-class AutoencoderSystem(System):
+class AutoencoderSystem(CodeSystem):
     """Pictures to codes and back."""
 
     averaged = ("autoencoder",)
+    renamed = {"autoencoder.codes.": "prior."}
     restores = True
     config: Config
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.autoencoder = Autoencoder(config, spec)
+        self.prior = Mixture(config.latent)
 
     def adam(self) -> dict[str, Adam]:
         return {"autoencoder": Adam(self.config.lr, 0.9, 0.999)}
@@ -92,21 +92,15 @@ class AutoencoderSystem(System):
         return [Phase("autoencoder", ("autoencoder",), self.loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean squared error of the reconstruction; updates the distribution of the codes as well."""
+        """The mean squared error of the reconstruction."""
         codes = self.autoencoder.encode(batch.images)
-        self.autoencoder.codes.fit(codes)
         return {"loss": (self.autoencoder.decode(codes).float() - batch.images).square().mean()}
 
-    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.autoencoder.decode(self.autoencoder.codes(latents))
+    def decode(self, codes: Tensor, labels: Tensor | None) -> Tensor:
+        return self.autoencoder.decode(codes)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, Z), the codes."""
-        return self.autoencoder.encode(images)
-
-    def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same, reconstructed from their codes."""
-        return self.autoencoder.decode(self.encode(images))
+    def codes(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, None]:
+        return self.autoencoder.encode(images), None
 
 
 SYSTEM = AutoencoderSystem

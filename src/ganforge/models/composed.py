@@ -1,9 +1,8 @@
 """composed: networks that you write as lists of layers in a TOML file, checked before they are built.
 
 Three kinds: a GAN (Goodfellow et al. 2014; the losses of Lim and Ye 2017 and Arjovsky et al. 2017, the penalty of
-Mescheder et al. 2018, lazily as in Karras et al. 2020, "StyleGAN2", appendix B), an autoencoder with a normal
-distribution of its codes, and a VAE (Kingma and Welling 2014). The layers: `ganforge layers`; the tables of a file:
-`ganforge show system.toml`."""
+Mescheder et al. 2018, lazily as in Karras et al. 2020, "StyleGAN2", appendix B), an autoencoder, and a VAE (Kingma
+and Welling 2014). The layers: `ganforge layers`; the tables of a file: `ganforge show system.toml`."""
 
 from __future__ import annotations
 
@@ -23,9 +22,9 @@ from ganforge.compose.network import Network
 from ganforge.compose.shapes import Shape
 from ganforge.media.spec import Spec
 from ganforge.nn import losses
-from ganforge.nn.gaussian import FittedGaussian
+from ganforge.nn.mixture import Mixture
 from ganforge.nn.penalties import squared_gradient
-from ganforge.system import Adam, Batch, Phase, System
+from ganforge.system import Adam, Batch, CodeSystem, Phase
 
 R1_EVERY = 16  # steps
 PARTS = {"gan": ("generator", "discriminator"), "autoencoder": ("encoder", "decoder"), "vae": ("encoder", "decoder")}
@@ -114,11 +113,11 @@ def _check_range(part: str, steps: list[Step]) -> None:
         )
 
 
-class Composed(System):
+class Composed(CodeSystem):
     """A GAN, an autoencoder or a VAE of composed networks."""
 
     averaged = ("maker",)
-    renamed = {".both.": ".scale_and_shift."}
+    renamed = {".both.": ".scale_and_shift.", "maker.codes.": "prior."}
     config: Config
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -129,8 +128,9 @@ class Composed(System):
         parts: dict[str, nn.Module] = {name: Network(steps, self.count) for name, steps in networks.items()}
         if config.kind == "gan":
             self.discriminator = parts.pop("discriminator")
-        if config.kind == "autoencoder":
-            parts["codes"] = FittedGaussian(config.latent)
+            self.fitted = ()
+        else:
+            self.prior = Mixture(config.latent, self.classes)
         self.maker = nn.ModuleDict(parts)
 
     @classmethod
@@ -202,18 +202,15 @@ class Composed(System):
         return scores[:, 0].float()
 
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean squared error of the reconstruction; updates the distribution of the codes as well."""
-        codes = self.maker["encoder"](batch.images, batch.labels).float()
-        gaussian = self.maker["codes"]
-        if isinstance(gaussian, FittedGaussian):
-            gaussian.fit(codes)
+        """The mean squared error of the reconstruction."""
+        codes, _ = self.codes(batch.images, batch.labels)
         return {"loss": (self.maker["decoder"](codes, batch.labels).float() - batch.images).square().mean()}
 
     def vae_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The negative evidence lower bound per number of the picture, for a Gaussian with the variance of the
         batch."""
-        mean, log_variance = self.maker["encoder"](batch.images, batch.labels).float().chunk(2, 1)
-        log_variance = log_variance.clamp(-12, 12)
+        mean, log_variance = self.codes(batch.images, batch.labels)
+        assert log_variance is not None
         codes = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         error = (self.maker["decoder"](codes, batch.labels).float() - batch.images).square().mean()
         kl = losses.gaussian_kl(mean, log_variance).mean()
@@ -230,18 +227,17 @@ class Composed(System):
             labels = (share * self.count).long().clamp(max=self.count - 1)
         if self.config.kind == "gan":
             return self.maker["generator"](latents, labels).clamp(-1, 1)  # type: ignore[no-any-return]
-        codes = self.maker["codes"](latents) if self.config.kind == "autoencoder" else latents
+        return super().generate(latents, labels)
+
+    def decode(self, codes: Tensor, labels: Tensor | None) -> Tensor:
         return self.maker["decoder"](codes, labels).clamp(-1, 1)  # type: ignore[no-any-return]
 
-    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) -> codes (N, Z), of a VAE their means."""
+    def codes(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         codes: Tensor = self.maker["encoder"](images, labels).float()
-        return codes[:, : self.config.latent]
-
-    def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same, reconstructed from their codes; not for a GAN, nor where a layer takes
-        the class."""
-        return self.maker["decoder"](self.encode(images), None).clamp(-1, 1)  # type: ignore[no-any-return]
+        if self.config.kind == "autoencoder":
+            return codes, None
+        mean, log_variance = codes.chunk(2, 1)
+        return mean, log_variance.clamp(-12, 12)
 
 
 SYSTEM = Composed

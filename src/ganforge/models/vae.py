@@ -3,8 +3,10 @@
 Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; the weight is beta of Higgins et al. 2017. The decoder's
 likelihood is a Gaussian whose variance is the batch's own mean squared error (Rybkin et al. 2021, "Simple and
 Effective VAE Training with Calibrated Decoders", eq. 5), so that beta = 1 is the evidence lower bound at any
-resolution. By class: the one-hot label is concatenated with the encoder's features and with the latent (Sohn et al.
-2015, "Learning Structured Output Representation using Deep Conditional Generative Models")."""
+resolution. New pictures are decoded from a mixture of Gaussians, which is fitted to the codes of training pictures
+(Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4). By class: the one-hot label is
+concatenated with the encoder's features and with the code, and each class has its own weights of the mixture (Sohn et
+al. 2015, "Learning Structured Output Representation using Deep Conditional Generative Models")."""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from ganforge.base.config import setting
 from ganforge.media.spec import Spec
 from ganforge.nn import losses
 from ganforge.nn.layers import Down, Up
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop, with_label
+from ganforge.nn.mixture import Mixture
+from ganforge.system import Adam, Batch, CodeSystem, Phase, base_grid, crop, with_label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,8 @@ class Config:
         32, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=4, high=512
     )
     beta: float = setting(
-        8.0,
-        "weight of the prior; 1 is the evidence lower bound, more gives better samples, coarser reconstructions",
+        1.0,
+        "weight of the prior; 1 is the evidence lower bound, more gives coarser reconstructions",
         low=0.0,
         high=1000.0,
     )
@@ -94,7 +97,7 @@ class Autoencoder(nn.Module):
         return torch.tanh(crop(self.decoder(x), self.spec))
 
 
-class VAE(System):
+class VAE(CodeSystem):
     """Pictures -> a normal distribution of latents -> pictures."""
 
     averaged = ("autoencoder",)
@@ -103,6 +106,7 @@ class VAE(System):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.autoencoder = Autoencoder(config, spec, self.classes)
+        self.prior = Mixture(config.latent, self.classes)
         self.restores = not self.classes  # the class of a picture to restore is unknown
 
     def adam(self) -> dict[str, Adam]:
@@ -124,16 +128,11 @@ class VAE(System):
             "kl": kl,
         }
 
-    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.autoencoder.decode(latents, labels)
+    def decode(self, codes: Tensor, labels: Tensor | None) -> Tensor:
+        return self.autoencoder.decode(codes, labels)
 
-    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, C, H, W), and (N,) int64 where `classes` is not 0 -> (N, Z), the mean of each picture's distribution."""
-        return self.autoencoder.encode(images, labels)[0]
-
-    def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same, reconstructed from their codes."""
-        return self.autoencoder.decode(self.encode(images), None)
+    def codes(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self.autoencoder.encode(images, labels)
 
 
 SYSTEM = VAE

@@ -1,4 +1,4 @@
-"""Adversarial losses of scores (N,), the Kullback-Leibler divergence of VAEs, and an error in decibels."""
+"""Adversarial losses of scores (N,), divergence and likelihood of VAEs, and an error in decibels."""
 
 from __future__ import annotations
 
@@ -66,6 +66,23 @@ def _rescale(fakes: Tensor, own: Tensor, generator: Tensor) -> None:
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats, (N, Z) each -> (N,) (Kingma and Welling 2014, appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+
+
+def discretised_gaussian(values: Tensor, mean: Tensor, deviation: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Logarithm, in nats, of the probability of bytes under N(mean, deviation^2) integrated over the width of a byte
+    (Salimans et al. 2017, "PixelCNN++", section 2.1, with a Gaussian in place of a logistic distribution).
+
+    `values` (N, C, H, W) are the floats of bytes, `low` and `high` (C, 1, 1) those of 0 and 255, which take the rest of
+    the distribution. Of the same shape as `values`; the probabilities of all 256 bytes sum to 1."""
+    width = (high - low) / 255
+    below, above = (values - width / 2 - mean) / deviation, (values + width / 2 - mean) / deviation
+    below = torch.where(values < low + width / 2, -torch.inf, below)
+    above = torch.where(values > high - width / 2, torch.inf, above)
+    mirrored = below > 0  # logarithms are accurate in the lower tail only
+    below, above = torch.where(mirrored, -above, below), torch.where(mirrored, -below, above)
+    upper = torch.special.log_ndtr(above)
+    mass: Tensor = upper + (-torch.expm1(torch.special.log_ndtr(below) - upper)).clamp(min=1e-37).log()
+    return mass
 
 
 def decibels(error: Tensor, peak: float) -> Tensor:

@@ -38,6 +38,7 @@ from ganforge.training.watchdog import EVERY, LIMIT, Buffers, Watch
 
 log = logging.getLogger(__name__)
 
+FITTED = 1_024, 16_384, 32  # pictures that a system is fitted to: at least, at most, and one of so many shown
 OTHERS = 0.1  # share of the processors taken by other programs from which on a report says so
 SAVES = 600.0  # seconds of training after which a checkpoint is written, report or not
 CAUTION = 4.0  # factor of the weights of penalties after a collapse
@@ -63,7 +64,8 @@ class Trainer:
         self.stream = Stream(shown, s.seed, self.device, s.mirror, s.balance, s.augment)
         self.system: System = run.new_system()
         device.place(self.system, self.device)
-        self.average: System = copy.deepcopy(self.system).eval().requires_grad_(False)
+        shared = {id(module): module for module in map(self.system.get_submodule, self.system.fitted)}
+        self.average: System = copy.deepcopy(self.system, shared).eval().requires_grad_(False)
         self.phases: list[Phase] = self.system.phases()
         self.adam = self.system.adam()
         self.optimizers = {
@@ -108,9 +110,10 @@ class Trainer:
                     self.progress.skipped = int(self.watch.skipped)
                     self.progress.strain = tuple(self.watch.strain.tolist())
                     self.progress.score = None
+                    fitted = self._fit()
                     if reporting:
                         speed = (self.progress.seen - reported) / (time.perf_counter() - mark)
-                        went_back = self._report(rows, speed, busy.share())
+                        went_back = self._report(rows, speed, busy.share(), fitted)
                     self.save()  # last: a resumed run repeats all that came after its checkpoint
                     if interrupted and not self._done():
                         raise Stopped(
@@ -370,12 +373,21 @@ class Trainer:
         words += ["--out", str(run.path.with_name(f"{run.path.name}-slower"))]
         return f"Train again with a lower rate: ganforge {shlex.join(words)}"
 
-    def _report(self, rows: stats.Log, speed: float, others: float) -> bool:
+    def _fit(self) -> dict[str, float]:
+        """Let the averaged system fit what it fits to training pictures. Returns numbers for the report."""
+        if not self.system.fitted:
+            return {}
+        seen = self.progress.seen
+        torch.manual_seed(key(self.settings.seed, "fit", seen))
+        numbers = self.average.fit(*self.stream.parts(seen, max(FITTED[0], min(FITTED[1], seen // FITTED[2]))))
+        return {f"fit/{name}": number for name, number in numbers.items()}
+
+    def _report(self, rows: stats.Log, speed: float, others: float, fitted: dict[str, float]) -> bool:
         """A row of statistics, a sheet, a line. Whether training went back, since it had collapsed."""
         p, started = self.progress, time.perf_counter()
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
         row |= {"skipped": p.skipped, "rollbacks": p.rollbacks, "others": round(others, 3)}
-        row |= {name: round(value, 6) for name, value in self.means.result().items()}
+        row |= {name: round(value, 6) for name, value in (self.means.result() | fitted).items()}
         sheet = draw(self.average, self.store)
         row |= self._scores(sheet, time.perf_counter() - started)
         rows.write(row)
