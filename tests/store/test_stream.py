@@ -8,8 +8,8 @@ import torch
 
 from ganforge.base.errors import DataError
 from ganforge.media.spec import Spec
-from ganforge.store.stream import Stream
 from ganforge.preparing.parts import Meta
+from ganforge.store.stream import Stream
 from ganforge.testing import make_store, store_of
 
 

@@ -252,7 +252,7 @@ def _flattest(codes: Tensor) -> Tensor:
     (Peña and Prieto 2001), by the matrix of fourth moments (Cardoso 1989, "Source separation using higher order
     moments")."""
     moments = (codes * codes.square().sum(1, keepdim=True)).T @ codes
-    axis = torch.linalg.eigh(moments)[1][:, 0]
+    axis: Tensor = torch.linalg.eigh(moments)[1][:, 0]
     return axis[:, None] * axis
 
 
