@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 MOST = 64  # components
 LARGEST = 2**22  # numbers in all covariances together
-ROUNDS = 6  # of expectation and maximisation for each number of components
+ROUNDS = 3  # of expectation and maximisation for each number of components
 PRIOR = 0.2  # codes for each dimension that the mean covariance of all components counts for in each of them
 SMOOTHING = 10  # codes that the weights of all classes together count for in those of one class
 FLOOR = 1e-4  # least variance of a component, in units of that of all codes

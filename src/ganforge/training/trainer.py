@@ -38,7 +38,7 @@ from ganforge.training.watchdog import EVERY, LIMIT, Buffers, Watch
 
 log = logging.getLogger(__name__)
 
-FITTED = 1_024, 16_384, 32  # pictures that a system is fitted to: at least, at most, and one of so many shown
+FITTED = 1_024, 16_384, 64  # pictures that a system is fitted to: at least, at most, and one of so many shown
 OTHERS = 0.1  # share of the processors taken by other programs from which on a report says so
 SAVES = 600.0  # seconds of training after which a checkpoint is written, report or not
 CAUTION = 4.0  # factor of the weights of penalties after a collapse
