@@ -7,6 +7,7 @@ import torch
 
 from ganforge import models
 from ganforge.media.spec import Spec
+from ganforge.nn.schedules import at
 from ganforge.system import Batch
 
 SPEC = Spec(16, 16, 1, ("a", "b", "c"))
@@ -51,3 +52,14 @@ def test_no_discriminator_of_a_shared_pass_mixes_pictures():
         critic, batch = build(name).discriminator.eval(), shown()
         alone = torch.cat([critic(batch.images[n : n + 1], batch.labels[n : n + 1]) for n in range(12)])
         torch.testing.assert_close(critic(batch.images, batch.labels), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "rate"),
+    [("cgan", {}, 2e-3), ("dcgan", {}, 2e-3), ("dcgan", {"discriminator": "classic"}, 2e-4)],
+)
+def test_the_rates_fall_after_hold_images(name, settings, rate):
+    for hold, expected in ((1_000_000, (rate, rate, rate / 4)), (0, (rate, rate, rate))):
+        for adam in build(name, hold=hold, **settings).adam().values():
+            assert [at(adam.lr, seen) for seen in (0, 1_000_000, 4_000_000)] == pytest.approx(expected)
+    assert all(models.load(name).preset(size)["model"]["hold"] == 1_000_000 for size in ("small", "medium", "large"))

@@ -18,6 +18,7 @@ from ganforge.base.config import setting
 from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, Up, spectral
+from ganforge.nn.schedules import Decay
 from ganforge.system import Adam, Batch, Phase, System, base_grid, channels, crop, width_by
 
 
@@ -38,16 +39,26 @@ class Config:
     )
     bound: float = setting(1.5, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
     lr: float = setting(2e-3, "learning rate of both networks", low=0.0, high=1.0)
+    hold: int = setting(
+        0, "images after which the learning rates fall in inverse proportion to the images shown; 0: never", low=0
+    )
     augment: str = setting("", augment.HELP)
 
     def __post_init__(self) -> None:
         augment.parse(self.augment)
 
 
+HOLD = 1_000_000  # a longer run at a constant rate moves about without becoming better
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 32, "latent": 16, "embedding": 16},
-    "medium": {"train.images": 2_500_000},
-    "large": {"width": width_by(8192, 128), "widest": 1024, "latent": 64, "train.images": 6_400_000},
+    "small": {"width": 32, "latent": 16, "embedding": 16, "hold": HOLD},
+    "medium": {"hold": HOLD, "train.images": 2_500_000},
+    "large": {
+        "width": width_by(8192, 128),
+        "widest": 1024,
+        "latent": 64,
+        "hold": HOLD,
+        "train.images": 6_400_000,
+    },
 }
 TRAIN: dict[str, Any] = {"batch": 64}
 
@@ -133,7 +144,8 @@ class CGAN(System):
         return True
 
     def adam(self) -> dict[str, Adam]:
-        adam = Adam(self.config.lr, 0.0, 0.99)
+        hold = self.config.hold
+        adam = Adam(Decay(self.config.lr, hold) if hold else self.config.lr, 0.0, 0.99)
         return {"generator": adam, "discriminator": adam}
 
     def phases(self) -> list[Phase]:

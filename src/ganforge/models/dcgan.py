@@ -20,6 +20,7 @@ from ganforge.base.config import setting
 from ganforge.media.spec import Spec
 from ganforge.nn import augment, losses
 from ganforge.nn.layers import Down, SpectralNorm, Up
+from ganforge.nn.schedules import Decay
 from ganforge.system import Adam, Batch, Phase, System, base_grid, channels, crop, width_by, with_label
 
 
@@ -39,6 +40,9 @@ class Config:
     lr: float = setting(
         2e-3, "learning rate of both networks; the classic discriminator takes a tenth", low=0.0, high=1.0
     )
+    hold: int = setting(
+        0, "images after which the learning rates fall in inverse proportion to the images shown; 0: never", low=0
+    )
     beta1: float = setting(0.0, "beta1 of Adam, the decay of the mean gradient; 0.5 for classic", low=0.0, high=0.999)
     augment: str = setting("", augment.HELP)
     conditional: bool = setting(False, "generate by class; needs a store with labels")
@@ -47,10 +51,17 @@ class Config:
         augment.parse(self.augment)
 
 
+HOLD = 1_000_000  # a longer run at a constant rate moves about without becoming better
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 32, "latent": 16},
-    "medium": {"train.images": 2_500_000},
-    "large": {"width": width_by(8192, 128), "widest": 1024, "latent": 64, "train.images": 6_400_000},
+    "small": {"width": 32, "latent": 16, "hold": HOLD},
+    "medium": {"hold": HOLD, "train.images": 2_500_000},
+    "large": {
+        "width": width_by(8192, 128),
+        "widest": 1024,
+        "latent": 64,
+        "hold": HOLD,
+        "train.images": 6_400_000,
+    },
 }
 TRAIN: dict[str, Any] = {"batch": 64}
 
@@ -123,9 +134,10 @@ class DCGAN(System):
         self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
-        adam = Adam(self.config.lr, self.config.beta1, 0.99)
-        if self.config.discriminator == "classic":
-            adam = Adam(self.config.lr / 10, 0.5, 0.999)  # Radford et al. 2016, section 4
+        classic, hold = self.config.discriminator == "classic", self.config.hold
+        rate = self.config.lr / 10 if classic else self.config.lr
+        lr = Decay(rate, hold) if hold else rate
+        adam = Adam(lr, 0.5, 0.999) if classic else Adam(lr, self.config.beta1, 0.99)  # Radford et al. 2016, section 4
         return {"generator": adam, "discriminator": adam}
 
     def phases(self) -> list[Phase]:
