@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -144,3 +145,15 @@ def test_keep_and_drop_overrule_the_audit(tmp_path, capsys, fails):
     assert "Did you mean near_uniform?" in fails(*words, "-o", tmp_path / "d", "--keep", "near-unifrm")
     assert "needs an audit" in fails(*words[:2], "-o", tmp_path / "d", "--keep", "near-uniform")
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("column", ["file", "label", "sha256", "group", "rank"])
+def test_a_table_of_other_types_is_one_sentence(audited, tmp_path, fails, column):
+    root, path = audited
+    table = pq.read_table(path / "pictures.parquet")
+    at = table.schema.get_field_index(column)
+    numbers = pa.array([0.5] * len(table))
+    pq.write_table(table.set_column(at, column, numbers), path / "pictures.parquet")
+    assert f"the column {column} is not as the audit wrote it" in fails("prepare", root, "--audit", path)
+    if column == "file":
+        assert "not as the audit wrote it" in fails("audit", "--diff", path, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -288,3 +289,12 @@ def test_two_sizes_and_channels_in_one_folder_are_no_problem(tmp_path, capsys):
         )
     assert main(["prepare", str(tmp_path / "in"), "-o", str(tmp_path / "s")]) == 0
     assert "12 pictures of 32x32 RGB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("layout", [None, 3, "xyz", [1, 2], {}])
+def test_a_damaged_plan_is_one_sentence(pictures, tmp_path, fails, layout):
+    words = ("prepare", pictures, "-o", tmp_path / "s", "--resolution", "16")
+    assert main([*map(str, words), "--shard", "0/1"]) == 0
+    plan = tmp_path / ".s.parts" / "plan.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"layout": layout}))
+    assert "another layout" in fails(*words)

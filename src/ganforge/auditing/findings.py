@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ganforge.auditing.checks import CHECKS
 from ganforge.base.errors import DataError, InputError, did_you_mean
@@ -13,6 +14,9 @@ from ganforge.base.pool import ordered
 from ganforge.sources.entry import Entry, Skip, digest
 from ganforge.sources.formats import refusal
 from ganforge.sources.layout import some
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 UNREAD = bytes(32)  # an audit's hash of a file that cannot be read
 WARN = "warn"
@@ -34,12 +38,17 @@ class Findings:
                 f"{path} has no pictures.parquet and findings.parquet. Make them with: ganforge audit FOLDER"
             )
         try:
-            columns = ["file", "label", "sha256", "group", "rank"]
-            rows = pq.read_table(pictures, columns=columns, page_checksum_verification=True).to_pylist()
-            columns = ["file", "code", "severity"]
-            finding_rows = pq.read_table(findings, columns=columns, page_checksum_verification=True).to_pylist()
+            kinds = {"file": pa.string(), "sha256": pa.binary(), "rank": pa.int64()}
+            columns = [*kinds, "label", "group"]
+            table = pq.read_table(pictures, columns=columns, page_checksum_verification=True)
+            check_columns(table, {**kinds, "group": pa.int64(), "label": pa.string()}, full=kinds)
+            rows = table.to_pylist()
+            kinds = dict.fromkeys(("file", "code", "severity"), pa.string())
+            table = pq.read_table(findings, columns=list(kinds), page_checksum_verification=True)
+            check_columns(table, kinds, full=kinds)
+            finding_rows = table.to_pylist()
             self.sha256 = hashlib.sha256(pictures.read_bytes() + findings.read_bytes()).hexdigest()
-        except (OSError, pa.ArrowException, KeyError) as error:
+        except (OSError, ValueError, pa.ArrowException, KeyError) as error:
             raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}. Make the audit again.") from error
         self.group = {r["file"]: int(r["group"] if r["group"] is not None else -1) for r in rows}
         self.rank = {r["file"]: int(r["rank"]) for r in rows}
@@ -107,6 +116,14 @@ class Findings:
                 members[group].append(name)
         wanted = members.values() if going & ONE_STAYS else ()
         return [sorted(group, key=lambda name: self.rank[name]) for group in wanted if len(group) > 1]
+
+
+def check_columns(table: pa.Table, kinds: Mapping[str, pa.DataType], full: Collection[str]) -> None:
+    """ValueError where a column is of another kind than the audit wrote, or where one of `full` has gaps."""
+    for name, kind in kinds.items():
+        column = table[name]
+        if (column.null_count and name in full) or (column.null_count < len(column) and column.type != kind):
+            raise ValueError(f"the column {name} is not as the audit wrote it")
 
 
 def chosen(words: Iterable[str]) -> tuple[str, ...]:

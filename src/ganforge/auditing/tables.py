@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from ganforge.auditing import checks, duplicates
 from ganforge.auditing.checks import CHECKS, LIMITS, SEVERITIES, Finding
 from ganforge.auditing.facts import Facts
+from ganforge.auditing.findings import check_columns
 from ganforge.auditing.hashes import SIDE
 from ganforge.auditing.numbers import COLUMNS, UNIFORM
 from ganforge.base.errors import DataError, InputError
@@ -349,6 +350,8 @@ def _verdicts(path: Path) -> dict[str, str]:
         )
     try:
         table = pq.read_table(file, columns=["file", "verdict", "reasons"], page_checksum_verification=True)
+        texts = {"file": pa.string(), "verdict": pa.string()}
+        check_columns(table, texts | {"reasons": pa.list_(pa.string())}, full=texts)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{file} cannot be read: {str(error).splitlines()[0]}. Audit the pictures again.") from error
     columns = (table[name].to_pylist() for name in ("file", "verdict", "reasons"))

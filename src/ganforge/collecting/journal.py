@@ -77,6 +77,8 @@ class CollectionJournal:
             self._db.execute("BEGIN EXCLUSIVE")
             self._db.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
+            if hasattr(self, "_db"):
+                self._db.close()
             if "locked" in str(error):
                 raise DataError(
                     f"{folder} is being collected by another process. Wait for it, or choose another folder."

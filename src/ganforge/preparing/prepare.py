@@ -395,12 +395,12 @@ def _portions(
 
 def _known(plan: dict[str, Any], source: Path) -> Layout | None:
     """The layout that an unfinished store of this source was begun with; a table of labels is read again."""
-    label_at, split_at, table = plan.get("layout") or (None, None, "?")
-    return (
-        None
-        if table or plan.get("source") != str(source.resolve())
-        else Layout(tuple(plan["spec"]["classes"]), label_at=label_at, split_at=split_at)
-    )
+    try:
+        label_at, split_at, table = plan["layout"]
+        known = Layout(tuple(plan["spec"]["classes"]), label_at=label_at, split_at=split_at)
+    except (KeyError, TypeError, ValueError):  # nothing was begun, or the plan is damaged
+        return None
+    return None if table or plan.get("source") != str(source.resolve()) else known
 
 
 # ------------------------------------------------------------------------------------------------------------- the plan
