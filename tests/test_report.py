@@ -58,6 +58,19 @@ def test_the_distances_on_the_way_are_a_curve(run, tmp_path):
     assert page.count("<polyline") == len({name for row in rows for name in row if "/" in name}) + 4
 
 
+@pytest.mark.parametrize(("other", "names"), [("both/real", ("loss", "real")), ("d/loss", ("both/loss", "d/loss"))])
+def test_losses_of_a_single_phase_have_their_own_names(run, tmp_path, other, names):
+    """As they are printed."""
+    shutil.copytree(run, tmp_path / "run")
+    rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    rows = [{name: value for name, value in row.items() if "/" not in name} for row in rows]
+    rows = [{**row, "both/loss": 1.0, other: 0.5} for row in rows]
+    (tmp_path / "run" / "stats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = report.write(RunFolder(tmp_path / "run"), [], tmp_path / "report.html").read_text("utf-8")
+    shown = re.findall("&#9632; (.*?)</span>", page)
+    assert shown[-3:] == [*names, "images_per_second"]
+
+
 def test_a_run_without_numbers_has_a_page_and_what_cannot_be_written_is_said(run, tmp_path):
     page = report.write(RunFolder(run), [], tmp_path / "report.html").read_text("utf-8")
     assert "<h2>Numbers</h2>" not in page and "<h2>Losses</h2>" in page

@@ -94,6 +94,7 @@ def _curves(rows: list[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
         return " ".join(f"{x(row['seen']):.1f},{y(row[name]):.1f}" for row in rows if name in row)
 
     shares = (0.0, 0.5, 1.0)
+    several = len({name.partition("/")[0] for name in names}) > 1  # phases, without which a loss has its own name
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -102,6 +103,7 @@ def _curves(rows: list[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
         "value_marks": [(y(low + span * share), f"{low + span * share:,.4g}") for share in shares],
         "seen_marks": [(x(end * share), f"{end * share:,.0f}") for share in shares],
         "lines": [
-            {"name": name, "color": color, "points": line(name)} for color, name in zip(COLORS, names, strict=False)
+            {"name": name if several else name.rpartition("/")[2], "color": color, "points": line(name)}
+            for color, name in zip(COLORS, names, strict=False)
         ],
     }

@@ -98,6 +98,20 @@ def test_a_folder_becomes_a_clean_folder(folder, tmp_path, capsys):
     assert {p.name for p in tmp_path.iterdir()} == {"in", "out"}, "something was left behind"
 
 
+def test_what_is_damaged_is_named_where_no_filter_is_to_read_it(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    whole = save(tmp_path / "in" / "whole.png", np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    (tmp_path / "in" / "cut.png").write_bytes(whole.read_bytes()[:400])
+    (tmp_path / "in" / "empty.png").touch()
+    (tmp_path / "none.toml").write_text("filter = []\n")
+    words = ["clean", str(tmp_path / "in"), "--recipe", str(tmp_path / "none.toml"), "-o", str(tmp_path / "out")]
+    assert main(words) == 2
+    printed = capsys.readouterr().out
+    assert "'cut.png': " in printed and "'empty.png': empty file" in printed
+    assert (tmp_path / "out" / "whole.png").read_bytes() == whole.read_bytes()
+    assert not (tmp_path / "out" / "cut.png").exists()
+
+
 def test_cleaning_again_gives_the_same_bytes_with_any_number_of_threads(folder, tmp_path, monkeypatch):
     clean(folder, tmp_path / "one", filters=["bilateral"])
     monkeypatch.setattr(os, "cpu_count", lambda: 5)

@@ -265,7 +265,7 @@ def _one(
             raise Skip(
                 "inside a larger file, beside its label; prepare reads that as it is, or unpack it into a folder"
             )
-        row["changed"], written = _filtered(data, chain, levels) if chain else (False, data)
+        row["changed"], written = _filtered(data, chain, levels)  # without filters, too: what is damaged is named
         row["out"] = target if row["changed"] else entry.name
         row["sha256"] = hashlib.sha256(written).hexdigest()
         _write(partial / row["out"], written)
