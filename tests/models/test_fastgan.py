@@ -12,7 +12,7 @@ from ganforge.models import fastgan
 
 def test_skip_layer_excitation_is_its_formula():
     torch.manual_seed(0)
-    block = fastgan.Excitation(6, 5)
+    block = fastgan.Excitation(6, 5).eval()
     small, large = torch.randn(3, 6, 8, 8), torch.randn(3, 5, 32, 32)
     first, second = block.gates[1].weight, block.gates[3].weight
     pooled = small.unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5))
@@ -22,14 +22,53 @@ def test_skip_layer_excitation_is_its_formula():
     assert block(torch.randn(2, 6, 9, 7), large[:2]).shape == (2, 5, 32, 32)
 
 
-@pytest.mark.parametrize(("side", "skip", "drawn"), [(64, 2, 32), (256, 3, 128), (28, 1, 14), (16, 1, 8)])
-def test_grids_of_fastgan(side, skip, drawn):
-    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), Spec(side, side, 3))
+@pytest.mark.parametrize(("side", "skip", "low"), [(64, 2, 32), (256, 4, 128), (28, 1, 14), (30, 1, 15)])
+def test_grids_of_fastgan(side, skip, low):
+    spec = Spec(side, side, 3)
+    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), spec)
+    with torch.no_grad():
+        large, small = system.generator(torch.rand(2, 8))
+        scores, grids = system.discriminator(large, small)
+        whole = system.discriminator.whole(grids[-1])
     assert system.generator.skip == skip
-    scores, large, small = system.discriminator(torch.rand(2, 3, side, side))
-    assert large.shape[2] == 2 * small.shape[2]
-    assert system.discriminator.whole(small).shape[2] == drawn
-    assert scores.shape == (2, 25 if side in (64, 256, 16) else 16)
+    assert large.shape == (2, 3, side, side) and small.shape == (2, 3, low, low)
+    assert [a.shape[2] for a in grids] == [grids[-1].shape[2] * 2**n for n in range(len(grids))][::-1]
+    assert whole.shape[2] in (low, low + low % 2)
+    assert scores.shape[1] > 25
+
+
+def test_the_generators_small_picture_is_of_the_same_thing():
+    """It comes from a grid on the way to the large one."""
+    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4), Spec(32, 32, 3)).eval()
+    with torch.no_grad():
+        system.generator.last_low.parametrizations.weight.original.mul_(-1)
+        before = system.generator(system.latents([1]))
+        system.generator.ups[-1][1].parametrizations.weight.original.mul_(0.5)  # of the last grid alone
+        system.generator.ups[0][1].parametrizations.weight.original[0].zero_()
+        after = system.generator(system.latents([1]))
+    assert not torch.equal(before[0], after[0]) and not torch.equal(before[1], after[1])
+
+
+def test_every_layer_but_the_decoders_is_spectrally_normalised():
+    system = fastgan.FastGAN(fastgan.Config(latent=8, width=4, deep=True), Spec(64, 64, 3))
+    kinds = torch.nn.Conv2d | torch.nn.ConvTranspose2d
+    plain = [n for n, m in system.named_modules() if isinstance(m, kinds) and not hasattr(m, "parametrizations")]
+    assert plain and all(n.startswith(("discriminator.whole", "discriminator.part")) for n in plain)
+
+
+def test_channels_are_those_of_the_paper():
+    config = fastgan.Config(width=64)
+    assert [fastgan._channels(config, 2**n) for n in range(2, 11)] == [1024, 512, 256, 128, 128, 64, 32, 16, 8]
+
+
+def test_the_critic_does_not_learn_from_the_difference_of_features():
+    """Else it would make all pictures look alike."""
+    discriminator = fastgan.FastGAN(fastgan.Config(latent=8, width=4), Spec(32, 32, 3)).discriminator
+    drawn, targets = torch.rand(4, 3, 16, 16, requires_grad=True), torch.rand(4, 3, 16, 16)
+    discriminator.difference(drawn, targets).backward()
+    assert drawn.grad.abs().sum() > 0
+    assert all(p.grad is None for p in discriminator.parameters())
+    assert discriminator.difference(targets, targets) < 1e-6
 
 
 def test_windows_and_the_distance_of_redrawn_pictures():
@@ -51,11 +90,12 @@ def test_redrawing_compares_the_same_part_of_picture_and_features():
     images = F.interpolate(large, scale_factor=2)
     discriminator.part = torch.nn.Upsample(scale_factor=2)
     discriminator.whole = torch.nn.Upsample(scale_factor=2)
-    small = F.avg_pool2d(images, 32 // discriminator.grid[0])
-    assert discriminator.redraw(F.interpolate(small, (32, 32)), F.interpolate(small, (16, 16)), small) < 1e-6
-    whole_only = discriminator.redraw(images, large, small)
+    small = F.avg_pool2d(images, 32 // discriminator.large.grid[0])
+    same = [F.interpolate(small, (16, 16)), small]
+    assert discriminator.redraw(F.interpolate(small, (32, 32)), same) < 1e-5
+    whole_only = discriminator.redraw(images, [large, small])
     discriminator.part = torch.nn.Upsample(scale_factor=2, mode="bilinear")
-    assert discriminator.redraw(images, large, small) > whole_only + 0.01
+    assert discriminator.redraw(images, [large, small]) > whole_only + 0.01
 
 
 def test_samples_of_fastgan_are_made_without_noise():
