@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from ganforge import models
 from ganforge.media.spec import Spec
 from ganforge.models import r3gan
 from ganforge.nn import augment
-from ganforge.system import Batch
+from ganforge.nn.schedules import at
+from ganforge.system import Batch, Rule
 
 
 def tiny(conditional: bool = False) -> r3gan.R3GAN:
     """Weights of which none is zero, so that every gradient counts."""
     torch.manual_seed(0)
-    config = r3gan.Config(latent=6, width=8, blocks=1, gamma=0.7, halved=conditional, conditional=conditional)
+    config = r3gan.Config(latent=6, width=8, blocks=1, gamma=0.7, conditional=conditional)
     system = r3gan.R3GAN(config, Spec(8, 8, 2 + 1, ("a", "b")))
     with torch.no_grad():
         for parameter in system.parameters():
@@ -90,9 +94,61 @@ def test_a_step_of_r3gan_goes_back_through_each_layer_once():
     assert len(both) == len(layers)
 
 
-def test_penalties_of_r3gan_fall_along_a_cosine():
-    system = r3gan.R3GAN(r3gan.Config(width=8, gamma=2.0, gamma_end=0.1, span=1000), Spec(8, 8, 1))
-    assert [system.gamma(n) for n in (0, 500, 1000, 10**6)] == pytest.approx([2.0, 1.1, 0.2, 0.2])
+def test_one_cosine_for_everything():
+    config = r3gan.Config(
+        width=8, gamma=2.0, gamma_end=0.1, lr=4e-4, lr_end=0.5, beta2=0.9, beta2_end=0.99, span=1000, augment="ada 0.3"
+    )
+    system = r3gan.R3GAN(config, Spec(8, 8, 1))
+    seen = (0, 500, 1000, 10**6)
+    assert [system.gamma(n, 4) for n in seen] == pytest.approx([2.0, 1.1, 0.2, 0.2])
+    adam = system.adam()["generator"]
+    assert [at(adam.lr, n) for n in seen] == pytest.approx([4e-4, 3e-4, 2e-4, 2e-4])
+    assert [at(adam.beta2, n) for n in seen] == pytest.approx([0.9, 0.945, 0.99, 0.99])
+    chances = []
+    for n in seen:
+        system.loss(Batch(torch.rand(2, 1, 8, 8), None, n))
+        chances.append(system.augment.p.item())
+    assert chances == pytest.approx([0, 0.15, 0.3, 0.3])
+
+
+@pytest.mark.parametrize(("side", "batch", "gamma"), [(64, 256, 2), (64, 16, 32), (32, 256, 0.25), (256, 256, 128)])
+def test_penalties_without_a_setting_follow_resolution_and_batch(side, batch, gamma):
+    system = r3gan.R3GAN(r3gan.Config(width=8, blocks=1, widest=8), Spec(side, side, 3))
+    assert system.gamma(0, batch) == pytest.approx(gamma)
+
+
+@pytest.mark.parametrize(
+    ("side", "widths", "gamma", "batch"),
+    [
+        (32, [768] * 4, 0.05, 256),
+        (64, [768] * 4 + [384], 2.0, 256),
+        (256, [768] * 4 + [384, 192, 96], 150.0, 32),
+    ],
+)
+def test_large_is_the_published_network(side, widths, gamma, batch):
+    """Widths, penalties and length; parameters by hand, 20.8 million at 32 px as published."""
+    spec = Spec(side, side, 3)
+    preset = models.load("r3gan").preset("large")
+    model = {n: v.value(spec, 25_000_000) if isinstance(v, Rule) else v for n, v in preset["model"].items()}
+    assert (model["gamma"], model["span"], preset["train"]["batch"].value(spec, 0)) == (gamma, 20_000_000, batch)
+    with torch.device("meta"):
+        system = r3gan.R3GAN(r3gan.Config(**model), spec)
+    count = sum(2 * (2 * w * w + 2 * w + 2 * w * 16 * 9 + 2 * w + 2 * w * w) for w in widths)  # two blocks a grid
+    count += sum(a * b for a, b in pairwise(widths) if a != b) + 3 * widths[-1]
+    count += widths[0] * (16 + 64)  # the learned grid and its weights
+    assert sum(p.numel() for p in system.generator.parameters()) == count
+    if side == 32:
+        assert count == pytest.approx(20.78e6, rel=0.005)
+
+
+def test_the_weight_of_penalties_grows_with_caution():
+    """After a collapse."""
+    system, images = tiny(), torch.rand(5, 3, 8, 8)
+    z = torch.randn(5, 6)
+    system.noise = lambda batch: z
+    one, five = (system.loss(Batch(images, None, 0, caution=c)) for c in (1.0, 5.0))
+    more = 4 * 0.35 * (one["r1"] + one["r2"])
+    assert (five["loss"] - one["loss"]).item() == pytest.approx(more.item(), rel=1e-4)
 
 
 def test_residual_blocks_start_as_the_identity_and_keep_sizes():

@@ -34,6 +34,18 @@ def test_colour_leaves_alpha_alone():
     assert torch.equal(augment.color(x)[:, 3], x[:, 3])
 
 
+def test_auto_is_ada_for_few_pictures():
+    assert augment.for_set(augment.FEW - 1) == "ada" and augment.for_set(augment.FEW) == ""
+    assert parse("auto") == parse("none") == parse("") == ((), frozenset(), None)
+
+
+def test_a_fixed_probability_can_grow():
+    fixed, adapting, without = Augment("ada 0.4"), Augment("ada"), Augment("color")
+    for module in (fixed, adapting, without):
+        module.grow(0.5)
+    assert fixed.p.item() == pytest.approx(0.2) and adapting.p == 0
+
+
 def test_words_of_the_models_list():
     assert parse("color, ada 0.3") == (("color",), frozenset(GEOMETRY + COLOURS), 0.3)
     assert parse("flip, turn") == ((), frozenset({"flip", "turn"}), None)

@@ -1,7 +1,8 @@
 """r3gan: a relativistic loss, two gradient penalties, and plain modern residual blocks.
 
 Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline". No layer normalises; generator and
-discriminator mirror each other. With `conditional`, the class is embedded and concatenated with the latent, and the
+discriminator mirror each other. Learning rate, beta2, penalties, averaging and augmentation follow one cosine over the
+first `span` images. With `conditional`, the class is embedded and concatenated with the latent, and the
 discriminator is a projection discriminator (Miyato and Koyama 2018)."""
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from torch.nn import functional as F
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
 from ganforge.nn import augment, penalties
-from ganforge.nn.layers import Down, Same, Up, leaky, same
-from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
+from ganforge.nn.layers import Same, leaky, same
+from ganforge.nn.schedules import Cosine
+from ganforge.system import Adam, Batch, Phase, Rule, System, base_grid, channels, crop, pad, width_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,35 +29,59 @@ class Config:
     """Settings of R3GAN."""
 
     latent: int = setting(64, "numbers in a latent, and in the embedding of a class", low=1, high=4096)
-    width: int = setting(
-        64, "channels at the largest inner grid; each halving doubles them, up to 8 times", low=8, high=1024
-    )
+    width: int = setting(64, "channels at the full resolution; each halving doubles them", low=8, high=1024)
+    widest: int = setting(0, "most channels of a grid; 0: 8 x width", low=0, high=4096)
     blocks: int = setting(2, "residual blocks at each grid", low=1, high=16)
     group: int = setting(16, "channels in a group of the 3x3 convolutions, about", low=1, high=1024)
-    halved: bool = setting(
-        False, "4x4 convolutions with stride 2 at both ends instead of 1x1: the largest grid is half the picture's"
-    )
     gamma: float = setting(
-        3.0,
-        "weight of both gradient penalties at first; the paper's go from 0.05 at 32 px to 150 at 256 px",
+        0.0,
+        "weight of both gradient penalties at first; 0: 2 (sqrt(height x width) / 64)^3 x 256 / batch",
         low=0.0,
         high=10000.0,
     )
     gamma_end: float = setting(0.1, "that weight in the end, as a share of the first", low=0.0, high=1.0)
-    span: int = setting(1_000_000, "images over which the weight falls along a cosine", low=1)
-    lr: float = setting(2e-4, "learning rate of both networks", low=0.0, high=1.0)
-    beta2: float = setting(0.99, "beta2 of Adam, the decay of the mean squared gradient", low=0.0, high=0.9999)
-    augment: str = setting("", augment.HELP)
+    lr: float = setting(2e-4, "learning rate of both networks at first", low=0.0, high=1.0)
+    lr_end: float = setting(0.25, "that rate in the end, as a share of the first", low=0.0, high=1.0)
+    beta2: float = setting(0.9, "beta2 of Adam at first, the decay of the mean squared gradient", low=0.0, high=0.9999)
+    beta2_end: float = setting(0.99, "beta2 in the end", low=0.0, high=0.9999)
+    span: int = setting(1_000_000, "images over which all of these change, along a cosine", low=1)
+    augment: str = setting("", augment.HELP + "; a fixed probability grows from 0 over `span`")
     conditional: bool = setting(False, "generate by class; needs a store with labels")
 
     def __post_init__(self) -> None:
         augment.parse(self.augment)
 
 
+PUBLISHED = {32: 0.05, 64: 2.0, 256: 150.0}  # side -> gamma at first, for CIFAR-10 and faces of 64 and 256 px
+
+
+def _gamma(spec: Spec) -> float:
+    return PUBLISHED.get(round(math.sqrt(spec.height * spec.width)), 0.0)
+
+
+def _ada(spec: Spec) -> str:
+    if spec.medium.augmentations is not None:
+        return ""
+    return "ada 0.55" if max(spec.height, spec.width) <= 32 else "ada 0.3"
+
+
+SPAN = Rule("4/5 of the run, at most 20,000,000", lambda spec, images: min(20_000_000, -(-images * 4 // 5)), True)
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 48, "halved": True, "blocks": 1, "lr": 1e-3, "span": 200_000, "gamma": 0.3},
-    "medium": {},
-    "large": {"width": 128, "span": 10_000_000},
+    "small": {"width": 16, "blocks": 1, "lr": 1e-3, "span": SPAN, "train.batch": 16},
+    "medium": {"span": SPAN},
+    "large": {
+        "width": width_by(24_576, 768),
+        "widest": 768,
+        "gamma": Rule("0.05 at 32 px, 2 at 64, 150 at 256, else by the rule of 0", lambda spec, _: _gamma(spec)),
+        "augment": Rule("ada 0.55 up to 32 px, else ada 0.3; for pictures only", lambda spec, _: _ada(spec)),
+        "span": SPAN,
+        "train.images": 25_000_000,
+        "train.batch": Rule(
+            "256 up to 64 px, else 32", lambda spec, _: 256 if spec.height * spec.width <= 64**2 else 32
+        ),
+        "train.ema_images": 500_000,
+        "train.ema_span": SPAN,
+    },
 }
 TRAIN: dict[str, Any] = {"batch": 32}
 
@@ -108,9 +134,19 @@ def _initialise(layer: nn.Module, gain: float = 1.0) -> None:
 
 def _plan(config: Config, spec: Spec) -> tuple[int, int, list[int]]:
     """(height, width, widths): the sides of the smallest grid, and the channels of each grid, the smallest first."""
-    ends = 2 if config.halved else 1
-    height, width, doublings = base_grid(Spec(-(-spec.height // ends), -(-spec.width // ends), spec.channels))
-    return height, width, [config.width * 2 ** min(n, 3) for n in range(doublings + 1)][::-1]
+    height, width, doublings = base_grid(spec)
+    return height, width, channels(config.width, config.widest, doublings)[::-1]
+
+
+def _change(before: int, after: int) -> nn.Module:
+    """From one number of channels to another; nothing where they are equal."""
+    return nn.Identity() if before == after else Point(before, after, bias=False)
+
+
+def _start(layer: nn.Module) -> None:
+    """Weights that keep the variance, for a layer that no activation follows."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.normal_(layer.weight, 0, layer.weight[0].numel() ** -0.5)
 
 
 class Generator(nn.Module):
@@ -129,11 +165,10 @@ class Generator(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(width, config.group, total) for _ in range(config.blocks))) for width in widths
         )
-        self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths))
-        self.last = (Up if config.halved else Point)(widths[-1], spec.channels, bias=False)
+        self.changes = nn.ModuleList(_change(a, b) for a, b in pairwise(widths))
+        self.last = Point(widths[-1], spec.channels, bias=False)
         for layer in (*self.changes, self.last):
-            window = 4 if isinstance(layer, Up) else 1  # pixels of the smaller grid in the window of an output
-            nn.init.normal_(layer.weight, 0, (window * layer.in_channels) ** -0.5)
+            _start(layer)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -150,25 +185,24 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
+        self.spec = spec
         height, width, widths = _plan(config, spec)
-        total, times = config.blocks * len(widths), 2 ** (len(widths) - (0 if config.halved else 1))
-        down, right = height * times - spec.height, width * times - spec.width
-        self.frame = (right // 2, right - right // 2, down // 2, down - down // 2)
-        self.first = (Down if config.halved else Point)(spec.channels, widths[-1], bias=False)
+        total = config.blocks * len(widths)
+        self.first = Point(spec.channels, widths[-1], bias=False)
         self.stages = nn.ModuleList(
             nn.ModuleList(Block(width, config.group, total) for _ in range(config.blocks)) for width in widths[::-1]
         )
-        self.changes = nn.ModuleList(Point(a, b, bias=False) for a, b in pairwise(widths[::-1]))
+        self.changes = nn.ModuleList(_change(a, b) for a, b in pairwise(widths[::-1]))
         self.gather = nn.Parameter(torch.randn(widths[0], height, width) * (height * width) ** -0.5)
         self.score = nn.Linear(widths[0], config.latent if classes else 1, bias=False)
         self.embedding = nn.Embedding(classes, config.latent) if classes else None
         for layer in (self.first, *self.changes, self.score):
-            nn.init.normal_(layer.weight, 0, layer.weight[0].numel() ** -0.5)
+            _start(layer)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, one: Tensor | None = None) -> Tensor:
         """`one` (N, 1, 1, 1), if given, is multiplied with the biases: the score is then homogeneous in (images,
         one), it is t times as large for (t images, t one), t > 0."""
-        x = self.first(F.pad(images, self.frame).contiguous(memory_format=torch.channels_last))
+        x = self.first(pad(images, self.spec).contiguous(memory_format=torch.channels_last))
         for change, stage in zip((None, *self.changes), self.stages, strict=True):
             if change is not None:
                 # not average pooling: in a second derivative torch would send zeros back through all layers
@@ -185,6 +219,7 @@ class R3GAN(System):
     """Generator and discriminator of residual blocks."""
 
     averaged = ("generator",)
+    revision = 2
     config: Config
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -195,17 +230,22 @@ class R3GAN(System):
         self.augment = augment.Augment(config.augment)
 
     def adam(self) -> dict[str, Adam]:
-        adam = Adam(self.config.lr, 0.0, self.config.beta2)
+        c = self.config
+        adam = Adam(Cosine(c.lr, c.lr * c.lr_end, c.span), 0.0, Cosine(c.beta2, c.beta2_end, c.span))
         return {"generator": adam, "discriminator": adam}
 
     def phases(self) -> list[Phase]:
         return [Phase("both", ("generator", "discriminator"), self.loss)]
 
-    def gamma(self, seen: int) -> float:
-        """The weight of both penalties after `seen` images, by a cosine schedule."""
-        done = min(1.0, seen / self.config.span)
-        end = self.config.gamma_end
-        return self.config.gamma * (end + (1 - end) * (1 + math.cos(math.pi * done)) / 2)
+    def gamma(self, seen: int, batch: int) -> float:
+        """The weight of both penalties after `seen` images, in batches of `batch`.
+
+        Without a setting a power law through the published weights (2 at 64 px, 150 at 256), which are for batches of
+        256, and in inverse proportion to the batch (Karras et al. 2020, "Training Generative Adversarial Networks with
+        Limited Data", appendix C, have the same for R1): a smaller weight leaves contours without surfaces."""
+        c = self.config
+        first = c.gamma or 2 * (self.spec.height * self.spec.width / 64**2) ** 1.5 * 256 / batch
+        return Cosine(first, first * c.gamma_end, c.span).at(seen)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Both losses and both penalties from one gradient g of the scores with respect to the images.
@@ -218,6 +258,7 @@ class R3GAN(System):
         and g leave the network in float32. The scores of a relativistic loss have no zero, so the augmentation
         adapts to the sign of real - fake."""
         labels = batch.labels if self.classes else None
+        self.augment.grow(Cosine(0.0, 1.0, self.config.span).at(batch.seen))
         fakes = self.generator(self.noise(batch), labels).float()
         count = len(fakes)
         images = torch.cat([batch.images, fakes.detach()]).requires_grad_()
@@ -230,7 +271,12 @@ class R3GAN(System):
         push = torch.sigmoid(-margin) / count
         euler = (augmented.detach() * by_augmented).flatten(1).sum(1) + by_one.flatten()  # equal to the scores
         learned = (torch.cat([-push, push]) * euler).sum()
-        loss = learned - learned.detach() + F.softplus(-margin).mean() + self.gamma(batch.seen) / 2 * (r1 + r2)
+        loss = (
+            learned
+            - learned.detach()
+            + F.softplus(-margin).mean()
+            + batch.caution * self.gamma(batch.seen, count) / 2 * (r1 + r2)
+        )
         pull = -torch.sigmoid(margin)[:, None, None, None] * gradient[count:] / count
         carried = (fakes * pull.detach()).sum()
         report = {"loss": loss + carried - carried.detach(), "generator": F.softplus(margin).mean()}

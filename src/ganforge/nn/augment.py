@@ -28,17 +28,26 @@ COLOURS = ("brightness", "contrast", "invert", "hue", "saturation")
 WORDS = (*KINDS, *GEOMETRY, *COLOURS)
 HELP = (
     f"augmentations of the discriminator's input: {', '.join(KINDS)} always; ada with an adapting probability, ada 0.3 "
-    f"with a fixed one, or only some of {', '.join(GEOMETRY + COLOURS)}; separated by commas"
+    f"with a fixed one, or only some of {', '.join(GEOMETRY + COLOURS)}; separated by commas; none; or auto: ada for "
+    "fewer than 10,000 training pictures, else none"
 )
+FEW = 10_000  # training pictures; with fewer of them `auto` is ada
 LIMIT = 0.8
 _EVERY = 4  # steps between two adjustments of p
+
+
+def for_set(pictures: int) -> str:
+    """What `auto` is for a set of so many training pictures."""
+    return "ada" if pictures < FEW else ""
 
 
 def parse(kinds: str) -> tuple[tuple[str, ...], frozenset[str], float | None]:
     """`"color, ada 0.3"` -> (augmentations that are always applied, those of ADA, p where it is fixed).
 
-    InputError for an unknown word or a number that does not fit."""
+    `auto` has none until the set is known (`for_set`). InputError for an unknown word or a number that does not fit."""
     parts = GEOMETRY + COLOURS
+    if kinds in ("auto", "none"):
+        kinds = ""
     terms = words.terms(kinds, dict.fromkeys((*KINDS, "ada", *parts)), "model.augment")
     always = tuple(kind for kind in terms if kind in KINDS)
     chances = {value for kind, value in terms.items() if kind not in KINDS}
@@ -63,10 +72,10 @@ class Augment(nn.Module):
 
     def __init__(self, kinds: str, target: float = 0.6, speed: float = 100_000) -> None:
         super().__init__()
-        self.always, self.parts, fixed = parse(kinds)
-        self.adapts, self.target, self.speed = bool(self.parts) and fixed is None, target, speed
+        self.always, self.parts, self.fixed = parse(kinds)
+        self.adapts, self.target, self.speed = bool(self.parts) and self.fixed is None, target, speed
         if self.parts:
-            self.register_buffer("p", torch.tensor(fixed or 0.0))
+            self.register_buffer("p", torch.tensor(self.fixed or 0.0))
             self.register_buffer("signs", torch.zeros(2))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -82,6 +91,12 @@ class Augment(nn.Module):
         if colours := _colours(images, self.p, self.parts):
             images = warp.recolour(images, warp.fold(*colours[::-1]))
         return images.contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def grow(self, share: float) -> None:
+        """Set p, where it is fixed, to this share of its number, from 0 to 1: for a schedule."""
+        if self.fixed is not None:
+            self.p.fill_(share * self.fixed)
 
     @torch.no_grad()
     def update(self, real_scores: Tensor, batch: Batch) -> dict[str, Tensor]:
