@@ -45,6 +45,7 @@ WRITTEN = ("run.toml", "stats.jsonl", "checkpoints", "samples", "tensorboard")  
 FREE = {  # settings that may change from checkpoint to checkpoint
     ("run", "store"),
     ("run", "precision"),
+    ("run", "augment"),
     ("train", "precision"),
     ("train", "images"),
     ("train", "minutes"),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ganforge import models
 from ganforge.media.spec import Spec
+from ganforge.models import stylegan2
 from ganforge.models.stylegan2 import path_lengths
 from ganforge.nn import style
 from ganforge.nn.penalties import squared_gradient
+from ganforge.system import Rule
 from tiny import new
 
 
@@ -42,6 +45,33 @@ def test_penalties_in_float32_have_the_gradient_of_float64(penalty):
     largest = max(double.norm() for double in result[torch.float64])
     for single, double in zip(*result.values(), strict=True):
         assert (single - double).norm() <= 1e-4 * double.norm().clamp(min=1e-4 * largest)  # biases' are 0
+
+
+def test_the_output_is_linear_and_added_up_in_float32():
+    """Twice the weights of to_rgb give twice the picture, which only samples clamp; in bf16 a small part would
+    be lost."""
+    system = new("stylegan2")
+    z = system.latents([1, 2])
+    styles, seed = system.styles(z), style.noise_seed(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        once = system.generator(styles, seed)
+        for to_rgb in system.generator.to_rgb:
+            to_rgb.weight.mul_(64)
+        torch.testing.assert_close(system.generator(styles, seed), 64 * once)
+    assert once.dtype == torch.float32
+    assert once.abs().max() > 1 / 64 and system.generate(z).abs().max() == 1
+
+
+@pytest.mark.parametrize(("side", "generator", "discriminator"), [(256, 24.77, 24.0), (1024, 30.37, 29.0)])
+def test_large_is_the_published_network(side, generator, discriminator):
+    """Millions of parameters."""
+    spec = Spec(side, side, 3)
+    preset = models.load("stylegan2").preset("large")["model"]
+    model = {n: v.value(spec, 0) if isinstance(v, Rule) else v for n, v in preset.items()}
+    with torch.device("meta"):
+        system = stylegan2.StyleGAN2(stylegan2.Config(**model), spec)
+    counts = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (system.generator, system.discriminator)]
+    assert counts == pytest.approx([generator, discriminator], rel=0.001)
 
 
 def test_labels_choose_the_picture():

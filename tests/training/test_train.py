@@ -14,6 +14,7 @@ from ganforge.base import config, device
 from ganforge.base.errors import InputError, RunError
 from ganforge.base.files import file_sha256
 from ganforge.cli import main
+from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
 from ganforge.nn.schedules import Cosine
 from ganforge.runs import RunFolder
@@ -270,3 +271,23 @@ def test_a_run_that_learned_without_labels_does_not_go_on_with_them(labelled_sto
     words = ["train", "gan", str(labelled_store), "--out", str(tmp_path / "run"), *TINY_OPTIONS, "--images", "32"]
     assert main(words) == 0
     assert "model.conditional = False" in fails(*words, "--model.conditional", "yes")
+
+
+@pytest.mark.parametrize(("given", "chosen"), [({}, "ada"), ({"augment": "none"}, "none"), ({"augment": ""}, "")])
+def test_a_small_set_is_augmented_by_itself(store, tmp_path, logged, given, chosen):
+    """With a line in the log, and not where the user says no; called again, the run goes on."""
+    model = {"width": 8, "latent": 8, "style": 8, **given}
+    for length in (16, 32):
+        loop = {"images": length, "batch": 16, "precision": "fp32"}
+        run = train("stylegan2", store, tmp_path / "r", device_name="cpu", overrides={"model": model, "train": loop})
+    assert run.section("model")["augment"] == chosen
+    lines = [line for line in logged if line.startswith("augment")]
+    assert lines == ([] if given else [f"augment ada: {len(Store(store).train)} training pictures are few"])
+
+
+def test_a_large_set_and_other_media_are_not_augmented_by_themselves(store, tmp_path, monkeypatch):
+    sounds = make_store(tmp_path / "sounds", Spec(64, 48, 1, medium=Sound.of_rate(8000)), 32)
+    assert plan("stylegan2", sounds, tmp_path / "r")["model"]["augment"] == ""
+    monkeypatch.setattr("ganforge.nn.augment.FEW", 10)
+    settings = plan("stylegan2", Store(store), tmp_path / "r")
+    assert settings["model"]["augment"] == "" and "enough" in settings["run"]["augment"]

@@ -22,7 +22,7 @@ from ganforge.nn.equal import EqualConv, EqualLinear, activate, minibatch_stddev
 from ganforge.nn.penalties import gamma_for, gradients, squared_gradient
 from ganforge.nn.resample import double, halve
 from ganforge.nn.style import MappingNetwork, ModulatedConv, NoiseFields, mix_styles
-from ganforge.system import Adam, Batch, Phase, StyleSystem, base_grid, crop, pad
+from ganforge.system import Adam, Batch, Phase, Rule, StyleSystem, base_grid, channels, crop, pad
 
 R1_EVERY, PATH_EVERY = 16, 4
 
@@ -34,9 +34,8 @@ class Config:
     latent: int = setting(128, "numbers in a latent", low=1, high=4096)
     style: int = setting(128, "numbers in a style", low=1, high=4096)
     mapping: int = setting(2, "layers of the mapping network", low=1, high=16)
-    width: int = setting(
-        32, "channels at the full resolution; each halving doubles them, up to 8 times", low=4, high=1024
-    )
+    width: int = setting(32, "channels at the full resolution; each halving doubles them", low=4, high=1024)
+    widest: int = setting(0, "most channels of a layer; 0: 8 x width", low=0, high=4096)
     lr: float = setting(2.5e-3, "learning rate of both networks", low=0.0, high=1.0)
     gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch", low=0.0, high=1e6)
     path: float = setting(
@@ -44,16 +43,28 @@ class Config:
     )
     mixing: float = setting(0.9, "probability of style mixing in training", low=0.0, high=1.0)
     conditional: bool = setting(False, "generate by class; needs a store with labels")
-    augment: str = setting("", augment.HELP)
+    augment: str = setting("auto", augment.HELP)
 
     def __post_init__(self) -> None:
         augment.parse(self.augment)
 
 
+def _width(spec: Spec) -> int:
+    side = min(spec.height, spec.width)
+    return min(512, (16_384 if side < 512 else 32_768) // side)
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 16, "latent": 64, "style": 64, "path": 0.0, "gamma": 0.1, "lr": 5e-3},
     "medium": {},
-    "large": {"width": 64, "latent": 512, "style": 512, "mapping": 8},
+    "large": {
+        "width": Rule("16,384 / side below 512 px, else 32,768 / side, at most 512", lambda spec, _: _width(spec)),
+        "widest": 512,
+        "latent": 512,
+        "style": 512,
+        "mapping": 8,
+        "train.images": 25_000_000,
+    },
 }
 TRAIN: dict[str, Any] = {"batch": 32, "ema_images": 10_000}
 
@@ -79,7 +90,7 @@ class Generator(nn.Module):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         height, width, doublings = base_grid(spec)
-        widths = [config.width * min(2**n, 8) for n in range(doublings, -1, -1)]
+        widths = channels(config.width, config.widest, doublings)[::-1]
         self.layers = 1 + 2 * doublings
         self.mapping = MappingNetwork(
             config.latent, config.style, config.mapping, len(spec.classes) if config.conditional else 0
@@ -93,15 +104,21 @@ class Generator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(spec.channels))
 
     def forward(self, styles: Tensor, noise_seed: Tensor | None = None) -> Tensor:
-        """Styles (N, L, W), and a noise seed (N, K) or None for new noise -> (N, C, H', W') in [-1, 1]."""
+        """Styles (N, L, W), and a noise seed (N, K) or None for new noise -> (N, C, H', W'), unbounded. The
+        outputs of to_rgb are added in float32, where a small one does not vanish beside the sum."""
         x = self.constant.expand(styles.shape[0], -1, -1, -1)
         x = self.synthesis[0](x, styles[:, 0], self.noise, noise_seed)
-        image: Tensor = self.to_rgb[0](x, styles[:, 0])
+        image = _single(self.to_rgb[0](x, styles[:, 0]))
         for n, to_rgb in enumerate(self.to_rgb[1:]):
             x = self.synthesis[2 * n + 1](x, styles[:, 2 * n + 1], self.noise, noise_seed)
             x = self.synthesis[2 * n + 2](x, styles[:, 2 * n + 2], self.noise, noise_seed)
-            image = double(image) + to_rgb(x, styles[:, 2 * n + 2])
-        return torch.tanh(image + self.bias.to(image.dtype)[:, None, None])
+            image = double(image) + _single(to_rgb(x, styles[:, 2 * n + 2]))
+        return image + self.bias[:, None, None]
+
+
+def _single(x: Tensor) -> Tensor:
+    """In float32, or in float64 where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class Block(nn.Module):
@@ -124,7 +141,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         height, width, doublings = base_grid(spec)
-        widths = [config.width * min(2**n, 8) for n in range(doublings + 1)]
+        widths = channels(config.width, config.widest, doublings)
         self.from_rgb = EqualConv(spec.channels, widths[0], 1)
         self.blocks = nn.ModuleList(Block(a, b) for a, b in pairwise(widths))
         self.last = EqualConv(widths[-1] + 1, widths[-1])
@@ -148,6 +165,7 @@ class StyleGAN2(StyleSystem):
     """Skip generator and residual discriminator, with lazy path length regularisation and R1."""
 
     averaged = ("generator",)
+    revision = 2
     config: Config
     generator: Generator
     path_mean: Tensor
@@ -216,7 +234,7 @@ class StyleGAN2(StyleSystem):
         return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
 
     def synthesis(self, styles: Tensor, noise_seed: Tensor) -> Tensor:
-        return crop(self.generator(styles, noise_seed), self.spec)
+        return crop(self.generator(styles, noise_seed), self.spec).clamp(-1, 1)
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.labels if self.config.conditional else None

@@ -98,6 +98,10 @@ def plan(
         settings = config.build(Settings, values["train"] | {"images": settings.images}, "train")
         later = {}
     model: Any = config.build(loaded.config, values["model"], "model")
+    reason: dict[str, str] = {}  # of what was chosen by itself, for run.toml and the log
+    if getattr(model, "augment", "") == "auto":
+        kinds, why = _auto_augment(store)
+        model, reason = replace(model, augment=kinds), {"augment": why}
     if loaded.system.needs_labels(model) and not store.labelled:
         raise InputError(
             f"{system} makes pictures by class here, and {store.address} has no labels. "
@@ -123,7 +127,8 @@ def plan(
     return {
         "run": {"system": system, "revision": loaded.system.revision, "store": store.address, "store_root": store.root}
         | ({} if settings.precision == "auto" else {"precision": GIVEN})
-        | ({"from": str(source.path), "from_images": int(source.chosen().name)} if source else {}),
+        | ({"from": str(source.path), "from_images": int(source.chosen().name)} if source else {})
+        | reason,
         **sections,
         "spec": spec_section(store.spec),
     }
@@ -138,6 +143,15 @@ def _settle(values: dict[str, Any], spec: Spec) -> dict[str, Rule]:
         elif isinstance(rule, Rule):
             values[name] = rule.value(spec, 0)
     return later
+
+
+def _auto_augment(store: Store) -> tuple[str, str]:
+    """(what the augmentation `auto` is for this store, why)."""
+    count, medium = len(store.train), store.spec.medium
+    if medium.augmentations is not None:
+        return "", f"none: it is for pictures, not for {medium.plural}"
+    kinds = discriminator.for_set(count)
+    return kinds, f"{kinds or 'none'}: {count:,} training pictures are {'few' if kinds else 'enough'}"
 
 
 def _check_medium(name: str, system: type[System], model: Any, settings: Settings, store: Store) -> None:
@@ -223,6 +237,8 @@ def train(
             _same(run, settings)
         else:
             run.begin(settings)
+            if why := settings["run"].get("augment"):
+                log.info(f"augment {why}")
         trainer, short = None, False
         try:
             _settle_precision(run, store, device_name)
