@@ -268,7 +268,9 @@ class Discriminator(nn.Module):
         target = windows(images, top * step, left * step, height * step, width * step)
         pairs = [(self.whole(grids[-1]), images), (self.part(windows(features, top, left, height, width)), target)]
         drawn = torch.cat([redrawn for redrawn, _ in pairs]).float()
-        targets = torch.cat([F.adaptive_avg_pool2d(original, drawn.shape[2:]) for _, original in pairs])
+        targets = torch.cat(
+            [F.adaptive_avg_pool2d(original, (drawn.shape[2], drawn.shape[3])) for _, original in pairs]
+        )
         return 2 * (multiscale_l1(drawn, targets) + self.difference(drawn, targets))
 
     def difference(self, images: Tensor, targets: Tensor) -> Tensor:

@@ -98,10 +98,10 @@ def plan(
         settings = config.build(Settings, values["train"] | {"images": settings.images}, "train")
         later = {}
     model: Any = config.build(loaded.config, values["model"], "model")
-    reason: dict[str, str] = {}  # of what was chosen by itself, for run.toml and the log
+    by_itself: dict[str, str] = {}  # what was chosen for this store, and why, for run.toml and the log
     if getattr(model, "augment", "") == "auto":
         kinds, why = _auto_augment(store)
-        model, reason = replace(model, augment=kinds), {"augment": why}
+        model, by_itself = replace(model, augment=kinds), {"augment": why}
     if loaded.system.needs_labels(model) and not store.labelled:
         raise InputError(
             f"{system} makes pictures by class here, and {store.address} has no labels. "
@@ -128,7 +128,7 @@ def plan(
         "run": {"system": system, "revision": loaded.system.revision, "store": store.address, "store_root": store.root}
         | ({} if settings.precision == "auto" else {"precision": GIVEN})
         | ({"from": str(source.path), "from_images": int(source.chosen().name)} if source else {})
-        | reason,
+        | by_itself,
         **sections,
         "spec": spec_section(store.spec),
     }
