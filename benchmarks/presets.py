@@ -404,7 +404,7 @@ def count(published: Published, size: str = "large") -> Counted:
     rates = "; ".join(dict.fromkeys(f"{name} {_words(a.lr)}" for name, a in adam.items()))
     if len({_words(a.lr) for a in adam.values()}) == 1:
         rates = _words(next(iter(adam.values())).lr)
-    return Counted(values | {"train": loop}, parameters, macs, rates, _gamma(system))
+    return Counted(values | {"train": loop}, parameters, macs, rates, _gamma(system, loop.batch))
 
 
 def _settled(values: dict[str, Any], spec: Spec, images: int) -> dict[str, Any]:
@@ -422,6 +422,8 @@ def _judge(system: System, images: Tensor, labels: Tensor | None) -> Any:
     stage: Any = getattr(system, "stage", None)
     if stage is not None:
         return system.discriminator(images, *stage(0))
+    if hasattr(system.discriminator, "reduce"):
+        return system.discriminator(images, system.discriminator.reduce(images))
     return system.discriminator(images, labels) if labels is not None else system.discriminator(images)
 
 
@@ -434,14 +436,14 @@ def _words(value: Any) -> str:
     return f"{value:g}"
 
 
-def _gamma(system: System) -> str:
+def _gamma(system: System, batch: int) -> str:
     """The weight of the gradient penalty."""
     settings = system.config
     if getattr(settings, "loss", "") == "wgan-gp":
         return "WGAN-GP 10"
     weight: Any = getattr(system, "gamma", None)
     if callable(weight):
-        return f"{weight(0):g} to {weight(10**12):g}"
+        return f"{weight(0, batch):g} to {weight(10**12, batch):g}"
     return f"{settings.gamma:g}" if hasattr(settings, "gamma") else "none"
 
 

@@ -38,7 +38,7 @@ class Config:
         low=4,
         high=512,
     )
-    deep: bool = setting(False, "a second convolution after each doubling and halving, as in the paper's networks")
+    deep: bool = setting(False, "a second convolution after each halving and every other doubling, as published")
     bound: float = setting(4.0, "largest singular value of the discriminator's last layer", low=0.1, high=1000.0)
     redraw: float = setting(
         1.0, "weight of the reconstruction of real pictures in the discriminator's loss", low=0.0, high=100.0
@@ -134,7 +134,9 @@ class Generator(nn.Module):
             nn.BatchNorm2d(top),
             Gate(),
         )
-        self.ups = nn.ModuleList(Grow(a, b, True, config.deep) for a, b in pairwise(widths))
+        self.ups = nn.ModuleList(
+            Grow(a, b, True, config.deep and n % 2 == 0) for n, (a, b) in enumerate(pairwise(widths))
+        )
         self.skip = max(1, min(4, doublings * 2 // 3))  # doublings between a grid and the one that it excites
         self.excite = nn.ModuleList(
             Excitation(widths[n - self.skip], widths[n]) for n in range(self.skip, doublings + 1)

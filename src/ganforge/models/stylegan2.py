@@ -22,7 +22,7 @@ from ganforge.nn.equal import EqualConv, EqualLinear, activate, minibatch_stddev
 from ganforge.nn.penalties import gamma_for, gradients, squared_gradient
 from ganforge.nn.resample import double, halve
 from ganforge.nn.style import MappingNetwork, ModulatedConv, NoiseFields, mix_styles
-from ganforge.system import Adam, Batch, Phase, Rule, StyleSystem, base_grid, channels, crop, pad
+from ganforge.system import Adam, Batch, Phase, Rule, StyleSystem, base_grid, channels, crop, pad, width_by
 
 R1_EVERY, PATH_EVERY = 16, 4
 
@@ -49,20 +49,25 @@ class Config:
         augment.parse(self.augment)
 
 
-def _width(spec: Spec) -> int:
-    side = min(spec.height, spec.width)
-    return min(512, (16_384 if side < 512 else 32_768) // side)
+def _side(spec: Spec) -> int:
+    return min(spec.height, spec.width)
 
 
+LOW, HIGH = width_by(16_384, 512), width_by(32_768, 512)
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 16, "latent": 64, "style": 64, "path": 0.0, "gamma": 0.1, "lr": 5e-3},
     "medium": {},
     "large": {
-        "width": Rule("16,384 / side below 512 px, else 32,768 / side, at most 512", lambda spec, _: _width(spec)),
+        "width": Rule(
+            "16,384 / side, from 512 px 32,768 / side, at most 512",
+            lambda spec, images: (LOW if _side(spec) < 512 else HIGH).value(spec, images),
+        ),
         "widest": 512,
         "latent": 512,
         "style": 512,
         "mapping": 8,
+        "lr": Rule("0.0025, from 1,024 px 0.002", lambda spec, _: 2.5e-3 if _side(spec) < 1024 else 2e-3),
+        "gamma": Rule("1, from 512 px 10", lambda spec, _: 1.0 if _side(spec) < 512 else 10.0),
         "train.images": 25_000_000,
     },
 }
