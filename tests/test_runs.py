@@ -121,6 +121,19 @@ def test_no_whole_checkpoint_is_no_fresh_start(run, fails):
     assert content(run) == before
 
 
+def test_checkpoints_that_are_gone_are_a_new_beginning_with_a_word(run, logged):
+    shutil.rmtree(run / "checkpoints")
+    assert main(["train", str(run)]) == 0
+    assert any("no checkpoint any more: it begins again" in line for line in logged)
+    assert RunFolder(run).load()[1]["seen"] == 128
+
+
+def test_the_advice_of_a_run_in_the_folder_that_one_is_in(run, store, tmp_path, monkeypatch):
+    monkeypatch.chdir(run)
+    trainer = Trainer(RunFolder("."), Store(store), "cpu")
+    assert f"{tmp_path / 'run'}-slower" in trainer._again({})
+
+
 def test_a_store_that_moved(run, store, tmp_path, fails, logged):
     store.rename(tmp_path / "elsewhere")
     for verb in ("train", "measure"):

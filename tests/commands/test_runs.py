@@ -84,6 +84,7 @@ def test_a_run_that_cannot_begin_leaves_nothing(made, tmp_path, fails):
     words = ["train", "gan", made / "store", "--out", tmp_path / "run", "--images", "32", *TINY_OPTIONS[:4]]
     assert "at least 2" in fails(*words, "--train.batch", "1")
     assert "no folds" in fails(*words, "--train.fold", "0")
+    assert "no folds" in fails(*words, "--train.fold", "0", "--dry-run")
     assert main([*map(str, words), "--train.batch", "16"]) == 0
 
 

@@ -298,3 +298,9 @@ def test_a_damaged_plan_is_one_sentence(pictures, tmp_path, fails, layout):
     plan = tmp_path / ".s.parts" / "plan.json"
     plan.write_text(json.dumps(json.loads(plan.read_text()) | {"layout": layout}))
     assert "another layout" in fails(*words)
+
+
+def test_a_share_that_leaves_nothing_for_training_is_refused(pictures, tmp_path, fails):
+    message = fails("prepare", pictures, "-o", tmp_path / "store", "--heldout", "0.9999999")
+    assert "nothing is left for training" in message
+    assert not (tmp_path / "store").exists()

@@ -193,6 +193,8 @@ def join(
         labels, splits, group_numbers = _decide(parts, spec, sides, groups or {})
         if (splits.sides != ASIDE).sum() < fewest:
             raise TooFew(_too_few(parts, int((splits.sides != ASIDE).sum()), fewest, spec.medium))
+        if sides.heldout and not (splits.sides == TRAIN).any():
+            raise TooFew(f"With {sides.heldout:g} held out, nothing is left for training. Hold out less: --heldout 0.1")
         reasons, content = _write_meta(parts, final / "meta.parquet", splits, group_numbers)
         np.save(final / "labels.npy", labels)
         np.save(final / "splits.npy", splits.sides)

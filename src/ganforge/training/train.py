@@ -107,6 +107,8 @@ def plan(
             f"{system} makes pictures by class here, and {store.address} has no labels. "
             f"Without labels do, as they come: {', '.join(models.without_labels())}."
         )
+    if settings.fold >= 0:
+        store.fold(settings.fold)  # raises where there is none
     _check_medium(system, loaded.system, model, settings, store)
     loaded.system.check(model, store.spec)
     if settings.batch < (least := loaded.system.least_batch(model, store.spec)):
@@ -235,6 +237,8 @@ def train(
     with run.alone():
         if not new:
             _same(run, settings)
+            if not run.checkpoints() and stats.read(run.path):
+                log.warning(f"{run.path} has no checkpoint any more: it begins again.")
         else:
             run.begin(settings)
             if why := settings["run"].get("augment"):

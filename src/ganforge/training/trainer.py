@@ -370,7 +370,8 @@ class Trainer:
         lower = {"model.lr": f"{model['lr'] / 4:g}"} if model.get("lr") else {}
         words = ["train", run.system_name, run.store, "--config", str(run.path / "run.toml")]
         words += [word for name, value in (lower | dict(changes)).items() for word in (f"--{name}", value)]
-        words += ["--out", str(run.path.with_name(f"{run.path.name}-slower"))]
+        path = run.path if run.path.name else run.path.resolve()  # "." has no name
+        words += ["--out", str(path.with_name(f"{path.name}-slower"))]
         return f"Train again with a lower rate: ganforge {shlex.join(words)}"
 
     def _fit(self) -> dict[str, float]:
