@@ -54,7 +54,7 @@ class Config:
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 12, "latent": 64, "lr": 1e-3, "bound": 10.0},
     "medium": {},
-    "large": {"width": 64, "deep": True},
+    "large": {"width": 64, "deep": True, "train.batch": 8, "train.images": 400_000},
 }
 TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 5_000}
 

@@ -236,7 +236,8 @@ class StyleGAN2(StyleSystem):
         with torch.autocast(batch.images.device.type, enabled=False):
             reals = pad(batch.images, self.spec).detach().requires_grad_(True)
             penalty = squared_gradient(self.discriminator(self.augment(reals), self._labels(batch)), reals).mean()
-        return {"loss": R1_EVERY * gamma_for(self.config.gamma, reals) / 2 * penalty, "gradient": penalty}
+        weight = batch.caution * gamma_for(self.config.gamma, reals)
+        return {"loss": R1_EVERY * weight / 2 * penalty, "gradient": penalty}
 
     def synthesis(self, styles: Tensor, noise_seed: Tensor) -> Tensor:
         return crop(self.generator(styles, noise_seed), self.spec).clamp(-1, 1)
