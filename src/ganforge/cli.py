@@ -140,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
         "--from", dest="source", type=Path, metavar="RUN", help="begin with the weights and settings of another run"
     )
     train.add_argument("--at", help="its checkpoint: best, last, or its images (the best where any was measured)")
+    train.add_argument("--track", help="trackers, separated by commas: tensorboard (default), mlflow, trackio, wandb")
     train.add_argument("--keep", help="checkpoints to keep: best (default; and the two newest), all, or a number")
     device(train)
     train.add_argument("--dry-run", action="store_true", help="print the complete settings and stop")

@@ -53,6 +53,7 @@ FREE = {  # settings that may change from checkpoint to checkpoint
     ("train", "measure"),
     ("train", "patience"),
     ("train", "keep"),
+    ("train", "track"),
 }
 
 

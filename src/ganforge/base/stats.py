@@ -1,4 +1,4 @@
-"""Means of what the phases report: `stats.jsonl` is the truth, a TensorBoard log beside it where that is installed."""
+"""Means of what the phases report, and the rows of `stats.jsonl`."""
 
 from __future__ import annotations
 
@@ -66,25 +66,11 @@ class Log:
             if not writable or self.path.read_bytes() != text:
                 with atomic_file(self.path) as partial:
                     partial.write_bytes(text)
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=seen + 1)
-        except Exception:  # not installed, or broken: an optional view must not stop a run
-            self.board = None
 
     def write(self, row: dict[str, Any]) -> None:
         """One row, on disk when this returns. RunError where it cannot be written."""
         with writing(self.path, self.advice, RunError), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
-        if self.board is not None:
-            try:
-                for name, value in row.items():
-                    if isinstance(value, float):
-                        self.board.add_scalar(name, value, row["seen"])
-                self.board.flush()
-            except Exception:  # it must not stop a run either
-                self.board = None
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ def train(args: argparse.Namespace) -> None:
     if args.store is None:
         raise InputError(f"train: {args.system} on which store? ganforge train {args.system} STORE")
     loaded = models.load(args.system)
-    for name in ("images", "minutes", "keep"):
+    for name in ("images", "minutes", "keep", "track"):
         if getattr(args, name) is not None:
             if name in args.overrides["train"]:
                 raise InputError(f"train: --{name} and --train.{name} are the same; say one of them.")

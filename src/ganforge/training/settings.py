@@ -8,6 +8,7 @@ from ganforge.base import device
 from ganforge.base.config import setting
 from ganforge.base.errors import InputError
 from ganforge.store import augment
+from ganforge.training import trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,13 @@ class Settings:
     patience: int = setting(0, "end when the distance has not fallen for so many images; 0: never", low=0)
     keep: str = setting("best", "checkpoints to keep: best (and the two newest), all, or a number (and the best)")
 
+    track: str = setting(
+        "tensorboard",
+        f"trackers that get the rows of stats.jsonl, where they are installed; of {', '.join(trackers.TRACKERS)}",
+    )
+
     def __post_init__(self) -> None:
+        trackers.parse(self.track)
         if self.keep not in ("best", "all") and not (self.keep.isdecimal() and int(self.keep) > 0):
             raise InputError(f"train.keep is {self.keep!r}; it takes best, all, or a number from 1 on.")
 

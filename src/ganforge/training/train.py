@@ -394,7 +394,7 @@ def _same(run: RunFolder, settings: Mapping[str, Mapping[str, Any]]) -> None:
     if new["minutes"] != old_minutes or (not new["minutes"] and new["images"] != old_settings["train"]["images"]):
         _check_length(run, new["images"], new["minutes"])
         merged["train"] |= {"minutes": new["minutes"], "images": new["images"]}
-    merged["train"] |= {name: new[name] for name in ("report", "measure", "patience", "keep")}
+    merged["train"] |= {name: new[name] for name in ("report", "measure", "patience", "keep", "track")}
     merged["run"]["store"] = settings["run"]["store"]
     if merged != old_settings:
         run.begin(merged)

@@ -34,6 +34,7 @@ from ganforge.training import collapse
 from ganforge.training.score import Scorer
 from ganforge.training.settings import Progress, Settings
 from ganforge.training.sheet import Sheet, draw
+from ganforge.training.trackers import Trackers
 from ganforge.training.watchdog import EVERY, LIMIT, Buffers, Watch
 
 log = logging.getLogger(__name__)
@@ -90,9 +91,9 @@ class Trainer:
             return
         if not self.progress.seen:
             log.info(self._disk())
-        with _interruptible() as interrupted, _bar(self) as bar, Busy() as busy:
-            # inside _interruptible, since importing a tracker may take seconds
-            rows = stats.Log(self.run.path, self.progress.seen)
+        rows = stats.Log(self.run.path, self.progress.seen)
+        trackers = Trackers(self.run.path, self.settings.track, self.sections, self.progress.seen)
+        with _interruptible() as interrupted, _bar(self) as bar, Busy() as busy, trackers:
             reported, mark = self.progress.seen, time.perf_counter()
             started, saved = mark - self.progress.seconds, mark
             while not self._done():
@@ -126,6 +127,8 @@ class Trainer:
                 started = saved - self.progress.seconds  # saving and sampling do not count as training
                 if went_back:
                     rows = stats.Log(self.run.path, self.progress.seen)
+                    trackers.go_back(self.progress.seen)
+                trackers.notice()
                 if reporting or went_back:
                     reported, mark = self.progress.seen, saved
         if p := self.progress.skipped:
