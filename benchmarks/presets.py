@@ -28,7 +28,7 @@ import common
 from ganforge import models
 from ganforge.base import config
 from ganforge.media.spec import Spec
-from ganforge.nn.schedules import Cosine, Decay
+from ganforge.nn.schedules import Cosine
 from ganforge.system import Rule, System
 from ganforge.training.train import Settings
 
@@ -251,7 +251,6 @@ PUBLISHED = [
         reported={"both": 81.5},
         rates="1e-4, discriminator 4e-4",
         gamma="none",
-        average="none",
         batch="256",
         images="256 M",
     ),
@@ -326,6 +325,7 @@ PUBLISHED = [
         gamma="0.05 to 0.005",
         average="0 to 5,000,000",
         batch="512",
+        images="250 M",
         **R3GAN,
     ),
     Published(
@@ -400,11 +400,7 @@ def count(published: Published, size: str = "large") -> Counted:
             "generator": _macs(lambda: system.generate(torch.randn(1, system.config.latent), labels)),
             "discriminator": _macs(lambda: _judge(system, torch.randn(1, 3, *(2 * [published.side])), labels)),
         }
-    adam = system.adam()
-    rates = "; ".join(dict.fromkeys(f"{name} {_words(a.lr)}" for name, a in adam.items()))
-    if len({_words(a.lr) for a in adam.values()}) == 1:
-        rates = _words(next(iter(adam.values())).lr)
-    return Counted(values | {"train": loop}, parameters, macs, rates, _gamma(system, loop.batch))
+    return Counted(values | {"train": loop}, parameters, macs, _rates(system), _gamma(system, loop.batch))
 
 
 def _settled(values: dict[str, Any], spec: Spec, images: int) -> dict[str, Any]:
@@ -427,13 +423,14 @@ def _judge(system: System, images: Tensor, labels: Tensor | None) -> Any:
     return system.discriminator(images, labels) if labels is not None else system.discriminator(images)
 
 
-def _words(value: Any) -> str:
-    match value:
-        case Cosine(first, last, span):
-            return f"{first:g} to {last:g} over {span:,}"
-        case Decay(first, hold):
-            return f"{first:g}, falling after {hold:,}"
-    return f"{value:g}"
+def _rates(system: System) -> str:
+    """The learning rates, without the correction for lazy penalties."""
+    if hasattr(system.config, "faster"):
+        return "; ".join(f"{name} {adam.lr:g}" for name, adam in system.adam().items())
+    rate = next(iter(system.adam().values())).lr
+    if isinstance(rate, Cosine):
+        return f"{rate.first:g} to {rate.last:g} over {rate.span / 1e6:g} M"
+    return f"{system.config.lr:g}"
 
 
 def _gamma(system: System, batch: int) -> str:
