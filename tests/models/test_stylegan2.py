@@ -47,19 +47,22 @@ def test_penalties_in_float32_have_the_gradient_of_float64(penalty):
         assert (single - double).norm() <= 1e-4 * double.norm().clamp(min=1e-4 * largest)  # biases' are 0
 
 
-def test_the_output_is_linear_and_added_up_in_float32():
-    """Twice the weights of to_rgb give twice the picture, which only samples clamp; in bf16 a small part would
-    be lost."""
+def test_outputs_are_added_up_in_float32():
+    """A part of a thousandth is lost in bf16."""
     system = new("stylegan2")
     z = system.latents([1, 2])
     styles, seed = system.styles(z), style.noise_seed(z)
+    _, *others = system.generator.to_rgb
+    for to_rgb in others:
+        to_rgb.weight.mul_(1e-3)
     with torch.autocast("cpu", torch.bfloat16):
-        once = system.generator(styles, seed)
-        for to_rgb in system.generator.to_rgb:
-            to_rgb.weight.mul_(64)
-        torch.testing.assert_close(system.generator(styles, seed), 64 * once)
-    assert once.dtype == torch.float32
-    assert once.abs().max() > 1 / 64 and system.generate(z).abs().max() == 1
+        image = system.generator(styles, seed)
+        for to_rgb in others:
+            to_rgb.weight.zero_()
+        without = system.generator(styles, seed)
+    assert image.dtype == torch.float32
+    changed = (image != without).float().mean()
+    assert changed > 0.99
 
 
 @pytest.mark.parametrize(("side", "generator", "discriminator"), [(256, 24.77, 24.0), (1024, 30.37, 29.0)])

@@ -285,6 +285,16 @@ def test_a_small_set_is_augmented_by_itself(store, tmp_path, logged, given, chos
     assert lines == ([] if given else [f"augment ada: {len(Store(store).train)} training pictures are few"])
 
 
+def test_a_run_made_before_auto_goes_on_without_it(store, tmp_path):
+    """The same command resumes it, with the augmentation that it began with."""
+    model, loop = {"width": 8, "latent": 8, "style": 8}, {"images": 16, "batch": 16, "precision": "fp32"}
+    overrides = {"model": {**model, "augment": ""}, "train": loop}
+    train("stylegan2", store, tmp_path / "r", device_name="cpu", overrides=overrides)
+    overrides = {"model": model, "train": {**loop, "images": 32}}
+    run = train("stylegan2", store, tmp_path / "r", device_name="cpu", overrides=overrides)
+    assert run.section("model")["augment"] == "" and run.checkpoints()[-1].name == "000000032"
+
+
 def test_a_large_set_and_other_media_are_not_augmented_by_themselves(store, tmp_path, monkeypatch):
     sounds = make_store(tmp_path / "sounds", Spec(64, 48, 1, medium=Sound.of_rate(8000)), 32)
     assert plan("stylegan2", sounds, tmp_path / "r")["model"]["augment"] == ""

@@ -109,8 +109,9 @@ class Generator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(spec.channels))
 
     def forward(self, styles: Tensor, noise_seed: Tensor | None = None) -> Tensor:
-        """Styles (N, L, W), and a noise seed (N, K) or None for new noise -> (N, C, H', W'), unbounded. The
-        outputs of to_rgb are added in float32, where a small one does not vanish beside the sum."""
+        """Styles (N, L, W), and a noise seed (N, K) or None for new noise -> (N, C, H', W') in [-1, 1]. The
+        outputs of to_rgb are added in float32, where a small one does not vanish beside the sum; the paper's output is
+        linear, and learns more slowly."""
         x = self.constant.expand(styles.shape[0], -1, -1, -1)
         x = self.synthesis[0](x, styles[:, 0], self.noise, noise_seed)
         image = _single(self.to_rgb[0](x, styles[:, 0]))
@@ -118,7 +119,7 @@ class Generator(nn.Module):
             x = self.synthesis[2 * n + 1](x, styles[:, 2 * n + 1], self.noise, noise_seed)
             x = self.synthesis[2 * n + 2](x, styles[:, 2 * n + 2], self.noise, noise_seed)
             image = double(image) + _single(to_rgb(x, styles[:, 2 * n + 2]))
-        return image + self.bias[:, None, None]
+        return torch.tanh(image + self.bias[:, None, None])
 
 
 def _single(x: Tensor) -> Tensor:
@@ -170,7 +171,6 @@ class StyleGAN2(StyleSystem):
     """Skip generator and residual discriminator, with lazy path length regularisation and R1."""
 
     averaged = ("generator",)
-    revision = 2
     config: Config
     generator: Generator
     path_mean: Tensor
@@ -240,7 +240,7 @@ class StyleGAN2(StyleSystem):
         return {"loss": R1_EVERY * weight / 2 * penalty, "gradient": penalty}
 
     def synthesis(self, styles: Tensor, noise_seed: Tensor) -> Tensor:
-        return crop(self.generator(styles, noise_seed), self.spec).clamp(-1, 1)
+        return crop(self.generator(styles, noise_seed), self.spec)
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.labels if self.config.conditional else None

@@ -344,13 +344,15 @@ def _add(run: RunFolder, settings: Mapping[str, Mapping[str, Any]], expected: in
 
 
 def _kept(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """The values of a run on disk that no preset changes: those that depend on its length, and the defaults of settings
-    that an earlier version did not have."""
+    """The values of a run on disk that no preset changes: those that depend on its length, those that `auto` chose, and
+    the defaults of settings that an earlier version did not have."""
     written, complete, loaded = run.settings, _settings(run), models.load(run.system_name)
     kept: dict[str, dict[str, Any]] = {"train": {}, "model": {}}
     for section, values in kept.items():
         presets = [loaded.preset(size)[section] for size in loaded.presets]
         rules = {n for preset in presets for n, v in preset.items() if isinstance(v, Rule) and v.by_length}
+        if section == "model":
+            rules |= {field.name for field in fields(loaded.config) if field.default == "auto"}
         for name, value in complete[section].items():
             if name in rules if name in written[section] else name not in rules or run.checkpoints():
                 values[name] = value
