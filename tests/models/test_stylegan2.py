@@ -66,7 +66,7 @@ def test_outputs_are_added_up_in_float32():
 
 
 @pytest.mark.parametrize(("side", "generator", "discriminator"), [(256, 24.77, 24.0), (1024, 30.37, 29.0)])
-def test_large_is_the_published_network(side, generator, discriminator):
+def test_large_is_the_published_stylegan2(side, generator, discriminator):
     """Millions of parameters."""
     spec = Spec(side, side, 3)
     preset = models.load("stylegan2").preset("large")["model"]
