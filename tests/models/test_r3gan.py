@@ -125,7 +125,7 @@ def test_penalties_without_a_setting_follow_resolution_and_batch(side, batch, ga
         (256, [768] * 4 + [384, 192, 96], 150.0, 32),
     ],
 )
-def test_large_is_the_published_network(side, widths, gamma, batch):
+def test_large_is_the_published_r3gan(side, widths, gamma, batch):
     """Widths, penalties and length; parameters by hand, 20.8 million at 32 px as published."""
     spec = Spec(side, side, 3)
     preset = models.load("r3gan").preset("large")
