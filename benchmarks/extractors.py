@@ -4,10 +4,13 @@ saw a million photographs.
     python benchmarks/extractors.py --data FOLDER [--sets flowers/flowers128.zip cifar10] [--sides 32 64 128]
         [--runs FOLDER ...] [--models FOLDER] [--samples 5000]
 
+What is in `benchmarks/results/extractors.json` already and not measured again stays there.
+
 First part: held-out pictures of each set at each side (not above their own) are spoilt in six ways of three strengths
 each. Every metric should put them in the order of their strengths, the unspoilt ones first; Spearman's rank
 correlation over all of them says how far two metrics agree. Second part: samples of every run in the folders `--runs`
-(those of `systems.py`), by the same metrics.
+(those of `systems.py`), by the same metrics. "Without labels" is the distance by the extractor of a store of
+the same pictures and split that has no labels.
 
 Of the independent networks (`--models`, a folder with load_models.py and weights; see its README) the metrics are
 Fréchet distances of their features at 224 px. They are no truth either: read how far they agree with each other."""
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import json
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -42,7 +47,7 @@ from ganforge.runs import RunFolder
 from ganforge.sampling import drawn, pictures
 from ganforge.store.store import Store
 
-NETWORKS = {"darknet": "darknet_tiny", "squeezenet": "squeezenet_v11"}
+NETWORKS = {"darknet": "darknet_tiny", "squeezenet": "squeezenet_v11", "mobilenet": "mobilenet_v2"}
 COUNT = 1000  # held-out pictures that are spoilt, at most
 GRID = 4  # cells of a side in which patches are shuffled
 
@@ -127,12 +132,26 @@ def networks(folder: Path | None) -> dict[str, Callable[[Pixels], Tensor]]:
     return {name: partial(features, getattr(loaded, where)) for name, where in NETWORKS.items()}
 
 
+def without_labels(store: Store, folder: Path) -> Store:
+    """A store of the same pictures and the same split that has no labels."""
+    for split, rows in (("train", store.train), ("test", store.heldout)):
+        (folder / "pictures" / split).mkdir(parents=True)
+        for row in rows:
+            Image.fromarray(store.read(np.array([row]))[0].squeeze()).save(
+                folder / "pictures" / split / f"{row}.png", compress_level=1
+            )
+    return prepare(folder / "pictures", folder / "store", resolution=f"{store.spec.height}x{store.spec.width}").store
+
+
 class Metrics:
     """Every metric's number for a set of pictures."""
 
     def __init__(self, store: Store, others: dict[str, Callable[[Pixels], Tensor]]) -> None:
         with printed():
             self.reference = Reference(store)
+            with tempfile.TemporaryDirectory() as temporary:
+                plain = Reference(without_labels(store, Path(temporary)))
+                self.plain, self.plain_moments = plain.extract, frechet.moments(plain.train)
         self.moments = frechet.moments(self.reference.train)
         self.real = self.reference.train_pixels(5000)
         self.patches = sliced.patches(self.real[:2000])
@@ -146,6 +165,7 @@ class Metrics:
         tried = min(len(pixels), len(self.reference.heldout))
         row = {
             "distance": frechet.distance(self.moments, frechet.moments(self.reference.extract([pixels]))),
+            "without labels": frechet.distance(self.plain_moments, frechet.moments(self.plain([pixels]))),
             **{f"patches, {side} px": value for side, value in zip(sides, distances, strict=True)},
             "told apart": twosample.accuracy(
                 self.real[: len(learned_from)], learned_from, self.reference.heldout_pixels(tried), pixels[:tried]
@@ -192,7 +212,10 @@ def main() -> None:
     args = parser.parse_args()
     keep_memory()
     others = networks(args.models)
-    results: dict[str, Any] = {"protocol": __doc__.split("\n\n")[2].replace("\n", " ")}
+    kept = common.RESULTS / "extractors.json"
+    results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    results |= {"protocol": __doc__.split("\n\n")[3].replace("\n", " ")}
+    results.pop("machine", None)
     for name, side in itertools.product(args.sets, args.sides):
         with tempfile.TemporaryDirectory() as temporary:
             source = args.data / name
@@ -205,7 +228,7 @@ def main() -> None:
             )
             learned = spoilt(metrics.reference.train_pixels(4000)[2000:])
             table = {name: metrics(made, learned[name]) for name, made in spoilt(held).items()}
-            results[f"{store.name}, {source.stem}, {side} px"] = {
+            results[f"{source.stem}, {side} px"] = {
                 "accuracy": metrics.reference.extract.accuracy,
                 "in order": in_order(table),
                 "agreement": agreement(table),
@@ -218,12 +241,15 @@ def main() -> None:
         table = {}
         for run in runs:
             system = run.build()
+            if not system.generates:
+                continue
             seeds = range(FIRST_SEED, FIRST_SEED + args.samples)
             labels = drawn(seeds, np.bincount(metrics.reference.store.labels)) if system.classes else None
             made = np.concatenate(list(pictures(system, seeds, labels)))
             table[run.path.name] = metrics(made[2000:], made[:2000])
-        results[f"systems, {folder.name}"] = {"agreement": agreement(table), "numbers": table}
-        common.write("extractors", results)
+            compared = agreement(table) if len(table) > 2 else {}
+            results[f"systems, {folder.name}"] = {"agreement": compared, "numbers": table}
+            common.write("extractors", results)
 
 
 if __name__ == "__main__":

@@ -30,13 +30,13 @@ def demo(out: Path, minutes: float = MINUTES) -> tuple[RunFolder, Measured, Meas
     log.info("collect   1,797 real handwritten digits, embedded in scikit-learn")
     originals = collect("digits", out / "digits")
     if not (out / "store").exists():
-        prepared = prepare(originals, out / "store", resolution=32, heldout=0.2)
+        prepared = prepare(originals, out / "store", resolution=16, heldout=0.2)
         log.info(f"prepare   {len(prepared.store):,} pictures of {prepared.store.spec}")
     store = Store(out / "store")
-    log.info(f"train     dcgan for {minutes:g} minutes")
-    settings = {"train": {"minutes": minutes}}
-    run = train("dcgan", store, out / "run", size="small", overrides=settings)
-    sheet = write(run, range(64), out / "samples.png", as_grid=True)[0]
+    log.info(f"train     cgan for {minutes:g} minutes")
+    settings = {"train": {"minutes": minutes, "cooldown": 0.3}}
+    run = train("cgan", store, out / "run", size="small", overrides=settings)
+    sheet = write(run, range(10), out / "samples.png", as_grid=True, labels="all")[0]
     log.info(f"sample    {sheet}")
     log.info("measure   against the training pictures")
     numbers = measure(run, store, 2_000)
