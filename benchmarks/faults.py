@@ -133,10 +133,11 @@ def flipped_bits(store: Path, whole: Path, work: Path) -> dict[str, str]:
         target.write_bytes(data)
         process = command(store, run)
         message = process.communicate()[1].strip()
+        name = f"checkpoint, {file.name}" if file.parent.name else file.name
         if process.returncode == 0:
-            outcomes[file.name] = "as if nothing had happened" if same(run, whole) else "ANOTHER RESULT"
+            outcomes[name] = "as if nothing had happened" if same(run, whole) else "ANOTHER RESULT"
         else:
-            outcomes[file.name] = f"exit code {process.returncode}, {len(message.splitlines())} line"
+            outcomes[name] = f"exit code {process.returncode}, {len(message.splitlines())} line"
         shutil.rmtree(store)
         shutil.move(work / "kept", store)
         shutil.rmtree(run)

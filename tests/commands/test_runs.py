@@ -196,7 +196,7 @@ def test_a_damaged_run_toml(made, tmp_path, fails):
         assert "height" in fails("sample", with_("height = 8", f"height = {side}"))
     assert "channels" in fails("sample", with_("channels = 1", "channels = 2"))
     assert "model.width" in fails("sample", with_("width = 8\nlr", "width = 99999\nlr"))
-    assert "Did you mean train?" in fails("train", with_("[train]", "[trian]"))
+    assert "lacks the section [train]" in fails("train", with_("[train]", "[trian]"))
     start, end = text.index("[train]"), text.index("[model]")
     assert "lacks the section [train]" in fails("train", with_(text[start:end], ""))
     assert "lacks the section [model]" in fails("sample", with_("[model]", "[modell]"))
@@ -290,7 +290,7 @@ def test_measuring_and_showing(run, store, capsys, fails):
     for path in (run, store):
         assert main(["show", str(path)]) == 0
     assert (store / "sheet.png").exists()
-    assert "at least 16" in fails("measure", run, "--samples", "1")
+    assert "it takes 16 to" in fails("measure", run, "--samples", "1")
 
 
 def test_a_run_without_a_checkpoint_and_a_damaged_one(run, fails):
