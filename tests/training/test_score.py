@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from ganforge.media.spec import Spec
 from ganforge.testing import make_store
+from ganforge.training import score
 from ganforge.training.score import SAMPLES, Scorer, variance
 from ganforge.training.sheet import Sheet, draw
 from tiny import new
@@ -79,3 +82,29 @@ def test_a_sheet_is_the_same_again_and_has_a_row_a_class(tmp_path):
     assert (one.samples == two.samples).all()
     assert one.mark == two.mark
     assert one.labels == [0] * 8 + [1] * 8
+
+
+def test_features_of_real_pictures_do_not_count_and_are_made_once(tmp_path, monkeypatch):
+    store = make_store(tmp_path / "store", Spec(16, 16, 1, ()), 120)
+    scorer, made = Scorer(store, CPU, 1.0), []
+    original = score.Reference
+
+    def slow(*words):
+        made.append(words)
+        time.sleep(5)
+        return original(*words)
+
+    monkeypatch.setattr(score, "Reference", slow)
+    for _ in range(2):
+        scorer.score(new("gan"))
+        assert 0 < scorer.last < 5
+    assert len(made) == 1
+
+
+def test_real_pictures_are_read_once_for_all_sheets(tmp_path):
+    store = make_store(tmp_path / "store", Spec(8, 8, 1, ()), 400)
+    scorer, read = Scorer(store, CPU, 1.0), []
+    real, original = store.read(store.heldout[:64]), store.read
+    store.read = lambda rows: (read.append(len(rows)), original(rows))[1]
+    assert scorer.diversity(Sheet(real, real)) == scorer.diversity(Sheet(real, real))
+    assert read == [64]

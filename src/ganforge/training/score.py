@@ -36,22 +36,28 @@ class Scorer:
     def __init__(self, store: Store, device: torch.device, share: float) -> None:
         self.store, self.device, self.share = store, device, share
         self.reference: Reference | None = None
+        self.moments: frechet.Moments | None = None
         self.last = 0.0
-        """Seconds that the last score took."""
+        """Seconds that the last score took, without those in which features of real pictures were made for the
+        store."""
+        self.variances: dict[int, float] = {}
+        """Variance of real pictures, by class; 0 is that of all where the sheet has no classes."""
 
     def diversity(self, sheet: Sheet) -> float | None:
         """How much the samples of a sheet differ, as a share of how much as many real pictures differ; of samples by
         class, within each class. None where the real ones do not differ."""
         real, fake = 0.0, 0.0
         labels = np.zeros(len(sheet.samples), np.int64) if sheet.labels is None else np.array(sheet.labels)
-        for label in np.unique(labels):
-            rows = self.store.train
-            rows = rows if sheet.labels is None else rows[self.store.labels[rows] == label]
-            count = int((labels == label).sum())
-            chosen = rows[permuted(0, "diversity", len(rows), np.arange(min(len(rows), count)))]
-            if len(chosen) > 1:
-                real += variance(self.store.read(np.sort(chosen)))
-                fake += variance(sheet.samples[labels == label])
+        for label in np.unique(labels).tolist():
+            samples = sheet.samples[labels == label]
+            if label not in self.variances:
+                rows = self.store.train
+                rows = rows if sheet.labels is None else rows[self.store.labels[rows] == label]
+                chosen = rows[permuted(0, "diversity", len(rows), np.arange(min(len(rows), len(samples))))]
+                self.variances[label] = variance(self.store.read(np.sort(chosen))) if len(chosen) > 1 else 0.0
+            if self.variances[label]:
+                real += self.variances[label]
+                fake += variance(samples)
         return (fake / real) ** 0.5 if real else None
 
     def allowed(self, spent: float, seconds: float, expected: float, sheet_seconds: float, last: bool) -> bool:
@@ -76,8 +82,9 @@ class Scorer:
             log.warning(f"The samples cannot be measured on the way: {error}")
             self.share = 0.0
             return {}
-        started = time.perf_counter()
-        real, seeds = self.reference, range(FIRST_SEED, FIRST_SEED + SAMPLES)
+        real = self.reference
+        self.moments = self.moments or frechet.moments(real.train)
+        started, seeds = time.perf_counter(), range(FIRST_SEED, FIRST_SEED + SAMPLES)
         labels = drawn(seeds, np.bincount(self.store.labels[self.store.train])) if system.classes else None
         parts: list[Tensor] = []
         waiting: list[Pixels] = []
@@ -90,7 +97,7 @@ class Scorer:
         if not features.isfinite().all():
             return {}
         scores = {
-            "distance": frechet.distance(frechet.moments(real.train), frechet.moments(features)),
+            "distance": frechet.distance(self.moments, frechet.moments(features)),
             "recall": neighbours.manifold(real.train_features(SAMPLES), features).recall,
         }
         self.last = time.perf_counter() - started

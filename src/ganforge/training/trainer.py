@@ -342,7 +342,13 @@ class Trainer:
         self.restore(at)
         self.run.remove_after(at)
         self.progress = replace(
-            self.progress, collapses=1, rollbacks=before.rollbacks, skipped=before.skipped, seconds=before.seconds
+            self.progress,
+            collapses=1,
+            rollbacks=before.rollbacks,
+            skipped=before.skipped,
+            seconds=before.seconds,
+            measuring=before.measuring,
+            untrained=before.untrained,
         )
         log.warning(f"{happened}. Back to {at:,} images, at half the rates and with stronger penalties.")
 
@@ -414,7 +420,7 @@ class Trainer:
 
     def _scores(self, sheet: Sheet, sheet_seconds: float) -> dict[str, float]:
         """Diversity of the sheet and, where there is time, distance and recall."""
-        p, scores, started = self.progress, {}, time.perf_counter()
+        p, scores = self.progress, {}
         if not self.average.generates:
             return {}
         diversity = self.scorer.diversity(sheet)
@@ -426,10 +432,11 @@ class Trainer:
                 new = self.run.new_system()
                 device.place(new, self.device)
                 p.untrained = self.scorer.score(new).get("distance", 0.0)
+                p.measuring += self.scorer.last
             p.score = self.scorer.score(self.average) or None
             if p.score:
                 scores["untrained"] = p.untrained
-            p.measuring += time.perf_counter() - started
+            p.measuring += self.scorer.last
         return scores | (p.score or {})
 
 
