@@ -14,8 +14,8 @@ from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
 from ganforge.media.sound import Sound
 from ganforge.media.spec import MEDIA, Spec, spec_from, to_float, to_uint8
-from ganforge.nn import augment as discriminator
 from ganforge.store import augment
+from ganforge.transforms import augment as discriminator
 
 SPECS = (
     Spec(28, 20, 1, ("a", "b")),

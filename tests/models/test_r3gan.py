@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from ganforge import models
 from ganforge.media.spec import Spec
 from ganforge.models import r3gan
-from ganforge.nn import augment
 from ganforge.nn.schedules import at
 from ganforge.system import Batch, Rule
+from ganforge.transforms import augment
 
 
 def tiny(conditional: bool = False) -> r3gan.R3GAN:

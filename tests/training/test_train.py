@@ -298,6 +298,6 @@ def test_a_run_made_before_auto_goes_on_without_it(store, tmp_path):
 def test_a_large_set_and_other_media_are_not_augmented_by_themselves(store, tmp_path, monkeypatch):
     sounds = make_store(tmp_path / "sounds", Spec(64, 48, 1, medium=Sound.of_rate(8000)), 32)
     assert plan("stylegan2", sounds, tmp_path / "r")["model"]["augment"] == ""
-    monkeypatch.setattr("ganforge.nn.augment.FEW", 10)
+    monkeypatch.setattr("ganforge.transforms.augment.FEW", 10)
     settings = plan("stylegan2", Store(store), tmp_path / "r")
     assert settings["model"]["augment"] == "" and "enough" in settings["run"]["augment"]

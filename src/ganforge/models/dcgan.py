@@ -18,10 +18,11 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
-from ganforge.nn import augment, losses
+from ganforge.nn import losses
 from ganforge.nn.layers import Down, SpectralNorm, Up
 from ganforge.nn.schedules import Decay
 from ganforge.system import Adam, Batch, Phase, System, base_grid, channels, crop, width_by, with_label
+from ganforge.transforms import augment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,10 @@ from torch.nn import functional as F
 
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
-from ganforge.nn import augment, losses
+from ganforge.nn import losses
 from ganforge.nn.layers import Down, Same, spectral
 from ganforge.system import Adam, Batch, Phase, System, base_grid, crop
+from ganforge.transforms import augment
 
 
 @dataclass(frozen=True, kw_only=True)

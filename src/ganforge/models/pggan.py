@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
-from ganforge.nn import augment, grow, losses
+from ganforge.nn import grow, losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, pixel_norm
 from ganforge.nn.penalties import gamma_for, squared_gradient
 from ganforge.nn.resample import repeat
@@ -34,6 +34,7 @@ from ganforge.system import (
     rate_by_side,
     width_by,
 )
+from ganforge.transforms import augment
 
 R1_EVERY = 16
 GRADIENT, DRIFT = 10.0, 0.001  # weights of the Wasserstein loss's penalties (appendix A.1)

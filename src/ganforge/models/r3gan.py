@@ -18,10 +18,11 @@ from torch.nn import functional as F
 
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
-from ganforge.nn import augment, penalties
+from ganforge.nn import penalties
 from ganforge.nn.layers import Same, leaky, same
 from ganforge.nn.schedules import Cosine
 from ganforge.system import Adam, Batch, Phase, Rule, System, base_grid, channels, crop, pad, width_by
+from ganforge.transforms import augment
 
 
 @dataclass(frozen=True, kw_only=True)

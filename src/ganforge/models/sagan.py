@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
-from ganforge.nn import augment, losses
+from ganforge.nn import losses
 from ganforge.nn.attention import SelfAttention
 from ganforge.nn.layers import ConditionalBatchNorm, Down, Up, spectral
 from ganforge.system import Adam, Batch, Phase, System, base_grid, channels, crop, width_by
+from ganforge.transforms import augment
 
 
 @dataclass(frozen=True, kw_only=True)

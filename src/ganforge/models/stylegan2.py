@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from ganforge.base.config import setting
 from ganforge.media.spec import Spec
-from ganforge.nn import augment, losses
+from ganforge.nn import losses
 from ganforge.nn.equal import EqualConv, EqualLinear, activate, minibatch_stddev
 from ganforge.nn.penalties import gamma_for, gradients, squared_gradient
 from ganforge.nn.resample import double, halve
 from ganforge.nn.style import MappingNetwork, ModulatedConv, NoiseFields, mix_styles
 from ganforge.system import Adam, Batch, Phase, Rule, StyleSystem, base_grid, channels, crop, pad, width_by
+from ganforge.transforms import augment
 
 R1_EVERY, PATH_EVERY = 16, 4
 

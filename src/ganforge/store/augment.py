@@ -16,7 +16,7 @@ from ganforge.base import words
 from ganforge.base.errors import InputError
 from ganforge.base.seeds import Indices, key, uniform
 from ganforge.media.spec import Spec, to_float
-from ganforge.nn import warp
+from ganforge.transforms import warp
 
 KINDS: dict[str, tuple[float, float, str]] = {
     "flip": (0.5, 1, "share of pictures mirrored sideways"),

@@ -16,7 +16,6 @@ from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
 from ganforge.base.errors import GanforgeError, InputError, RunError, did_you_mean
 from ganforge.media.spec import Spec
-from ganforge.nn import augment as discriminator
 from ganforge.runs import FREE, LOCK, RunFolder, spec_section
 from ganforge.store import augment
 from ganforge.store.store import Store
@@ -24,6 +23,7 @@ from ganforge.system import Rule, System
 from ganforge.training import memory, transfer
 from ganforge.training.settings import Settings
 from ganforge.training.trainer import Trainer
+from ganforge.transforms import augment as discriminator
 
 __all__ = ["Settings", "Trainer", "explained", "plan", "train"]
 

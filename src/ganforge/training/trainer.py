@@ -24,13 +24,12 @@ from ganforge.base.busy import Busy
 from ganforge.base.errors import Collapsed, Diverged, RunError, Stopped
 from ganforge.base.images import write_image
 from ganforge.base.seeds import key
-from ganforge.nn import ema
 from ganforge.nn.schedules import at
 from ganforge.runs import NEWEST, RunFolder
 from ganforge.store.store import Store
 from ganforge.store.stream import Stream
 from ganforge.system import Phase, System
-from ganforge.training import collapse
+from ganforge.training import collapse, ema
 from ganforge.training.score import Scorer
 from ganforge.training.settings import Progress, Settings
 from ganforge.training.sheet import Sheet, draw

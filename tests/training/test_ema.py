@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganforge.nn import ema
+from ganforge.training import ema
 
 torch.manual_seed(0)
 

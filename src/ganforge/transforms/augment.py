@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganforge.base import words
 from ganforge.base.errors import InputError
-from ganforge.nn import warp
+from ganforge.transforms import warp
 
 if TYPE_CHECKING:
     from ganforge.system import Batch

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ganforge.nn import warp
+from ganforge.transforms import warp
 
 
 def smooth(count: int, channels: int, height: int, width: int) -> torch.Tensor:

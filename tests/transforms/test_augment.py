@@ -8,12 +8,12 @@ import torch
 from ganforge.base.errors import InputError
 from ganforge.media.spec import Spec
 from ganforge.models import dcgan
-from ganforge.nn import augment
-from ganforge.nn.augment import COLOURS, GEOMETRY, LIMIT, Augment, parse
 from ganforge.runs import RunFolder
 from ganforge.system import Batch
 from ganforge.testing import make_store
 from ganforge.training.train import train
+from ganforge.transforms import augment
+from ganforge.transforms.augment import COLOURS, GEOMETRY, LIMIT, Augment, parse
 
 torch.manual_seed(0)
 
@@ -110,7 +110,7 @@ def test_the_chance_moves_towards_the_target_and_keeps_its_limits():
 
 
 def test_the_chance_resumes_exactly(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganforge.nn.augment._EVERY", 3)
+    monkeypatch.setattr("ganforge.transforms.augment._EVERY", 3)
     store = make_store(tmp_path / "store", Spec(16, 16, 3), 40)
     result = []
     for name, lengths in (("whole", (80,)), ("parts", (40, 56, 80))):

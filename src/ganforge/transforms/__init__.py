@@ -1,0 +1,1 @@
+"""Changes of batches of pictures, each by numbers of its own: augmentations, warps."""
