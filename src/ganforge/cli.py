@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("store", nargs="?", help="a store's folder, or its address such as s3://bucket/name")
     train.add_argument("--store", dest="moved", help="for a run whose store has moved: where it is now")
     train.add_argument("-o", "--out", type=Path, help="the run's folder (runs/SYSTEM-STORE)")
-    train.add_argument("--size", help="small, medium (default) or large")
+    train.add_argument("--size", help="small (default on a CPU), medium (on a GPU) or large")
     train.add_argument("--images", help="length in images shown (1,000,000)")
     train.add_argument("--minutes", help="length in minutes instead")
     train.add_argument("--config", type=Path, help="a run.toml to take settings from")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ganforge.base.seeds import key
 from ganforge.media.medium import Medium
 from ganforge.media.spec import MEDIA, Spec, to_float
-from ganforge.nn import losses
+from ganforge.nn import grow, losses
 from ganforge.nn.mixture import Mixture
 from ganforge.nn.schedules import Schedule
 from ganforge.nn.style import MappingNetwork, noise_seed
@@ -128,6 +128,13 @@ class System(nn.Module):
     def least_images(cls, config: Any, spec: Spec) -> int:
         """The fewest images of a run: those until a growing system has its full size. 0 for one that does not grow."""
         return 0
+
+    @classmethod
+    def continued(cls, config: Any, spec: Spec, seen: int, to: Spec) -> dict[str, Any] | None:
+        """Settings with which weights for `spec`, after `seen` images with `config`, are the beginning of a system for
+        `to`; None where they are not, by default for pictures of another shape."""
+        same = (spec.height, spec.width, spec.channels, spec.medium) == (to.height, to.width, to.channels, to.medium)
+        return {} if same else None
 
     def phases(self) -> list[Phase]:
         """The phases in the order of one step."""
@@ -322,6 +329,17 @@ def growth(most: int, share: float) -> Rule:
         return min(most, int(share * images / max(1, 2 * base_grid(spec)[2])))
 
     return Rule(f"{share:.0%} of the run / steps of growth, at most {most:,}", value, by_length=True)
+
+
+def grown_further(config: Any, spec: Spec, seen: int, to: Spec) -> dict[str, Any] | None:
+    """`System.continued` of a system that grows: for pictures whose sides are those of `spec`, doubled any number of
+    times. It goes on from the stage that was reached, with the channels that each resolution had."""
+    (*grid, doublings), (*grid_to, doublings_to) = base_grid(spec), base_grid(to)
+    more = doublings_to - doublings
+    if (grid, spec.channels, spec.medium) != (grid_to, to.channels, to.medium) or more < 0 or config.width >> more < 4:
+        return None
+    settings = {"first": grow.stage_at(seen, config.grow_images, doublings, config.first)[0]}
+    return settings | ({"width": config.width >> more, "widest": config.widest or 8 * config.width} if more else {})
 
 
 def channels(width: int, widest: int, halvings: int) -> list[int]:

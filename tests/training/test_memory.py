@@ -69,7 +69,7 @@ def test_networks_that_cannot_be_built_are_short_of_memory(store, tmp_path, monk
         RunFolder, "new_system", lambda self: none(self) if self.section("model")["width"] > 128 else build(self)
     )
     with pytest.raises(RunError, match="--size small fits"):
-        train("gan", store, tmp_path / "r", overrides=LOOP)
+        train("gan", store, tmp_path / "r", size="medium", overrides=LOOP)
 
 
 def test_other_errors_are_not_about_memory(store, tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def has(monkeypatch: pytest.MonkeyPatch, amx: bool, avx512_bf16: bool) -> None:
 
 def test_flags_decide_first(store, tmp_path, monkeypatch, logged):
     has(monkeypatch, False, False)
-    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    run = train("gan", store, tmp_path / "r", size="small", overrides=OVERRIDES, device_name="cpu")
     assert logged[0] == "precision fp32: cpu here has no bf16"
     assert run.settings["train"]["precision"] == "fp32"
     assert run.settings["run"]["precision"] == "cpu here has no bf16"
@@ -56,7 +56,7 @@ def test_real_steps_decide_between_what_there_is(store, tmp_path, monkeypatch, b
     monkeypatch.setattr(
         sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": bf16, "fp32": 1.0}
     )
-    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    run = train("gan", store, tmp_path / "r", size="small", overrides=OVERRIDES, device_name="cpu")
     assert run.settings["train"]["precision"] == chosen
     why = f"a step took {bf16:.3g} s in bf16, by AVX-512 bf16, and 1 s in fp32"
     assert logged[0] == f"precision {chosen}: {why}"
@@ -73,7 +73,7 @@ def test_the_steps_are_real_and_leave_the_run_alone(store, tmp_path, monkeypatch
         step(self)
 
     monkeypatch.setattr(Trainer, "step", noted)
-    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    run = train("gan", store, tmp_path / "r", size="small", overrides=OVERRIDES, device_name="cpu")
     chosen = run.settings["train"]["precision"]
     turns = (len(tried) - 4) // 2
     assert 4 <= turns <= 16
@@ -93,7 +93,7 @@ def test_another_machine_chooses_again_what_it_does_not_have(store, tmp_path, mo
     monkeypatch.setattr(
         sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": 0.5, "fp32": 1.0}
     )
-    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    run = train("gan", store, tmp_path / "r", size="small", overrides=OVERRIDES, device_name="cpu")
     asked = {**OVERRIDES, "train": {**OVERRIDES["train"], "precision": "bf16"}}
     other = train("gan", store, tmp_path / "asked", overrides=asked, device_name="cpu")
     has(monkeypatch, False, False)
@@ -111,7 +111,7 @@ def test_settings_of_another_machine_choose_anew(store, tmp_path, monkeypatch):
     monkeypatch.setattr(
         sys.modules["ganforge.training.train"], "_seconds_a_step", lambda trainer: {"bf16": 0.5, "fp32": 1.0}
     )
-    run = train("gan", store, tmp_path / "r", overrides=OVERRIDES, device_name="cpu")
+    run = train("gan", store, tmp_path / "r", size="small", overrides=OVERRIDES, device_name="cpu")
     has(monkeypatch, False, False)
     words = ["train", "gan", str(store), "--config", str(run.path / "run.toml"), "--device", "cpu"]
     assert main([*words, "--out", str(tmp_path / "other")]) == 0
@@ -130,9 +130,10 @@ RULES = {
 
 @pytest.fixture
 def ruled(monkeypatch):
-    """`gan` with rules in its medium preset, which grows until 512 images have been shown."""
+    """`gan` with rules in its small and medium presets, which grows until 512 images have been shown."""
     loaded = models.load("gan")
-    monkeypatch.setitem(loaded.presets, "medium", RULES)
+    for size in ("small", "medium"):
+        monkeypatch.setitem(loaded.presets, size, RULES)
     monkeypatch.setattr(loaded.system, "least_images", classmethod(lambda cls, config, spec: 512))
 
 
@@ -148,8 +149,32 @@ def test_rules_of_a_preset_become_numbers(ruled, store):
     sections = plan("gan", Store(store), Path("r"), overrides=given)
     assert (sections["model"]["width"], sections["model"]["smooth"], sections["train"]["ema_images"]) == (8, 0.9, 7)
     rows = explained("gan")
-    assert rows["model"]["width"][0] == "128 / side (small 128; large 512)"
-    assert rows["train"]["ema_images"][0] == "a tenth of the images (small 20000; large 20000)"
+    assert rows["model"]["width"][0] == "128 / side (large 512)"
+    assert rows["train"]["ema_images"][0] == "a tenth of the images (large 20000)"
+
+
+def test_the_size_follows_the_device_and_stays(ruled, store, tmp_path, capsys, logged, fails):
+    run = train("gan", store, tmp_path / "r", overrides=loop(images=512), device_name="cpu")
+    assert run.settings["run"]["size"] == "small"
+    assert any(line.startswith("size small: on a CPU") for line in logged)
+    medium = train("gan", store, tmp_path / "m", size="medium", overrides=loop(images=512))
+    longer = train("gan", store, tmp_path / "m", overrides=loop(images=640))
+    assert (longer.path, longer.settings["run"]["size"], longer.load()[1]["seen"]) == (medium.path, "medium", 640)
+    refused = fails("train", "gan", store, "--size", "small", "--out", medium.path)
+    assert "was made with run.size = 'medium', not 'small'" in refused
+    assert main(["train", "gan", str(store), "--device", "cpu", "--dry-run"]) == 0
+    assert 'size = "small"' in capsys.readouterr().out
+
+
+def test_a_run_without_a_size_in_its_file_is_of_medium_size(ruled, store, tmp_path):
+    run = train("gan", store, tmp_path / "r", size="medium", overrides=loop(images=512))
+    for path in run.path.rglob("run.toml"):  # as earlier versions wrote it
+        path.write_text(path.read_text("utf-8").replace('size = "medium"\n', ""), "utf-8")
+    for manifest in run.path.rglob("manifest.json"):
+        entries = json.loads(manifest.read_text())
+        entries["sha256"]["run.toml"] = file_sha256(manifest.parent / "run.toml")
+        manifest.write_text(json.dumps(entries))
+    assert train("gan", store, run.path, overrides=loop(images=640)).load()[1]["seen"] == 640
 
 
 def test_a_dry_run_leaves_open_what_the_speed_decides(ruled, store, capsys):

@@ -10,7 +10,9 @@ import torch
 from ganforge.cli import main
 from ganforge.media.spec import Spec
 from ganforge.runs import RunFolder
+from ganforge.system import System
 from ganforge.testing import make_store
+from ganforge.training import transfer
 from ganforge.training.train import Trainer, train
 
 SPEC = Spec(8, 8, 1, ("a", "b"))
@@ -103,3 +105,50 @@ def test_a_checkpoint_by_its_images(first, store, tmp_path, capsys):
 
 def test_sources_that_are_no_run_or_have_no_checkpoint(store, tmp_path, fails):
     assert "does not exist" in fails("train", "dcgan", store, "--from", tmp_path / "no", "--out", tmp_path / "r")
+
+
+def embeddings(system: System) -> list[str]:
+    vectors = [path for path, module in system.named_modules() if isinstance(module, torch.nn.Embedding)]
+    return [name for name, _ in system.named_parameters() if name.startswith(tuple(f"{path}." for path in vectors))]
+
+
+@pytest.mark.parametrize("name", ["cgan", "sagan"])
+def test_classes_are_taken_over_by_name(tmp_path, monkeypatch, logged, name):
+    loop = {"model": TINY | ({"embedding": 8} if name == "cgan" else {}), "train": LOOP}
+    make_store(tmp_path / "old", Spec(8, 8, 1, ("a", "b", "c")), 120)
+    make_store(tmp_path / "new", Spec(8, 8, 1, ("c", "d", "a")), 120)
+    run = train(name, tmp_path / "old", tmp_path / "first", overrides=loop)
+    weights, old = begun(run, monkeypatch, name, tmp_path / "new", tmp_path / "second"), run.load()[0]
+    assert "classes by name; new are d" in logged
+    names = [
+        f"{part}.{n}" for n in embeddings(run.new_system()) for part in ("system", "average") if f"{part}.{n}" in old
+    ]
+    assert len(names) > 1
+    for n in names:
+        assert torch.equal(weights[n][0], old[n][2])
+        assert torch.equal(weights[n][2], old[n][0])
+        assert not torch.equal(weights[n][1], old[n][1])
+
+
+@pytest.mark.parametrize("name", ["pggan", "stylegan"])
+def test_a_growing_system_goes_on_at_twice_the_resolution(tmp_path, name, logged, fails):
+    make_store(tmp_path / "small", Spec(16, 16, 1), 60)
+    make_store(tmp_path / "large", Spec(32, 32, 1), 60)
+    make_store(tmp_path / "wide", Spec(32, 16, 1), 60)
+    loop = LOOP | {"images": 192}
+    model = TINY | {"width": 8, "grow_images": 48}
+    run = train(name, tmp_path / "small", tmp_path / "first", overrides={"model": model, "train": loop})
+    more = train(name, tmp_path / "large", tmp_path / "second", source=run)
+    model = more.settings["model"]
+    assert (model["first"], model["width"], model["widest"]) == (2, 4, 64)
+    own, old = more.new_system(), run.load()[0]
+    transfer.take_over(run, own, own)
+    shared = {n: v for n, v in own.state_dict().items() if f"system.{n}" in old}
+    assert all(v.shape == old[f"system.{n}"].shape for n, v in shared.items())
+    assert len(shared) == len(run.new_system().state_dict())
+    assert own.stage(0) == (2, 1.0)
+    assert own.stage(72) == (3, 0.5)
+    message = fails("train", name, tmp_path / "wide", "--from", run.path, "--out", tmp_path / "third")
+    assert "prepare the store with --resolution 16x16, or twice that, 32x32" in message
+    short = fails("train", name, tmp_path / "large", "--from", run.path, "--images", 95, "--out", tmp_path / "third")
+    assert "has grown to its full size after 96 images" in short

@@ -27,10 +27,9 @@ def show(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """A trained run, or its settings with --dry-run."""
-    from ganforge.base import device
     from ganforge.runs import RunFolder
     from ganforge.store.store import Store
-    from ganforge.training.train import Settings, plan, train
+    from ganforge.training.train import Settings, plan, train, usual_size
 
     if args.moved is not None and args.store is not None:
         raise InputError(f"train: {args.store} and --store {args.moved} are two stores; say one of them.")
@@ -64,12 +63,9 @@ def train(args: argparse.Namespace) -> None:
     store = Store(args.store)
     out = args.out or Path("runs") / f"{args.system}-{store.name}"
     if args.dry_run:
-        device.choose(args.device)
-        print(
-            config.to_toml(
-                plan(args.system, store, out, args.size, overrides, args.config, source), _notes(args.system)
-            )
-        )
+        usual = usual_size(args.device)
+        settings = plan(args.system, store, out, args.size, overrides, args.config, source, usual=usual)
+        print(config.to_toml(settings, _notes(args.system)))
         return
     with logs.printed():
         run = train(

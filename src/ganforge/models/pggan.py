@@ -29,6 +29,7 @@ from ganforge.system import (
     channels,
     crop,
     gamma_by_side,
+    grown_further,
     growth,
     pad,
     rate_by_side,
@@ -52,6 +53,7 @@ class Config:
     grow_images: int = setting(
         50_000, "images over which a resolution fades in, and as many before the next; 0: all at once", low=0
     )
+    first: int = setting(0, "doublings of the smallest grid that training begins with", low=0, high=12)
     loss: str = setting("wgan-gp", "wgan-gp or logistic (with R1)", choices=("wgan-gp", "logistic"))
     gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6)
     lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
@@ -140,7 +142,11 @@ class PGGAN(System):
 
     @classmethod
     def least_images(cls, config: Config, spec: Spec) -> int:
-        return grow.grown_after(config.grow_images, base_grid(spec)[2])
+        return grow.grown_after(config.grow_images, base_grid(spec)[2], config.first)
+
+    @classmethod
+    def continued(cls, config: Config, spec: Spec, seen: int, to: Spec) -> dict[str, Any] | None:
+        return grown_further(config, spec, seen, to)
 
     def adam(self) -> dict[str, Adam]:
         c = R1_EVERY / (R1_EVERY + 1) if self.config.loss == "logistic" else 1.0  # compensates for the steps of R1
@@ -159,7 +165,7 @@ class PGGAN(System):
 
     def stage(self, seen: int) -> tuple[int, float]:
         """(stage, alpha) after `seen` images, see `ganforge.nn.grow.stage_at`."""
-        return grow.stage_at(seen, self.config.grow_images, self.doublings)
+        return grow.stage_at(seen, self.config.grow_images, self.doublings, self.config.first)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of the discriminator's scores of new generated images."""

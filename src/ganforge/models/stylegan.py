@@ -30,6 +30,7 @@ from ganforge.system import (
     channels,
     crop,
     gamma_by_side,
+    grown_further,
     growth,
     pad,
     rate_by_side,
@@ -54,6 +55,7 @@ class Config:
     grow_images: int = setting(
         50_000, "images over which a resolution fades in, and as many before the next; 0: all at once", low=0
     )
+    first: int = setting(0, "doublings of the smallest grid that training begins with", low=0, high=12)
     gamma: float = setting(0.0, "weight of R1; 0: 0.0002 x height x width / batch, of the stage", low=0.0, high=1e6)
     lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
     mixing: float = setting(0.9, "probability of style mixing in training", low=0.0, high=1.0)
@@ -171,7 +173,11 @@ class StyleGAN(StyleSystem):
 
     @classmethod
     def least_images(cls, config: Config, spec: Spec) -> int:
-        return grow.grown_after(config.grow_images, base_grid(spec)[2])
+        return grow.grown_after(config.grow_images, base_grid(spec)[2], config.first)
+
+    @classmethod
+    def continued(cls, config: Config, spec: Spec, seen: int, to: Spec) -> dict[str, Any] | None:
+        return grown_further(config, spec, seen, to)
 
     def adam(self) -> dict[str, Adam]:
         c = R1_EVERY / (R1_EVERY + 1)  # compensates for the steps of R1
@@ -187,7 +193,7 @@ class StyleGAN(StyleSystem):
 
     def stage(self, seen: int) -> tuple[int, float]:
         """(stage, alpha) after `seen` images, see `ganforge.nn.grow.stage_at`."""
-        return grow.stage_at(seen, self.config.grow_images, self.doublings)
+        return grow.stage_at(seen, self.config.grow_images, self.doublings, self.config.first)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The non-saturating logistic loss, with style mixing (Karras et al. 2019, section 3.1)."""

@@ -15,19 +15,19 @@ from ganforge.nn.equal import EqualConv, EqualLinear, activate, minibatch_stddev
 from ganforge.nn.resample import repeat
 
 
-def stage_at(seen: int, images: int, doublings: int) -> tuple[int, float]:
-    """(stage, alpha) after `seen` pictures; alpha rises from 0 to 1 while the stage fades in. With `images` 0 the last
-    stage is trained from the beginning."""
+def stage_at(seen: int, images: int, doublings: int, first: int = 0) -> tuple[int, float]:
+    """(stage, alpha) after `seen` pictures; alpha rises from 0 to 1 while the stage fades in. Training begins with
+    stage `first`; with `images` 0, with the last one."""
     if not images:
         return doublings, 1.0
-    position = seen / images
+    position = seen / images + 2 * first
     stage = min(doublings, int((position + 1) // 2))
     return stage, min(1.0, position - (2 * stage - 1)) if stage else 1.0
 
 
-def grown_after(images: int, doublings: int) -> int:
+def grown_after(images: int, doublings: int, first: int = 0) -> int:
     """Pictures after which the last stage has faded in; 0 where `images` is 0."""
-    return 2 * doublings * images
+    return 2 * max(0, doublings - first) * images
 
 
 def fade(low: Tensor, high: Tensor, alpha: float) -> Tensor:

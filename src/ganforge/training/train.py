@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 SIZES = ("small", "medium", "large")
 GIVEN = "as asked for"  # [run] precision of run.toml, where the user chose it
-PROBES, SECONDS = (4, 16), 2.0  # timed steps in each precision: at least, and at most within so many seconds
+PROBES, SECONDS = (4, 16), 2.0  # timed steps in each precision: so many at least, and at most, in so many seconds
 LATE = 720_720_001  # steps after which every system has grown; no lazy phase runs in the next one
 
 
@@ -44,11 +44,13 @@ def plan(
     base: Path | None = None,
     source: RunFolder | None = None,
     *,
+    usual: str = "medium",
     expected: int = 0,
     kept: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The complete settings of a run, as the sections of run.toml: preset, then a TOML file `base`, then `overrides`.
-    A run that begins with the weights of another, `source`, has its settings as `base`.
+    """The complete settings of a run, as the sections of run.toml: the preset of `size` or, where that is None, of
+    `usual`, then a TOML file `base`, then `overrides`. A run that begins with the weights of another, `source`, has its
+    settings as `base`.
 
     `kept` has the values that a resumed run keeps whatever the preset says. Rules become numbers; those that depend on
     the length follow from the images or, for a length in minutes, from the images `expected` in them, and are None
@@ -58,21 +60,22 @@ def plan(
     without effect: a `size` that decides nothing or that `base` has decided, images beside minutes."""
     loaded = models.load(system)
     if source is not None:
-        transfer.check(source, system, store)
+        continued = transfer.continued(source, system, store)
         base = base or source.path / "run.toml"
-    if size is not None and size not in SIZES:
-        raise InputError(f"There is no size {size!r}.{did_you_mean(size, SIZES)}")
+    if (chosen := size or usual) not in SIZES:
+        raise InputError(f"There is no size {chosen!r}.{did_you_mean(chosen, SIZES)}")
     given = _read_base(base, system) if base else {"model": {}, "train": {}}
-    if source is not None and "grow_images" in given["model"]:
-        given["model"]["grow_images"] = 0  # its networks have grown
+    if source is not None:
+        given["model"] |= continued
     decides = {name for preset in loaded.presets.values() for name in preset}
-    if size is not None and decides <= given["model"].keys() | {f"train.{name}" for name in given["train"]}:
+    decided = decides <= given["model"].keys() | {f"train.{name}" for name in given["train"]}
+    if size is not None and decided:
         reason = f"{base} says {', '.join(sorted(decides))} already" if decides else f"{system} has one size"
         raise InputError(f"--size {size} has no effect: {reason}. Leave it out.")
     overrides = overrides or {}
     values = {
         section: {**preset, **(kept or {}).get(section, {}), **given[section], **overrides.get(section, {})}
-        for section, preset in loaded.preset(size or "medium").items()
+        for section, preset in loaded.preset(chosen).items()
     }
     loop = overrides.get("train", {})
     if loop.get("images") and loop.get("minutes"):
@@ -128,12 +131,18 @@ def plan(
         sections[section] |= dict.fromkeys(rules)
     return {
         "run": {"system": system, "revision": loaded.system.revision, "store": store.address, "store_root": store.root}
+        | ({} if decided else {"size": chosen})
         | ({} if settings.precision == "auto" else {"precision": GIVEN})
         | ({"from": str(source.path), "from_images": int(source.chosen().name)} if source else {})
         | by_itself,
         **sections,
         "spec": spec_section(store.spec),
     }
+
+
+def usual_size(device_name: str) -> str:
+    """The preset of a new run where no size is said: small on a CPU, else medium. InputError as `device.choose`."""
+    return "small" if device.choose(device_name).type == "cpu" else "medium"
 
 
 def _settle(values: dict[str, Any], spec: Spec) -> dict[str, Rule]:
@@ -230,7 +239,9 @@ def train(
     run = RunFolder(Path(out) if out else Path("runs") / f"{system}-{store.name}")
     new = not (run.path / "run.toml").exists()
     kept = {} if new or run.system_name != system else _kept(run)
-    settings = plan(system, store, run.path, size, overrides, base, source, kept=kept)
+    usual = usual_size(device_name) if new else run.section("run").get("size", "medium")
+    planned = partial(plan, system, store, run.path, overrides=overrides, base=base, source=source, usual=usual)
+    settings = planned(size, kept=kept)
     device.choose(device_name)  # raises where there is none, before anything is written
     if new and run.path.is_dir() and any(p.name != LOCK for p in run.path.iterdir()):
         raise RunError(f"{run.path} holds something else than a run. Choose another place with --out.")
@@ -241,6 +252,8 @@ def train(
                 log.warning(f"{run.path} has no checkpoint any more: it begins again.")
         else:
             run.begin(settings)
+            if size is None and settings["run"].get("size") == "small":
+                log.info("size small: on a CPU; --size medium and large take a GPU, or days")
             if why := settings["run"].get("augment"):
                 log.info(f"augment {why}")
         trainer, short = None, False
@@ -248,11 +261,7 @@ def train(
             _settle_precision(run, store, device_name)
             if _needs_images(run, settings):
                 expected = _expected(run, store, device_name)
-                _add(
-                    run,
-                    plan(system, store, run.path, size, overrides, base, source, expected=expected, kept=kept),
-                    expected,
-                )
+                _add(run, planned(size, expected=expected, kept=kept), expected)
             trainer = Trainer(run, store, device_name)
             if not run.checkpoints() and (first := run.section("run")).get("from"):
                 transfer.take_over(RunFolder(first["from"], first["from_images"]), trainer.system, trainer.average)
@@ -265,9 +274,8 @@ def train(
             if not short:
                 raise
         if short:  # here, since the error would have kept the tensors
-            trainer, smaller = None, SIZES[: SIZES.index(size or "medium")][::-1]
-            again = partial(plan, system, store, run.path, overrides=overrides, base=base, source=source)
-            raise memory.too_large(settings, smaller, again, store, device_name, LATE - 1)
+            trainer, smaller = None, SIZES[: SIZES.index(size or usual)][::-1]
+            raise memory.too_large(settings, smaller, planned, store, device_name, LATE - 1)
     return run
 
 
@@ -301,7 +309,8 @@ def _seconds_a_step(trainer: Trainer, precisions: tuple[str, ...] = ("bf16", "fp
     with Busy() as busy:
         busy.crowd()  # spinning beside other programs would hide the difference
         for turn in range(PROBES[1]):
-            if turn >= PROBES[0] and time.perf_counter() - begun > SECONDS:
+            seconds = time.perf_counter() - begun
+            if (turn >= PROBES[0] and seconds > SECONDS) or (turn > 1 and seconds > 10 * SECONDS):
                 break
             for name in best:
                 trainer.settings = replace(trainer.settings, precision=name)
@@ -362,7 +371,8 @@ def _kept(run: RunFolder) -> dict[str, dict[str, Any]]:
 def _settings(run: RunFolder) -> dict[str, dict[str, Any]]:
     """The settings of a run on disk. One that an earlier version did not have has its default."""
     settings = run.settings
-    settings["run"].setdefault("revision", 1)
+    for name, value in (("revision", 1), ("size", "medium")):
+        settings["run"].setdefault(name, value)
     for section, kind in (("train", Settings), ("model", models.load(run.system_name).config)):
         settings[section] = asdict(config.build(kind, run.section(section), section))
     settings["spec"] = spec_section(run.spec)
