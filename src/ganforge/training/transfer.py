@@ -28,7 +28,7 @@ def continued(source: RunFolder, system: str, store: Store) -> dict[str, Any]:
     if source.system_name != system:
         raise RunError(f"{source.path} is of {source.system_name}, and its weights do not fit {system}: train that.")
     loaded, spec = models.load(system), source.spec
-    old = config.build(loaded.config, source.section("model"), "model")
+    old: Any = config.build(loaded.config, source.section("model"), "model")
     settings = loaded.system.continued(old, spec, int(source.chosen().name), store.spec)
     if settings is None:
         doubled = Spec(2 * spec.height, 2 * spec.width, spec.channels, spec.classes, medium=spec.medium)
