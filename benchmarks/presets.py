@@ -400,7 +400,7 @@ def count(published: Published, size: str = "large") -> Counted:
             "generator": _macs(lambda: system.generate(torch.randn(1, system.config.latent), labels)),
             "discriminator": _macs(lambda: _judge(system, torch.randn(1, 3, *(2 * [published.side])), labels)),
         }
-    return Counted(values | {"train": loop}, parameters, macs, _rates(system), _gamma(system, loop.batch))
+    return Counted(values | {"train": loop}, parameters, macs, _rates(system), _gamma(system))
 
 
 def _settled(values: dict[str, Any], spec: Spec, images: int) -> dict[str, Any]:
@@ -433,14 +433,14 @@ def _rates(system: System) -> str:
     return f"{system.config.lr:g}"
 
 
-def _gamma(system: System, batch: int) -> str:
+def _gamma(system: System) -> str:
     """The weight of the gradient penalty."""
     settings = system.config
     if getattr(settings, "loss", "") == "wgan-gp":
         return "WGAN-GP 10"
     weight: Any = getattr(system, "gamma", None)
     if callable(weight):
-        return f"{weight(0, batch):g} to {weight(10**12, batch):g}"
+        return f"{weight(0):g} to {weight(10**12):g}"
     return f"{settings.gamma:g}" if hasattr(settings, "gamma") else "none"
 
 

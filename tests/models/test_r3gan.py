@@ -100,7 +100,7 @@ def test_one_cosine_for_everything():
     )
     system = r3gan.R3GAN(config, Spec(8, 8, 1))
     seen = (0, 500, 1000, 10**6)
-    assert [system.gamma(n, 4) for n in seen] == pytest.approx([2.0, 1.1, 0.2, 0.2])
+    assert [system.gamma(n) for n in seen] == pytest.approx([2.0, 1.1, 0.2, 0.2])
     adam = system.adam()["generator"]
     assert [at(adam.lr, n) for n in seen] == pytest.approx([4e-4, 3e-4, 2e-4, 2e-4])
     assert [at(adam.beta2, n) for n in seen] == pytest.approx([0.9, 0.945, 0.99, 0.99])
@@ -111,10 +111,11 @@ def test_one_cosine_for_everything():
     assert chances == pytest.approx([0, 0.15, 0.3, 0.3])
 
 
-@pytest.mark.parametrize(("side", "batch", "gamma"), [(64, 256, 2), (64, 16, 32), (32, 256, 0.25), (256, 256, 128)])
-def test_penalties_without_a_setting_follow_resolution_and_batch(side, batch, gamma):
-    system = r3gan.R3GAN(r3gan.Config(width=8, blocks=1, widest=8), Spec(side, side, 3))
-    assert system.gamma(0, batch) == pytest.approx(gamma)
+@pytest.mark.parametrize(("side", "gamma", "small"), [(32, 0.25, 2.5), (64, 2, 2.5), (256, 128, 128)])
+def test_penalties_without_a_setting_follow_the_resolution(side, gamma, small):
+    spec = Spec(side, side, 3)
+    assert r3gan.R3GAN(r3gan.Config(width=8, blocks=1, widest=8), spec).gamma(0) == pytest.approx(gamma)
+    assert models.load("r3gan").preset("small")["model"]["gamma"].value(spec, 0) == pytest.approx(small)
 
 
 @pytest.mark.parametrize(

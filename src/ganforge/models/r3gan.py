@@ -36,7 +36,7 @@ class Config:
     group: int = setting(16, "channels in a group of the 3x3 convolutions, about", low=1, high=1024)
     gamma: float = setting(
         0.0,
-        "weight of both gradient penalties at first; 0: 2 (sqrt(height x width) / 64)^3 x 256 / batch",
+        "weight of both gradient penalties at first; 0: 2 (sqrt(height x width) / 64)^3",
         low=0.0,
         high=10000.0,
     )
@@ -60,6 +60,11 @@ def _gamma(spec: Spec) -> float:
     return PUBLISHED.get(round(math.sqrt(spec.height * spec.width)), 0.0)
 
 
+def _by_resolution(spec: Spec) -> float:
+    """A power law through the published weights for faces, 2 at 64 px and 150 at 256."""
+    return 2 * (spec.height * spec.width / 64**2) ** 1.5
+
+
 def _ada(spec: Spec) -> str:
     if spec.medium.augmentations is not None:
         return ""
@@ -68,7 +73,14 @@ def _ada(spec: Spec) -> str:
 
 SPAN = Rule("4/5 of the run, at most 20,000,000", lambda spec, images: min(20_000_000, -(-images * 4 // 5)), True)
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 16, "blocks": 1, "lr": 1e-3, "span": SPAN, "train.batch": 16},
+    "small": {
+        "width": 16,
+        "blocks": 1,
+        "gamma": Rule("2.5, or by the rule of 0 where that is more", lambda spec, _: max(2.5, _by_resolution(spec))),
+        "lr": 1e-3,
+        "span": SPAN,
+        "train.batch": 16,
+    },
     "medium": {"span": SPAN},
     "large": {
         "width": width_by(24_576, 768),
@@ -238,14 +250,10 @@ class R3GAN(System):
     def phases(self) -> list[Phase]:
         return [Phase("both", ("generator", "discriminator"), self.loss)]
 
-    def gamma(self, seen: int, batch: int) -> float:
-        """The weight of both penalties after `seen` images, in batches of `batch`.
-
-        Without a setting a power law through the published weights (2 at 64 px, 150 at 256), which are for batches of
-        256, and in inverse proportion to the batch (Karras et al. 2020, "Training Generative Adversarial Networks with
-        Limited Data", appendix C, have the same for R1): a smaller weight leaves contours without surfaces."""
+    def gamma(self, seen: int) -> float:
+        """The weight of both penalties after `seen` images."""
         c = self.config
-        first = c.gamma or 2 * (self.spec.height * self.spec.width / 64**2) ** 1.5 * 256 / batch
+        first = c.gamma or _by_resolution(self.spec)
         return Cosine(first, first * c.gamma_end, c.span).at(seen)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -276,7 +284,7 @@ class R3GAN(System):
             learned
             - learned.detach()
             + F.softplus(-margin).mean()
-            + batch.caution * self.gamma(batch.seen, count) / 2 * (r1 + r2)
+            + batch.caution * self.gamma(batch.seen) / 2 * (r1 + r2)
         )
         pull = -torch.sigmoid(margin)[:, None, None, None] * gradient[count:] / count
         carried = (fakes * pull.detach()).sum()
