@@ -62,7 +62,7 @@ def _gamma(spec: Spec) -> float:
 
 def _by_resolution(spec: Spec) -> float:
     """A power law through the published weights for faces, 2 at 64 px and 150 at 256."""
-    return 2 * (spec.height * spec.width / 64**2) ** 1.5
+    return 2 * (math.sqrt(spec.height * spec.width) / 64) ** 3
 
 
 def _ada(spec: Spec) -> str:
