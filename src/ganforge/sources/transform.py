@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from ganforge.base.images import Pixels
+from ganforge.transforms.resize import resized
 
 
 def resize(pixels: Tensor, height: int, width: int) -> Tensor:
@@ -22,12 +23,7 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
         return pixels
     if pixels.shape[1] != 4:
         return interpolate(pixels, (height, width), mode="bicubic", antialias=True, align_corners=False)
-    alpha = pixels[:, 3:].float()
-    weighted = torch.cat([pixels[:, :3].float() * alpha, alpha], 1)
-    out = interpolate(weighted, (height, width), mode="bicubic", antialias=True, align_corners=False)
-    alpha = out[:, 3:].clamp(0, 255)
-    colour = torch.where(alpha > 0.5, out[:, :3] / alpha.clamp(min=0.5), 0)
-    return torch.cat([colour, alpha], 1).round_().clamp_(0, 255).to(torch.uint8)
+    return resized(pixels.float(), height, width, transparent=True).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def fit(pixels: Pixels, height: int, width: int, mode: str, background: tuple[int, ...]) -> Pixels:

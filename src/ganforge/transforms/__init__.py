@@ -1,1 +1,1 @@
-"""Changes of batches of pictures, each by numbers of its own: augmentations, warps."""
+"""Changes of batches of pictures, each picture by numbers of its own: augmentations, warps, degradations."""
