@@ -166,15 +166,17 @@ def test_the_size_follows_the_device_and_stays(ruled, store, tmp_path, capsys, l
     assert 'size = "small"' in capsys.readouterr().out
 
 
-def test_a_run_without_a_size_in_its_file_is_of_medium_size(ruled, store, tmp_path):
-    run = train("gan", store, tmp_path / "r", size="medium", overrides=loop(images=512))
+@pytest.mark.parametrize("size", ["medium", "large"])
+def test_a_run_without_a_size_in_its_file_is_of_medium_size_or_the_one_said(ruled, store, tmp_path, size):
+    run = train("gan", store, tmp_path / "r", size=size, overrides=loop(images=512))
     for path in run.path.rglob("run.toml"):  # as earlier versions wrote it
-        path.write_text(path.read_text("utf-8").replace('size = "medium"\n', ""), "utf-8")
+        path.write_text(path.read_text("utf-8").replace(f'size = "{size}"\n', ""), "utf-8")
     for manifest in run.path.rglob("manifest.json"):
         entries = json.loads(manifest.read_text())
         entries["sha256"]["run.toml"] = file_sha256(manifest.parent / "run.toml")
         manifest.write_text(json.dumps(entries))
-    assert train("gan", store, run.path, overrides=loop(images=640)).load()[1]["seen"] == 640
+    said = None if size == "medium" else size
+    assert train("gan", store, run.path, size=said, overrides=loop(images=640)).load()[1]["seen"] == 640
 
 
 def test_a_dry_run_leaves_open_what_the_speed_decides(ruled, store, capsys):

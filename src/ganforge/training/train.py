@@ -371,8 +371,7 @@ def _kept(run: RunFolder) -> dict[str, dict[str, Any]]:
 def _settings(run: RunFolder) -> dict[str, dict[str, Any]]:
     """The settings of a run on disk. One that an earlier version did not have has its default."""
     settings = run.settings
-    for name, value in (("revision", 1), ("size", "medium")):
-        settings["run"].setdefault(name, value)
+    settings["run"].setdefault("revision", 1)
     for section, kind in (("train", Settings), ("model", models.load(run.system_name).config)):
         settings[section] = asdict(config.build(kind, run.section(section), section))
     settings["spec"] = spec_section(run.spec)
@@ -387,6 +386,8 @@ def _same(run: RunFolder, settings: Mapping[str, Mapping[str, Any]]) -> None:
         for name, value in values.items():
             old = old_settings.get(section, {}).get(name)
             if value is None:  # it depends on the length, which is being estimated
+                continue
+            if (section, name, old) == ("run", "size", None):  # an earlier version did not write it
                 continue
             if (section, name) in FREE and ((section, name) != ("train", "precision") or value == "auto"):
                 continue
