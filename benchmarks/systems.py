@@ -7,8 +7,10 @@ a sheet each.
 FOLDER holds the set's original files in a folder of its name (or NAME.zip, prepared to --resolution). So many jobs
 train side by side, each on its share of the cores. With `--like` a run has as many images as the same row of an earlier
 results file, whatever the time: what a quiet machine did in those minutes, on one that is not. A system may be a file
-of layers, such as examples/composed/dcgan.toml. Store, runs and sheets stay in the folder `work`. Results are added to
-`results/systems.json` one by one and printed as a table."""
+of layers, such as examples/composed/dcgan.toml. Store, runs and sheets stay in the folder `work`; a run that is there
+is taken as it is. Results are added to `results/systems.json` one by one and printed as a table: of the best checkpoint
+of each run, with the distance of the last one, those measured on the way, and the reports at which a rule of collapse
+spoke."""
 
 from __future__ import annotations
 
@@ -32,9 +34,11 @@ from ganforge.measuring.measure import FIRST_SEED, measure
 from ganforge.measuring.reference import extractor
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.preparing.prepare import prepare
+from ganforge.runs import RunFolder
 from ganforge.sampling import pictures
 from ganforge.store.store import Store
 from ganforge.system import System
+from ganforge.training import collapse
 from ganforge.training.train import train
 
 COLUMNS = (
@@ -73,7 +77,8 @@ def one(
             base=layers,
             overrides=overrides,
         )
-    last, system = read(run.path)[-1], run.build()
+    rows, system = read(run.path), run.build()
+    last, state = rows[-1], RunFolder(run.path, at="last").load()[1]
     what = f"composed {store.name} --config {name}" if layers else f"{name} {store.name} --size {size}"
     what += " --model.conditional true" * conditional
     length = f"--images {images}" if images else f"--minutes {minutes:g}"
@@ -83,6 +88,11 @@ def one(
         "seconds": last["seconds"],
         "images/s": round(last["seen"] / last["seconds"], 1),
         "parameters": sum(p.numel() for p in system.parameters()),
+        "reports with an alarm": sum(collapse.alarm(rows[:n]) is not None for n in range(1, len(rows) + 1)),
+        "went back": state["collapses"] + state["rollbacks"],
+        "share of scores": round(state["measuring"] / last["seconds"], 3),
+        "curve": [[r["seen"], round(r["seconds"]), r["distance"], r["recall"]] for r in rows if "distance" in r],
+        "checkpoint": int(run.chosen().name),
     }
     write_image(
         folder.with_suffix(".png"),
@@ -92,6 +102,9 @@ def one(
     if not system.generates:
         return row | {"dB, noisy": last["denoiser/noisy"], "dB, restored": last["denoiser/restored"]}
     found = measure(run, store, samples).as_dict()
+    if row["checkpoint"] != state["seen"]:
+        by_last = measure(RunFolder(run.path, at="last"), store, samples).as_dict()
+        row["last"] = {"images": state["seen"]} | {name: by_last[name] for name in ("distance", "recall")}
     found["measured in seconds"] = found.pop("seconds")
     shown_too = {
         "above floor": found["distance"] - found["floor"],
