@@ -36,21 +36,22 @@ def strokes(share: Tensor, height: int, width: int) -> Tensor:
         to_y = (from_y + length * angle.sin()).clamp(0, height)
         to_x = (from_x + length * angle.cos()).clamp(0, width)
         distance = _distance(y, x, from_y, from_x, to_y, to_x)
-        distance = distance / (_WIDTH[0] + draw[n, 4] * (_WIDTH[1] - _WIDTH[0]))[:, None, None]
+        distance = distance / (_WIDTH[0] + draw[n, 4] * (_WIDTH[1] - _WIDTH[0])).square()[:, None, None]
         nearest = torch.where((n < used)[:, None, None], torch.minimum(nearest, distance), nearest)
         from_y, from_x = to_y, to_x
     covered = (share.double() * height * width).round().long()
-    rank = nearest.flatten(1).argsort(stable=True).argsort()
-    return (rank < covered[:, None]).float().view(count, 1, height, width)
+    order = nearest.flatten(1).argsort(stable=True)
+    first = (torch.arange(height * width) < covered[:, None]).float()
+    return torch.zeros_like(first).scatter_(1, order, first).view(count, 1, height, width)
 
 
 def _distance(y: Tensor, x: Tensor, from_y: Tensor, from_x: Tensor, to_y: Tensor, to_x: Tensor) -> Tensor:
-    """Distance of each pixel from a segment of each picture: (N, H, W)."""
+    """Squared distance of each pixel from a segment of each picture: (N, H, W)."""
     along_y, along_x = (to_y - from_y)[:, None, None], (to_x - from_x)[:, None, None]
     off_y, off_x = y - from_y[:, None, None], x - from_x[:, None, None]
     square = (along_y.square() + along_x.square()).clamp(min=1e-6)
     at = ((off_y * along_y + off_x * along_x) / square).clamp(0, 1)
-    return torch.hypot(off_y - at * along_y, off_x - at * along_x)
+    return (off_y - at * along_y).square() + (off_x - at * along_x).square()
 
 
 def boxes(number: Tensor, height: int, width: int) -> Tensor:
