@@ -35,7 +35,7 @@ class GatedConv(nn.Conv2d):
 
 
 class FourierUnit(nn.Module):
-    """A convolution 1x1 of the spectrum: (N, C, H, W) -> the same shape, float32 or more; every pixel depends on all pixels."""
+    """A convolution 1x1 of the spectrum: (N, C, H, W) -> the same shape, float32 or more; all pixels see all pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
