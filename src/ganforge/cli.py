@@ -45,6 +45,7 @@ APART = {
 }  # fmt: skip
 NEEDS = {
     "clean": {"--reference": "--preview", "--pictures": "--preview"},
+    "prepare": {"--ids": "--pair"},
     "sample": {"--frames": "--walk", "--mix-layers": "--mix"},
 }
 
@@ -111,7 +112,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_config(audit)
 
     prepare = verb("prepare", "turn a folder, a zip or a collected set into a store")
-    prepare.add_argument("source", type=Path, help="folder or zip; sub-folders are the classes")
+    prepare.add_argument(
+        "source", type=Path, help="folder or zip; sub-folders are the classes; with --pair it holds what is given"
+    )
     prepare.add_argument("-o", "--out", type=Path, help="the store to make (stores/NAME)")
     options.add(prepare, PrepareSettings)
     prepare.add_argument("--format", default="store", help="store (default), webdataset, parquet or folder")

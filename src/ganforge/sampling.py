@@ -192,10 +192,10 @@ def write(
     system = run.build(device_name)
     check_generates(system)
     spec, medium = system.spec, system.spec.medium
-    together = None if spec.is_picture else out.with_suffix(medium.suffix)
+    together = None if medium.suffix in SUFFIXES else out.with_suffix(medium.suffix)
     if as_grid:
         out = out.with_suffix(".png") if out == together else out
-        check_suffix(out, spec.channels if spec.is_picture else 3)
+        check_suffix(out, spec.shown_channels)
     elif out.suffix.lower() in (*SUFFIXES, medium.suffix):
         raise InputError(f"{out} is the name of a file; single files go into a folder. Name one, or make a sheet.")
     columns = len(seeds) if every_class(labels, system.spec) else None

@@ -317,7 +317,7 @@ def _finish(source: Path, partial: Path, settings: Settings, cleaned: Cleaned, r
     labels.carry(source, partial, [row["file"] for row in rows], kept)
     dropped = ({"file": name, "reason": reason} for name, reason in cleaned.dropped)
     write_csv(partial / "dropped.csv", ("file", "reason"), dropped)
-    history.carry(source, partial)
+    history.carry(partial, source)
     digest = hashlib.sha256("".join(f"{r['sha256']}  {r['out']}\n" for r in rows if r["out"]).encode())
     history.record(
         partial, "clean", source=str(source.resolve()), drop=settings.drop, keep=settings.keep,

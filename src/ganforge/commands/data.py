@@ -174,6 +174,8 @@ def prepare(args: argparse.Namespace) -> int:
     if args.format != "store":  # before the work, not after it
         if settings.medium not in (None, "picture"):
             raise InputError(f"prepare: --format {args.format} is for pictures, not for {settings.medium}s.")
+        if settings.pair:
+            raise InputError(f"prepare: --format {args.format} is for single pictures, not for pairs.")
         if args.out is None:
             raise InputError("prepare: --format needs --out, the folder to write.")
         if args.out.exists():
@@ -215,7 +217,7 @@ def prepare(args: argparse.Namespace) -> int:
         f"{store.path}: {len(store):,} {store.spec.medium.plural} of {store.spec}; {len(store.train):,} for training, "
         f"{len(store.heldout):,} held out, {prepared.skipped_count:,} left out"
     )
-    print(f"Next: ganforge train dcgan {store.path}")
+    print(f"Next: ganforge {'show' if settings.pair else 'train dcgan'} {store.path}")
     return 2 if prepared.unusable else 0
 
 

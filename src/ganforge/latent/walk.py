@@ -263,7 +263,7 @@ def write_mix(
     from ganforge.sampling import pictures
 
     system = run.build(device_name)
-    check_suffix(out, system.spec.channels if system.spec.is_picture else 3)
+    check_suffix(out, system.spec.shown_channels)
     if layers is None:
         layers = range(max(1, system.layers // 2)) if isinstance(system, StyleSystem) else range(1)
     inner = np.concatenate(list(mix(system, rows, columns, layers, truncation)))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ganforge.base.images import MODES, Pixels, grid, write_image
 from ganforge.media.medium import Medium
 
-_NAMES = {1: "grey", 3: "RGB", 4: "RGBA"}
+NAMES = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Picture(Medium):
             raise ValueError(f"channels {channels!r} is not 1, 3 or 4")
 
     def describe(self, height: int, width: int, channels: int) -> str:
-        return f"{height}x{width} {_NAMES[channels]}"
+        return f"{height}x{width} {NAMES[channels]}"
 
     def as_pictures(self, rows: Pixels) -> Pixels:
         return rows

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,11 +14,12 @@ from ganforge.base.errors import InputError
 from ganforge.base.images import Pixels, enlarge, grid
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
+from ganforge.media.pair import Pair
 from ganforge.media.picture import Picture
 from ganforge.media.sound import Sound
 
 PICTURE = Picture()
-MEDIA: tuple[type[Medium], ...] = (Picture, Sound, Clip)
+MEDIA: tuple[type[Medium], ...] = (Picture, Sound, Clip, Pair)
 """All media."""
 LARGEST = 1024
 """Numbers that a side of a store's rows has at most."""
@@ -46,6 +48,11 @@ class Spec:
     def pixels(self) -> int:
         """Numbers in one row: height x width x channels."""
         return self.height * self.width * self.channels
+
+    @property
+    def shown_channels(self) -> int:
+        """Channels of its rows as pictures: 1, 3 or 4."""
+        return self.medium.as_pictures(np.zeros((1, self.height, self.width, self.channels), np.uint8)).shape[-1]
 
     @property
     def is_picture(self) -> bool:

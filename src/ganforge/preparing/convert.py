@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from ganforge.base.images import Pixels
 from ganforge.base.pool import chunks, ordered
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Unusable
+from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec, spec_from
-from ganforge.preparing import media
+from ganforge.preparing import media, pairs
+from ganforge.preparing.pairs import Half
 from ganforge.preparing.parts import Meta, finished, new_part
+from ganforge.sources import maps
 from ganforge.sources.decode import decode, fit_channels
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Portion, Skip, digest
@@ -53,6 +56,10 @@ class Plan:
     """File -> why an audit refuses it."""
     stride: int = 0
     """Frames from the beginning of a clip to that of the next; 0 where there are no clips."""
+    wanted: str = ""
+    """Of pairs: the source of the wanted pictures."""
+    halves: tuple[Half, ...] = ()
+    """Of pairs: how given and wanted pictures are converted, in the place of `levels` and `all_grey`."""
 
     @cached_property
     def fill(self) -> tuple[int, ...]:
@@ -64,6 +71,15 @@ class Plan:
             channels //= self.spec.medium.frames
         pixel = np.array([[self.background]], np.uint8)
         return tuple(int(v) for v in fit_channels(pixel, channels)[0, 0])
+
+    @cached_property
+    def half_plans(self) -> list[Plan]:
+        """Of pairs: the plans by which given and wanted pictures are decoded."""
+        size = self.spec.height, self.spec.width
+        return [
+            replace(self, spec=Spec(*size, half.channels), levels=half.levels, all_grey=half.all_grey, halves=())
+            for half in self.halves
+        ]
 
     @cached_property
     def _classes(self) -> frozenset[str]:
@@ -83,7 +99,8 @@ class Plan:
     def from_plain(values: Mapping[str, Any]) -> Plan:
         """The inverse of `to_plain`, also through JSON."""
         tuples = {name: tuple(values[name]) for name in ("background", "layout")}
-        plain = {"spec": spec_from(values["spec"]), "levels": Levels(**values["levels"])}
+        plain: dict[str, Any] = {"spec": spec_from(values["spec"]), "levels": Levels(**values["levels"])}
+        plain["halves"] = tuple(Half(**{**half, "levels": Levels(**half["levels"])}) for half in values["halves"])
         return Plan(**{**values, **tuples, **plain})
 
 
@@ -130,12 +147,13 @@ def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[M
 
 
 def _other_rows(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[Meta]]:
-    """Of sounds and clips, file by file; all rows of a file or none."""
+    """Of sounds, clips and pairs, file by file; all rows of a file or none."""
     rows: list[Pixels] = []
     metas: list[Meta] = []
     for entry in chunk:
         try:
-            of_file = list(media.rows(entry, plan))
+            medium = plan.spec.medium
+            of_file = [_pair(entry, plan, medium)] if isinstance(medium, Pair) else list(media.rows(entry, plan))
             rows += [row for row, _ in of_file]
             metas += [meta for _, meta in of_file]
         except (Skip, Unusable) as reason:
@@ -162,6 +180,38 @@ def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
     if plan.all_grey and pixels.shape[2] == 3 and np.ptp(pixels, 2).max(initial=0) > NEUTRAL:
         raise Skip("in colour, unlike the pictures looked at; say --channels 3, or 1 to grey it")
     return fit_channels(pixels, spec.channels)
+
+
+def _pair(entry: Entry, plan: Plan, medium: Pair) -> tuple[Pixels, Meta]:
+    """A row of given and wanted, and its hashes; `height` and `width` are those of the wanted picture. Raises Skip."""
+    partner = entry.partner
+    if not isinstance(partner, Entry):
+        raise Skip(partner)
+    plan.check_label(entry)
+    metas = Meta(entry.name), Meta(partner.name)
+    pixels: list[Pixels] = []
+    for half, one, meta, word in zip(plan.half_plans, (entry, partner), metas, pairs.WORDS, strict=True):
+        try:
+            is_map = one is entry and medium.palette
+            pixels.append(_decode_map(one, meta, medium) if is_map else _decode(one, meta, half))
+        except Skip as skip:
+            raise Skip(f"{str(skip).partition('; say --channels')[0]} ({word})") from None
+    given, wanted = metas
+    pairs.check_aspects((given.height, given.width), (wanted.height, wanted.width))
+    row = pairs.fit_both(pixels[0], pixels[1], plan.spec, medium, plan.fit, [half.fill for half in plan.half_plans])
+    return row, Meta(
+        entry.name, entry.label, entry.split, wanted.height, wanted.width, digest(given.sha256 + wanted.sha256),
+        hashlib.sha256(row.data).digest(), origin=pairs.origin_of(entry.origin, partner.origin),
+    )  # fmt: skip
+
+
+def _decode_map(entry: Entry, meta: Meta, medium: Pair) -> Pixels:
+    """One map of ids as numbers of the palette, (H, W, 1), in its own size; fills in its row. Raises Skip."""
+    data = entry.read()
+    meta.sha256 = digest(data)
+    class_map = maps.read(data)
+    meta.height, meta.width = class_map.ids.shape
+    return maps.numbers(class_map, medium)
 
 
 def _fit(run: list[tuple[Pixels, Meta]], plan: Plan) -> list[Pixels]:

@@ -48,6 +48,7 @@ _WITHOUT_EFFECT = {
     "picture": ("rate", "seconds", "frames", "stride"),
     "sound": ("channels", "fit", "background", "levels", "frames", "stride"),
     "clip": ("levels", "seconds"),
+    "pair": ("rate", "seconds", "frames", "stride"),
 }
 
 
@@ -83,7 +84,7 @@ def choose_sound(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
             f"rate is {rate:g}; of sounds it takes a whole number from {waves.RATES[0]:,} to {waves.RATES[1]:,} Hz."
         )
     sound = Sound.of_rate(int(rate) if rate is not None else min(commonest, MOST_RATE))
-    notes = list(source.notes)
+    notes: list[str] = []
     looked = f"of {len(headers):,} sounds looked at"
     if others := sum(header.rate != sound.rate for header in headers):
         notes.append(f"{others:,} {looked} have another rate than {sound.rate:,} Hz and are resampled; --rate sets it")
@@ -136,7 +137,7 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
         coloured += colours
     if not sizes:
         raise DataError(f"{source.name} holds no clips that can be read: {problem}.")
-    notes = list(source.notes)
+    notes: list[str] = []
     commonest = Counter(rates).most_common(1)[0][0] if rate is None else rate
     if others := sum(own_rate != commonest for own_rate in rates):
         notes.append(

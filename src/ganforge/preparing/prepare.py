@@ -25,14 +25,15 @@ from ganforge.base.errors import DataError, GanforgeError, InputError, Stopped, 
 from ganforge.base.files import atomic_file, cannot_write
 from ganforge.base.tables import read_json
 from ganforge.media.clip import Clip
+from ganforge.media.pair import Pair
 from ganforge.media.sound import Sound
-from ganforge.preparing import media, parts
+from ganforge.preparing import media, pairs, parts
 from ganforge.preparing.convert import Plan, convert_part
 from ganforge.preparing.parts import Sides, finished
 from ganforge.preparing.settings import HELD_OUT, Settings
 from ganforge.preparing.shape import choose, parse_color
 from ganforge.sources.depth import Levels
-from ganforge.sources.entry import Portion
+from ganforge.sources.entry import Entry, Portion, Source
 from ganforge.sources.layout import Layout, some
 from ganforge.sources.source import keep_apart, open_source
 from ganforge.store import card, history
@@ -142,16 +143,21 @@ class _Work:
         keep_apart(path, self.out)
         self.normalise = s.normalise
         before = None if overwrite else _known(self._begun(), path)
-        self.opened = open_source(path, table, before, s.medium)
+        if s.pair:
+            keep_apart(s.pair, self.out)
+        self.opened = _open(path, table, before, s.medium, s.pair)
         media.check_settings(self.opened.medium, s)
-        levels = Levels()
+        levels, halves = Levels(), tuple[pairs.Half, ...]()
         match self.opened.medium:
             case "sound":
-                spec, self.notes = media.choose_sound(self.opened, s)
+                spec, notes = media.choose_sound(self.opened, s)
             case "clip":
-                spec, self.notes = media.choose_clip(self.opened, s)
+                spec, notes = media.choose_clip(self.opened, s)
+            case "pair":
+                spec, halves, notes = pairs.choose_pair(self.opened, s)
             case _:
-                spec, levels, self.notes = choose(self.opened, s.resolution, s.channels, s.background, s.levels)
+                spec, levels, notes = choose(self.opened, s.resolution, s.channels, s.background, s.levels)
+        self.notes = [*self.opened.notes, *notes]
         size = s.part_size or max(64, min(PART_PICTURES, PART_BYTES // spec.pixels))
         self.portions = self.opened.portions(size)
         self.findings = findings = Findings(s.audit) if s.audit else None
@@ -178,6 +184,8 @@ class _Work:
             all_grey=s.channels is None and spec.channels == 1,
             refused=refused,
             stride=(s.stride or spec.medium.frames) if isinstance(spec.medium, Clip) else 0,
+            wanted=str(s.pair.resolve()) if s.pair else "",
+            halves=halves,
         )
         self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
 
@@ -219,13 +227,16 @@ class _Work:
     def finish(self, sides: Sides) -> Prepared:
         """Join the parts and look at what came out."""
         plan = self.plan
-        sounds = isinstance(plan.spec.medium, Sound)
+        medium = plan.spec.medium
+        sounds, ids = isinstance(medium, Sound), isinstance(medium, Pair) and medium.palette
+        of_halves = zip(pairs.WORDS, plan.halves, strict=False)
+        depths = {"depth": plan.levels} | {f"{word}_depth": half.levels for word, half in of_halves}
         recipe = {
             **({} if sounds else {"fit": plan.fit, "background": list(plan.background)}), "normalise": self.normalise,
-            **({"depth": str(plan.levels)} if plan.levels != Levels() else {}),
+            **{name: str(levels) for name, levels in depths.items() if levels != Levels()},
             **({"stride": plan.stride} if plan.stride else {}),
             "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
-            "resize": RESAMPLE if sounds else RESIZE,
+            "resize": RESAMPLE if sounds else f"{RESIZE}; of ids: nearest" if ids else RESIZE,
         }  # fmt: skip
         levels = {"none": "bytes", "image": "bytes"}.get(self.normalise, self.normalise)
         reasons = parts.join(
@@ -242,9 +253,11 @@ class _Work:
         )
         self.remove()
         store = Store(self.out)
-        history.carry(Path(plan.source), self.out)
+        sources = [Path(name) for name in (plan.source, plan.wanted) if name]
+        history.carry(self.out, *sources)
+        names = {word: path.name for word, path in zip(("source", "wanted"), sources, strict=False)}
         history.record(
-            self.out, "prepare", source=Path(plan.source).name, **recipe, stored=len(store),
+            self.out, "prepare", **names, **recipe, stored=len(store),
             for_training=len(store.train), held_out=len(store.heldout), dropped=reasons, root=store.root,
         )  # fmt: skip
         card.write(self.out, card.card(store, self.out.name, history.read(self.out), card.STORE))
@@ -378,7 +391,7 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
         done += count
 
     p = Plan.from_plain(plan)
-    portions = _portions(p.source, p.labels, p.spec.classes, p.layout, p.part_size, p.spec.medium.kind)
+    portions = _portions(p.source, p.labels, p.spec.classes, p.layout, p.part_size, p.spec.medium.kind, p.wanted)
     convert_part(p, portions, number, Path(path), 1, add)
     return done
 
@@ -386,11 +399,17 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
 @lru_cache(1)
 def _portions(
     source: str, labels: str | None, classes: tuple[str, ...], layout: tuple[int | None, int | None, str], size: int,
-    medium: str,
+    medium: str, wanted: str,
 ) -> list[Portion]:  # fmt: skip
     """Listed once in each worker."""
     known = None if layout[2] else Layout(classes, label_at=layout[0], split_at=layout[1])
-    return open_source(Path(source), Path(labels) if labels else None, known, medium).portions(size)
+    opened = _open(Path(source), Path(labels) if labels else None, known, medium, Path(wanted) if wanted else None)
+    return opened.portions(size)
+
+
+def _open(path: Path, labels: Path | None, known: Layout | None, medium: str | None, wanted: Path | None) -> Source:
+    """The source of a store: of pairs two, joined."""
+    return pairs.open_pairs(path, wanted, labels, known) if wanted else open_source(path, labels, known, medium)
 
 
 def _known(plan: dict[str, Any], source: Path) -> Layout | None:
@@ -410,5 +429,6 @@ def _listing(portions: list[Any]) -> str:
     """A short hash of the names in the first part."""
     digest = hashlib.sha256(str(len(portions)).encode())
     for entry in portions[0]() if portions else ():
-        digest.update(entry.name.encode() + b"\0")
+        partner = entry.partner.name if isinstance(entry.partner, Entry) else ""
+        digest.update(f"{entry.name}\0{partner}".encode())
     return digest.hexdigest()[:16]

@@ -20,6 +20,12 @@ class Settings(Selection):
         None, "what the files are (sounds where there are sounds and no pictures, else pictures)",
         choices=("picture", "sound", "clip"),
     )  # fmt: skip
+    pair: Path | None = setting(
+        None, "folder or zip of the wanted pictures, each of the same path as the given one, apart from the suffix"
+    )
+    ids: int | None = setting(
+        None, "the given pictures of pairs are maps of at most so many ids of classes", low=2, high=256
+    )
     labels: Path | None = setting(None, "CSV with the columns file and label, instead of sub-folders")
     resolution: str | int | None = setting(
         None, "64, or 48x64 (height x width); without it that of the pictures where they agree, else 32, 64 or 128"
@@ -72,5 +78,26 @@ class Settings(Selection):
             raise InputError(
                 "Nothing is held out, so no class gives its share. Leave out --stratify, or say another --heldout."
             )
+        if self.ids is not None and self.pair is None:
+            raise InputError("--ids says that given pictures are maps. Name the wanted ones too: --pair FOLDER.")
+        if self.pair is not None:
+            self._check_pair()
         if self.folds == 1:
             raise InputError("prepare.folds is 1; it takes 2 to 100, or 0 for none.")
+
+    def _check_pair(self) -> None:
+        """InputError for settings that make no sense for pairs."""
+        if self.medium not in (None, "picture"):
+            raise InputError(f"--pair joins pictures, not {self.medium}s. Leave out --medium.")
+        if self.audit or self.drop or self.keep:
+            raise InputError(
+                "An audit is about single pictures, not about pairs. Clean one half first (ganforge clean FOLDER "
+                "--audit AUDIT -o CLEANED): what is left out there has no partner then."
+            )
+        if self.normalise != "none":
+            raise InputError(f"--normalise {self.normalise} is for single pictures; pairs take none. Leave it out.")
+        if self.ids is not None and self.fit in ("letterbox", "pad"):
+            raise InputError(
+                f"--fit {self.fit} puts a border around pictures, and a map has no id for it. Use crop, smart or "
+                "stretch."
+            )

@@ -17,7 +17,7 @@ SMALLEST = 8
 def choose(
     source: Source, resolution: str | int | None, channels: int | None, background: str, levels: str
 ) -> tuple[Spec, Levels, list[str]]:
-    """Look at the headers of some pictures and decide what is not set."""
+    """Look at the headers of some pictures and decide what is not set; also what the user should know of that."""
     headers: list[PictureHeader] = []
     spans: list[Span | None] = []
     for entry in survey.sample(source):
@@ -31,7 +31,7 @@ def choose(
                 headers.append(PictureHeader(height, width, own >= 3, own == 4, False))
         except Skip:
             continue
-    notes = list(source.notes)
+    notes: list[str] = []
     looked = f"of {len(headers):,} pictures looked at"
     coloured, transparent = sum(h.coloured for h in headers), sum(h.transparent for h in headers)
     if channels is None:

@@ -41,6 +41,8 @@ class Entry:
     """Where it came from, as far as the source says."""
     frames: tuple[Callable[[], bytes], ...] = ()
     """Of a clip whose frames are files of their own: what reads each of them, in order. `read` then raises Skip."""
+    partner: Entry | str = ""
+    """Of a pair: the picture that is wanted where this one is given, or why there is none."""
 
 
 class Skip(Exception):
@@ -64,6 +66,8 @@ class Source:
     """Whether the source says itself which pictures are held out."""
     medium: str = "picture"
     """The kind of medium that its files are read as; see media/."""
+    named: bool = True
+    """Whether its pictures are files with names of their own."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -148,7 +149,7 @@ def _packed(head: bytes) -> str:
 def _unnamed(source: Source, labels: Table | None) -> Source:
     if labels:
         raise InputError(f"{source.name} brings its own labels, so {labels[0]} is not used. Leave out --labels.")
-    return source
+    return replace(source, named=False)
 
 
 def of_files(

@@ -1,8 +1,10 @@
-"""The only resize in the house, and the ways to fit a picture of one shape into another."""
+"""The only resize of pictures in the house, one for maps of ids, and the ways to fit a picture of one shape into
+another."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +28,30 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
     return resized(pixels.float(), height, width, transparent=True).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def fit(pixels: Pixels, height: int, width: int, mode: str, background: tuple[int, ...]) -> Pixels:
+def nearest(pixels: Tensor, height: int, width: int) -> Tensor:
+    """The nearest number to each centre, none mixed, for maps of ids. (N, C, H, W) uint8 -> (N, C, height, width)."""
+    return interpolate(pixels, (height, width), mode="nearest-exact")
+
+
+def fit(
+    pixels: Pixels,
+    height: int,
+    width: int,
+    mode: str,
+    background: tuple[int, ...],
+    resized: Callable[[Tensor, int, int], Tensor] = resize,
+) -> Pixels:
     """(N, H, W, C) uint8 -> (N, height, width, C) uint8.
 
     `crop` scales until the target is covered and cuts the centre, `smart` cuts where most is to be seen; `letterbox`
     scales until it is inside and fills the rest with `background` (C numbers); `pad` does so without enlarging;
-    `stretch` ignores proportions."""
+    `stretch` ignores proportions. `resized` is `resize`, or `nearest`."""
     if pixels.shape[1:3] == (height, width):
         return pixels
     if mode == "crop":
-        pixels = _cut(pixels, height / width)
+        pixels = cut(pixels, height / width)
     if mode == "smart":
-        pixels = np.concatenate([_cut(picture[None], height / width, saliency(picture)) for picture in pixels])
+        pixels = np.concatenate([cut(picture[None], height / width, saliency(picture)) for picture in pixels])
     scale = min(height / pixels.shape[1], width / pixels.shape[2])
     if mode == "pad":
         scale = min(scale, 1.0)
@@ -46,7 +60,7 @@ def fit(pixels: Pixels, height: int, width: int, mode: str, background: tuple[in
     else:
         inner = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[2] * scale))
     batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(0, 3, 1, 2)
-    out = resize(batch, *inner)
+    out = resized(batch, *inner)
     if inner != (height, width):
         top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
         sides = (left, width - inner[1] - left, top, height - inner[0] - top)
@@ -54,7 +68,7 @@ def fit(pixels: Pixels, height: int, width: int, mode: str, background: tuple[in
     return out.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _cut(pixels: Pixels, ratio: float, weight: npt.NDArray[np.float64] | None = None) -> Pixels:
+def cut(pixels: Pixels, ratio: float, weight: npt.NDArray[np.float64] | None = None) -> Pixels:
     """The largest window whose height is `ratio` times its width: the centred one, or the one that holds most of
     `weight`."""
     height, width = pixels.shape[1:3]

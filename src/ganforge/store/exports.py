@@ -69,7 +69,7 @@ def write(store: Store, out: Path, kind: str) -> int:
             for number in range(files) if len(rows) else ():
                 some = rows[number * ROWS_A_FILE : (number + 1) * ROWS_A_FILE]
                 writer(store, _pictures(store, origins, some), beside, side, f"{side}-{number:05d}-of-{files:05d}")
-        history.carry(store.path, beside)
+        history.carry(beside, store.path)
         history.record(beside, "export", format=kind, store=store.root)
         sentence = f"{_FILES[kind]} with {', '.join(f'`{name}`' for name in FIELDS)}."
         card.write(beside, card.card(store, out.name, history.read(beside), sentence))

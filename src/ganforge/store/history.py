@@ -15,10 +15,12 @@ from ganforge.version import __version__
 NAME = "history.jsonl"
 
 
-def carry(source: Path, to: Path) -> None:
-    """Begin the history of `to` with that of the folder `source`. DataError where it cannot be written."""
+def carry(to: Path, *sources: Path) -> None:
+    """Begin the history of `to` with those of the folders `sources`. DataError where it cannot be written."""
     with writing(to / NAME, "Free some space."), (to / NAME).open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(_public(step), ensure_ascii=False) + "\n" for step in read(source))
+        file.writelines(
+            json.dumps(_public(step), ensure_ascii=False) + "\n" for source in sources for step in read(source)
+        )
 
 
 def _public(value: Any) -> Any:
