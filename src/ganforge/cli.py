@@ -45,7 +45,6 @@ APART = {
 }  # fmt: skip
 NEEDS = {
     "clean": {"--reference": "--preview", "--pictures": "--preview"},
-    "prepare": {"--ids": "--pair"},
     "sample": {"--frames": "--walk", "--mix-layers": "--mix"},
 }
 

@@ -16,6 +16,7 @@ from ganforge.base.errors import InputError, did_you_mean
 from ganforge.base.files import writing
 from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows, write_image
 from ganforge.base.seeds import uniform
+from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.runs import RunFolder, weights_hash
 from ganforge.system import StyleSystem, System
@@ -192,7 +193,7 @@ def write(
     system = run.build(device_name)
     check_generates(system)
     spec, medium = system.spec, system.spec.medium
-    together = None if medium.suffix in SUFFIXES else out.with_suffix(medium.suffix)
+    together = None if medium.suffix == Picture.suffix else out.with_suffix(medium.suffix)
     if as_grid:
         out = out.with_suffix(".png") if out == together else out
         check_suffix(out, spec.shown_channels)

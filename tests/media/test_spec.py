@@ -78,7 +78,7 @@ def test_a_medium_allows_only_words_that_there_are():
 
 
 def test_names_of_media_differ():
-    for name in ("kind", "plural", "suffix"):
+    for name in ("kind", "plural"):
         assert len({getattr(medium, name) for medium in MEDIA}) == len(MEDIA)
     assert all(issubclass(medium, Medium) for medium in MEDIA)
 

@@ -24,6 +24,7 @@ from ganforge.measuring.measured import Measured, Protocol, as_json, keep
 from ganforge.measuring.progress import Remaining
 from ganforge.measuring.reference import Reference
 from ganforge.media.clip import Clip
+from ganforge.media.pair import Pair
 from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
 from ganforge.metrics import copies, features, frechet, kernel, label_accuracy, neighbours, pyramid, sliced, twosample
@@ -132,8 +133,10 @@ def measure_folder(
 
 def read_folder(source: str | Path, store: Store, temporary: Path) -> Prepared:
     """A folder or zip of pictures as a store in `temporary`, in the shape of `store`, by its own recipe. DataError
-    where they are too few."""
+    where they are too few, InputError where the store holds pairs."""
     spec, recipe = store.spec, store.manifest["recipe"]
+    if isinstance(spec.medium, Pair):
+        raise InputError(f"A folder holds single pictures, and {store.address} pairs. Measure a run instead.")
     log.info(f"reading {source}")
     prepared = prepare(source, temporary / "pictures", **_like(spec, recipe))
     if prepared.store.spec.medium != spec.medium:

@@ -52,7 +52,8 @@ class Spec:
     @property
     def shown_channels(self) -> int:
         """Channels of its rows as pictures: 1, 3 or 4."""
-        return self.medium.as_pictures(np.zeros((1, self.height, self.width, self.channels), np.uint8)).shape[-1]
+        rows = np.zeros((1, self.height, self.width, self.channels), np.uint8)
+        return int(self.medium.as_pictures(rows).shape[-1])
 
     @property
     def is_picture(self) -> bool:

@@ -22,6 +22,7 @@ from ganforge.sources.entry import Entry, Skip
 from ganforge.sources.formats import PNG
 
 _GREY = ("1", "L", *(depth.GREY - {"F"}))
+_INEXACT = JPEGS | {"GIF"}  # writers of GIFs number the colours anew
 _SHOWN = 8
 """Ids in a message."""
 
@@ -53,8 +54,8 @@ def read(data: bytes | Pixels) -> ClassMap:
                 check_png(data)
             with open_image(data) as image:
                 check_size(*image.size)
-                if image.format in JPEGS:
-                    raise Skip("no map of ids: the values of a JPEG are not exact; save it as PNG")
+                if image.format in _INEXACT:
+                    raise Skip(f"no map of ids: a {image.format} does not keep them; save it as PNG")
                 if image.mode not in (*_GREY, "P"):
                     raise Skip(f"no map of ids but {image.mode}: save it as a PNG that is grey or has a palette")
                 image.load()

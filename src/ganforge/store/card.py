@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ganforge.base.files import writing
+from ganforge.media.pair import Pair
 from ganforge.store.licences import spdx
 from ganforge.store.meta import Counts, counts
 from ganforge.store.split import ASIDE
@@ -44,7 +45,9 @@ def card(store: Store, name: str, steps: Iterable[Mapping[str, Any]], files: str
     strangers wrote, such as names of authors, is escaped."""
     counted = counts(store)
     shown = len(store.train) + len(store.heldout)
-    tasks = ["unconditional-image-generation", *(["image-classification"] if store.labelled else [])]
+    medium = store.spec.medium
+    task = "image-to-image" if isinstance(medium, Pair) else "unconditional-image-generation"
+    tasks = [task, *(["image-classification"] if store.labelled else [])]
     header = {
         "pretty_name": name, "license": _licences(counted), "task_categories": tasks,
         "size_categories": [next((word for bound, word in _SIZES if shown < bound), "n>10M")], "tags": ["ganforge"],
@@ -53,12 +56,17 @@ def card(store: Store, name: str, steps: Iterable[Mapping[str, Any]], files: str
     lines += [
         f"# {_plain(name)}",
         "",
-        f"{shown:,} pictures of {store.spec}: {len(store.train):,} for training, {len(store.heldout):,} held out. "
-        f"Made by ganforge {__version__}; root hash of the store `{store.root}`.",
+        f"{shown:,} {medium.plural} of {store.spec}: {len(store.train):,} for training, {len(store.heldout):,} held "
+        f"out. Made by ganforge {__version__}; root hash of the store `{store.root}`.",
         "",
         files,
         "",
     ]
+    if isinstance(medium, Pair):
+        lines += [f"The first {medium.given} of the channels of a row are given, the others wanted.", ""]
+    if isinstance(medium, Pair) and medium.palette:
+        numbers = ", ".join(f"{n} is {entry}" for n, entry in enumerate(medium.palette))
+        lines += [f"Numbers of the given map, with the id of the class and its colour: {numbers}.", ""]
     if store.spec.classes:
         used = store.labels[(store.splits != ASIDE) & (store.labels >= 0)]
         numbers = np.bincount(used, minlength=len(store.spec.classes)).tolist()

@@ -15,6 +15,7 @@ from ganforge import models
 from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
 from ganforge.base.errors import GanforgeError, InputError, RunError, did_you_mean
+from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec
 from ganforge.runs import FREE, LOCK, RunFolder, spec_section
 from ganforge.store import augment
@@ -174,6 +175,11 @@ def _check_medium(name: str, system: type[System], model: Any, settings: Setting
         raise InputError(
             f"{name} learns from {' and '.join(kind.plural for kind in system.media)}, and {store.address} holds "
             f"{medium.plural}. For {medium.plural} there is: {', '.join(others)}."
+        )
+    if system.generates and isinstance(medium, Pair) and medium.palette:
+        raise InputError(
+            f"{name} would make numbers between two ids, and the given pictures of {store.address} are maps of ids. "
+            "Prepare them without --ids, as pictures like any others."
         )
     augment.parse(settings.augment, "train.augment", store.spec)
     medium.check_augmentations(["flip"] if settings.mirror else [], augment.KINDS, "train.mirror")
