@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from ganforge.base.images import Pixels
 from ganforge.cleaning.clean import clean
 from ganforge.collecting.collect import collect
 from ganforge.demonstration import demo
+from ganforge.latent.directions import NAME, Directions
+from ganforge.latent.directions import shift as _shift
+from ganforge.latent.directions import write as _directions
 from ganforge.latent.inversion import STEPS, Inversion
 from ganforge.latent.inversion import invert as _invert
 from ganforge.latent.inversion import read as _read
@@ -41,13 +44,35 @@ class Run(RunFolder):
     """A trained generator in its folder: `Run("runs/dcgan-flowers")`, or `Run("runs/dcgan-flowers", at="last")`."""
 
     def sample(
-        self, seeds: Iterable[int] = range(16), labels: Labels = None, truncation: float = 1.0, device: str = "auto"
+        self,
+        seeds: Iterable[int] = range(16),
+        labels: Labels = None,
+        truncation: float = 1.0,
+        device: str = "auto",
+        direction: Mapping[int | str, float] | None = None,
+        directions: str | Path | None = None,
     ) -> Pixels:
         """One picture a seed: (N, H, W, C) uint8.
 
         Labels, numbers or names of classes: one for all, one a seed, or "all". A truncation below 1 takes systems with
-        styles nearer to their mean."""
-        return _sample(self, list(seeds), labels, truncation, device)
+        styles nearer to their mean. `direction` has steps in standard deviations, such as {2: 2.5}, along directions of
+        the file `directions`, by default the run's own."""
+        step = _shift(self, direction or {}, None if directions is None else Path(directions))
+        return _sample(self, list(seeds), labels, truncation, device, step)
+
+    def directions(
+        self,
+        method: str = "sefa",
+        count: int | None = None,
+        layers: range | None = None,
+        out: str | Path | None = None,
+        seeds: Iterable[int] = range(4),
+        store: Store | None = None,
+        device: str = "auto",
+    ) -> Directions:
+        """Directions of the latent space, written with their sheet; see `ganforge.latent.directions.write`."""
+        sheet = Path(out) if out else self.file(NAME).with_suffix(".png")
+        return _directions(self, sheet, method, count, layers, list(seeds), store, device)[0]
 
     def walk(self, seeds: Iterable[int], frames: int = 24, truncation: float = 1.0, device: str = "auto") -> Pixels:
         """From seed to seed and back to the first: (seeds x frames, H, W, C) uint8. See `ganforge.latent.walk`."""

@@ -40,12 +40,13 @@ APART = {
     "prepare": [("--shard", "--format")],
     "sample": [
         ("--seeds", "--count"), ("--walk", "--mix"), ("--walk", "--each"), ("--mix", "--each"), ("--mix", "--labels"),
+        ("--mix", "--direction"),
     ],
     "train": [("--images", "--minutes")],
 }  # fmt: skip
 NEEDS = {
     "clean": {"--reference": "--preview", "--pictures": "--preview"},
-    "sample": {"--frames": "--walk", "--mix-layers": "--mix"},
+    "sample": {"--frames": "--walk", "--mix-layers": "--mix", "--directions": "--direction"},
 }
 
 
@@ -166,8 +167,15 @@ def parser() -> argparse.ArgumentParser:
         "--truncation", type=number, default=1.0, help="psi; 0.7: nearer to the mean style; 1 as trained"
     )
     sample.add_argument(
-        "--walk", action="store_true", help="a video from seed to seed, .webp, .gif or .mp4, and a strip of it"
+        "--walk",
+        action="store_true",
+        help="a video from seed to seed, or with --direction along it, .webp, .gif or .mp4, and a strip of it",
     )
+    sample.add_argument(
+        "--direction", action="append", metavar="N:STEP",
+        help="go so many standard deviations along a direction, such as 2:+2.5; repeat it for more of them",
+    )  # fmt: skip
+    sample.add_argument("--directions", type=Path, help="their file, where it is not RUN/directions.safetensors")
     sample.add_argument("--frames", type=whole, default=24, help="frames from one seed to the next (24, a second)")
     sample.add_argument(
         "--mix", metavar="SEEDS", help="style mixing: a sheet of the seeds' pictures with the styles of these"
@@ -197,6 +205,22 @@ def parser() -> argparse.ArgumentParser:
     project.add_argument("--steps", type=whole, default=300, help="steps of the search (300)")
     checkpoint(project)
     device(project)
+
+    directions = verb("directions", "directions of the latent space, along which pictures change in one way")
+    directions.add_argument("run", type=Path)
+    directions.add_argument(
+        "-o", "--out", type=Path, help="PNG of the sheet; the directions beside it (RUN/directions.png, .safetensors)"
+    )
+    directions.add_argument(
+        "--method", default="sefa",
+        help="sefa (default): of the weights; pca: principal components of w; label: towards each class of the store",
+    )  # fmt: skip
+    directions.add_argument("--count", type=whole, help="how many, the strongest (10); label has one for each class")
+    directions.add_argument("--layers", help="the styles that they change, such as 0-3 (all)")
+    directions.add_argument("--seeds", default="0-3", help="the pictures of the sheet (0-3)")
+    directions.add_argument("--store", help="for label: where the run's store is now, if it has moved")
+    checkpoint(directions)
+    device(directions)
 
     measure = verb("measure", "how good a run or a folder of pictures is, each number beside its floor")
     measure.add_argument(

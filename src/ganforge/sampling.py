@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,77 @@ from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows
 from ganforge.base.seeds import uniform
 from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec, to_float, to_uint8
+from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder, weights_hash
 from ganforge.system import StyleSystem, System
 
 Labels = str | int | Sequence[str | int] | None
 CHUNK = 32  # always this many at a time, since another batch size may round differently
+Points = Mapping[str, Tensor]
+"""Points of a latent space, a picture each. Of a style-based system `styles` (N, L, W) and `noise_seed` (N, K), the
+arguments of `synthesis`; of others `latents` (N, Z) and, with classes, `labels` (N,), the arguments of `generate`."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A change of every point, such as a step along a direction."""
+
+    vector: Tensor
+    """(W,) or (Z,) float32, added to styles or to latents."""
+    layers: range
+    """The styles that it is added to; empty in a system without styles."""
+    weights: str
+    """The hash of the weights that it belongs to."""
+    mark: Mapping[str, Any]
+    """What the mark of a picture says of it."""
+
+    def check(self, made_by: Mapping[str, Any]) -> None:
+        """InputError where it belongs to other weights than those of `made_by`."""
+        check_weights("The directions", self.weights, made_by, "Make its own with: ganforge directions RUN")
+
+    def of(self, points: Points, share: Tensor | float = 1.0) -> Points:
+        """The points, shifted by a share of the vector, of all or (N, 1) of each. InputError where it does not fit."""
+        name = "styles" if "styles" in points else "latents"
+        vectors = points[name].clone()
+        if self.vector.shape[-1] != vectors.shape[-1] or (name == "styles") != bool(self.layers):
+            raise InputError("The directions do not fit this system. Make its own with: ganforge directions RUN")
+        step = (share * self.vector).to(vectors.device)
+        if name == "styles":
+            vectors[:, self.layers.start : self.layers.stop] += step.unsqueeze(-2)
+        else:
+            vectors += step
+        return {**points, name: vectors}
+
+
+def points(
+    system: System, seeds: Sequence[int], labels: Sequence[int] | None = None, truncation: float = 1.0
+) -> Points:
+    """The points of seeds, on the device of the system; for `labels` and `truncation` see `pictures`."""
+    device = next(system.parameters()).device
+    latents = system.latents(seeds).to(device)
+    if labels is None and system.classes:
+        labels = drawn(seeds, np.ones(system.classes))
+    classes = None if labels is None else torch.tensor(labels, device=device)
+    if isinstance(system, StyleSystem):
+        return {
+            "styles": system.styles(latents, classes, truncation),
+            "noise_seed": noise_seed(latents, truncation),
+        }
+    return {"latents": latents} if classes is None else {"latents": latents, "labels": classes}
+
+
+def render(system: System, points: Points) -> Tensor:
+    """The pictures of points: (N, C, H, W) in [-1, 1]."""
+    return system.synthesis(**points) if isinstance(system, StyleSystem) else system.generate(**points)
 
 
 @torch.no_grad()
 def pictures(
-    system: System, seeds: Sequence[int], labels: Sequence[int] | None = None, truncation: float = 1.0
+    system: System,
+    seeds: Sequence[int],
+    labels: Sequence[int] | None = None,
+    truncation: float = 1.0,
+    shift: Shift | None = None,
 ) -> Iterator[Pixels]:
     """Samples of the seeds in order: portions (n, H, W, C) uint8 with n at most CHUNK. Puts the system into evaluation
     mode.
@@ -37,18 +98,14 @@ def pictures(
     where the system has no styles, or does not generate."""
     check_generates(system)
     check_truncation(system, truncation)
-    generate: Callable[..., Tensor] = system.generate
-    if truncation != 1:
-        generate = partial(generate, truncation=truncation)
     system.eval()
-    device = next(system.parameters()).device
-    if labels is None and system.classes:
-        labels = drawn(seeds, np.ones(system.classes))
     for start in range(0, len(seeds), CHUNK):
         part = list(seeds[start : start + CHUNK])
         rest = [0] * (CHUNK - len(part))
-        classes = torch.tensor([*labels[start : start + CHUNK], *rest], device=device) if labels is not None else None
-        images = generate(system.latents(part + rest).to(device), classes)
+        some = points(
+            system, part + rest, None if labels is None else [*labels[start : start + CHUNK], *rest], truncation
+        )
+        images = render(system, shift.of(some) if shift else some)
         yield to_uint8(images[: len(part)], system.spec).cpu().numpy()
 
 
@@ -85,14 +142,21 @@ def examples(system: System, originals: Pixels) -> Pixels:
 
 
 def sample(
-    run: RunFolder, seeds: Sequence[int], labels: Labels = None, truncation: float = 1.0, device_name: str = "auto"
+    run: RunFolder,
+    seeds: Sequence[int],
+    labels: Labels = None,
+    truncation: float = 1.0,
+    device_name: str = "auto",
+    shift: Shift | None = None,
 ) -> Pixels:
     """One picture for each seed: (N, H, W, C) uint8. For labels see `paired`. RunError where the run has no
     checkpoint."""
     system = run.build(device_name)
+    if shift:
+        shift.check(made_by(run, system))
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
-    return np.concatenate(list(pictures(system, *paired(run, system, check_seeds(seeds), labels), truncation)))
+    return np.concatenate(list(pictures(system, *paired(run, system, check_seeds(seeds), labels), truncation, shift)))
 
 
 def paired(
@@ -175,6 +239,15 @@ def made_by(run: RunFolder, system: System) -> dict[str, Any]:
     return {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
 
 
+def check_weights(things: str, weights: str, made_by: Mapping[str, Any], advice: str) -> None:
+    """InputError where `things`, which belong to the weights of this hash, are for a system of other weights."""
+    if weights != made_by["weights"]:
+        raise InputError(
+            f"{things} belong to other weights ({weights}) than those of {made_by['run']} ({made_by['weights']}). "
+            f"{advice}, or name their checkpoint with --at."
+        )
+
+
 def write(
     run: RunFolder,
     seeds: Sequence[int],
@@ -183,6 +256,7 @@ def write(
     labels: Labels = None,
     truncation: float = 1.0,
     device_name: str = "auto",
+    shift: Shift | None = None,
 ) -> list[Path]:
     """Write samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each file
     carries the mark of its origin. Returns the paths.
@@ -204,10 +278,13 @@ def write(
     if numbers is None and system.classes:
         numbers = drawn(seeds, np.ones(system.classes))
     mark = made_by(run, system) | ({} if truncation == 1 else {"truncation": truncation})
+    if shift:
+        shift.check(mark)
+        mark |= shift.mark
     with writing(out):
         (out.parent if as_grid else out).mkdir(parents=True, exist_ok=True)
     if as_grid:
-        rows = np.concatenate(list(pictures(system, seeds, numbers, truncation)))
+        rows = np.concatenate(list(pictures(system, seeds, numbers, truncation, shift)))
         sheet = grid(medium.as_pictures(rows), columns)
         if columns:
             sheet = name_rows(sheet, system.spec.classes)
@@ -218,7 +295,7 @@ def write(
         medium.write(together, rows, mark)
         return [out, together]
     written = []
-    each = (picture for portion in pictures(system, seeds, numbers, truncation) for picture in portion)
+    each = (picture for portion in pictures(system, seeds, numbers, truncation, shift) for picture in portion)
     for n, picture in enumerate(each):
         label = None if numbers is None else numbers[n : n + 1]
         written.append(out / (f"seed-{seeds[n]:06d}" + (f"-class-{label[0]}" if label else "") + medium.suffix))

@@ -4,7 +4,7 @@ Nothing heavy is imported before one runs.
 """
 
 from ganforge.commands.data import audit, clean, collect, prepare
-from ganforge.commands.runs import measure, project, restore, sample, settings, show, train
+from ganforge.commands.runs import directions, measure, project, restore, sample, settings, show, train
 from ganforge.commands.tools import demo, doctor, layers, systems
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "clean",
     "collect",
     "demo",
+    "directions",
     "doctor",
     "layers",
     "measure",

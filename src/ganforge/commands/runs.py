@@ -1,4 +1,4 @@
-"""The verbs about runs: show, train, sample, restore, project, measure."""
+"""The verbs about runs: show, train, sample, restore, project, directions, measure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ganforge.measuring.classification import ClassificationScores
     from ganforge.measuring.measure import Measured
     from ganforge.runs import RunFolder
+    from ganforge.sampling import Shift
 
 
 def show(args: argparse.Namespace) -> None:
@@ -164,7 +165,8 @@ def _sample(args: argparse.Namespace) -> None:
     many = len(labels) if isinstance(labels, list) else 64
     if labels is not None and every_class(labels, run.spec):
         many = 8
-    written = write(run, _seeds(args, f"0-{many - 1}"), out, not args.each, labels, args.truncation, args.device)
+    seeds = _seeds(args, f"0-{many - 1}")
+    written = write(run, seeds, out, not args.each, labels, args.truncation, args.device, _shift(args, run))
     summary = f"{len(set(written)):,} {run.spec.medium.plural} in {out}"
     print(summary if args.each and len(written) > 1 else "\n".join(map(str, written)))
 
@@ -203,17 +205,47 @@ def _between(args: argparse.Namespace, run: RunFolder) -> None:
     if args.walk:
         out = args.out or run.path / "walk.webp"
         labels = _labels(args.labels, run)
-        written = write_walk(run, seeds, out, args.frames, args.truncation, labels, args.device)
+        written = write_walk(run, seeds, out, args.frames, args.truncation, labels, args.device, _shift(args, run))
         print("\n".join(map(str, written)))
         return
-    layers = None
-    if args.mix_layers is not None:
-        first, dash, last = args.mix_layers.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InputError(f"sample: the layers {args.mix_layers!r} are not understood; such as 2 or 0-3.")
-        layers = range(int(first), int(last if dash else first) + 1)
     out = args.out or run.path / "mix.png"
-    print(write_mix(run, seeds, _numbers(args.mix), layers, out, args.truncation, args.device))
+    print(write_mix(run, seeds, _numbers(args.mix), _layers(args, args.mix_layers), out, args.truncation, args.device))
+
+
+def _shift(args: argparse.Namespace, run: RunFolder) -> Shift | None:
+    from ganforge.latent.directions import amounts, shift
+
+    return shift(run, amounts(args.direction or []), args.directions)
+
+
+def _layers(args: argparse.Namespace, text: str | None) -> range | None:
+    """0-3 -> range(0, 4)."""
+    if text is None:
+        return None
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()):
+        raise InputError(f"{args.verb}: the layers {text!r} are not understood; such as 2 or 0-3.")
+    return range(int(first), int(last if dash else first) + 1)
+
+
+def directions(args: argparse.Namespace) -> None:
+    """The paths of the sheet and of the directions."""
+    from ganforge.latent.directions import NAME, write
+    from ganforge.runs import RunFolder
+    from ganforge.store.store import Store
+
+    run = RunFolder(args.run, args.at)
+    out = args.out or run.file(NAME).with_suffix(".png")
+    store = None if args.store is None else Store(args.store)
+    with logs.printed():
+        made, file = write(
+            run, out, args.method, args.count, _layers(args, args.layers), _numbers(args.seeds), store, args.device
+        )
+    print(f"{out}: a row for each of {len(made.names)} directions, from -3 to +3 standard deviations\n{file}")
+    print(
+        f"Next: ganforge sample {run.path} --direction {made.names[0]}:+2"
+        + ("" if file == run.path / NAME else f" --directions {file}")
+    )
 
 
 def project(args: argparse.Namespace) -> None:

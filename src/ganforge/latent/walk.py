@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from ganforge.runs import RunFolder
 from ganforge.sampling import (
     CHUNK,
     Labels,
+    Points,
+    Shift,
     check_generates,
     check_seeds,
     check_truncation,
@@ -28,6 +31,8 @@ from ganforge.sampling import (
     made_by,
     marked,
     paired,
+    points,
+    render,
 )
 from ganforge.system import StyleSystem, System
 
@@ -58,8 +63,7 @@ def walk(
     check_truncation(system, truncation)
     if len(seeds) < 2:
         raise InputError("A walk needs two seeds or more; such as --seeds 3,8,5.")
-    if frames < 1 or frames * len(seeds) > MAX_FRAMES:
-        raise InputError(f"The walk has {frames * len(seeds):,} frames; it takes 1 to {MAX_FRAMES:,}. Change --frames.")
+    check_frames(frames, len(seeds))
     starts = system.latents(seeds)
     classes = _classes(system, seeds, labels)
 
@@ -69,7 +73,27 @@ def walk(
         ends = None if classes is None else (classes[leg], classes[following])
         return between(system, starts[leg], starts[following], share, truncation, ends)
 
-    return _portions(system, frames * len(seeds), render)
+    return portions(system, frames * len(seeds), render)
+
+
+def along(system: System, start: Points, shift: Shift, frames: int = 24) -> Iterator[Pixels]:
+    """From each point along the shift and back, against it and back: `frames` pictures each, portions (n, H, W, C)
+    uint8. Picture k * frames is that of point k, the next ones follow a sine. InputError for more than MAX_FRAMES
+    pictures."""
+    count = len(next(iter(start.values())))
+    check_frames(frames, count)
+
+    def images(numbers: Tensor) -> Tensor:
+        chosen = {name: value[numbers // frames] for name, value in start.items()}
+        return render(system, shift.of(chosen, (2 * math.pi * (numbers % frames) / frames).sin()[:, None]))
+
+    return portions(system, frames * count, images)
+
+
+def check_frames(frames: int, legs: int) -> None:
+    """InputError where a walk of so many legs of `frames` pictures has none, or more than MAX_FRAMES."""
+    if frames < 1 or frames * legs > MAX_FRAMES:
+        raise InputError(f"The walk has {frames * legs:,} frames; it takes 1 to {MAX_FRAMES:,}. Change --frames.")
 
 
 def between(
@@ -112,7 +136,7 @@ def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     return torch.where(flat, start.lerp(end, share), arc)
 
 
-def _portions(system: System, count: int, render: Callable[[Tensor], Tensor]) -> Iterator[Pixels]:
+def portions(system: System, count: int, render: Callable[[Tensor], Tensor]) -> Iterator[Pixels]:
     """Pictures 0 to count - 1 of `render`, always CHUNK at a time, as in `ganforge.sampling`: (n, H, W, C) uint8."""
     system.eval()
     for start in range(0, count, CHUNK):
@@ -130,15 +154,15 @@ def write_walk(
     truncation: float = 1.0,
     labels: Labels = None,
     device_name: str = "auto",
+    shift: Shift | None = None,
 ) -> list[Path]:
-    """Write a walk as a video at `out` (.webp, .gif or .mp4) and as a strip beside it, NAME-strip.png, with one row
-    from each seed to the next. Returns both paths."""
+    """Write a walk from seed to seed, or from each seed `along` the shift, as a video at `out` (.webp, .gif or .mp4)
+    and as a strip beside it, NAME-strip.png, with one row for each seed. Returns both paths."""
     if out.suffix.lower() not in VIDEOS:
         raise InputError(f"{out} is no video that can be written.{did_you_mean(out.suffix, VIDEOS)}")
     run.spec.need_pictures("A walk", run.path)
     system = run.build(device_name)
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
-    pictures = np.concatenate(list(walk(system, seeds, frames, truncation, numbers)))
     mark = {
         **made_by(run, system),
         "seeds": list(seeds),
@@ -146,11 +170,25 @@ def write_walk(
         "truncation": truncation,
         **marked(system.spec, numbers),
     }
+    if shift is None:
+        return _write_frames(out, list(walk(system, seeds, frames, truncation, numbers)), frames, mark)
+    shift.check(mark)
+    check_generates(system)
+    check_truncation(system, truncation)
+    with torch.no_grad():
+        start = points(system, seeds, numbers, truncation)
+    return _write_frames(out, list(along(system, start, shift, frames)), frames, {**mark, **shift.mark})
+
+
+def _write_frames(out: Path, portions: Sequence[Pixels], frames: int, mark: dict[str, Any]) -> list[Path]:
+    """The video and the strip of a walk, of which a leg has so many frames."""
+    pictures = np.concatenate(portions)
+    legs = len(pictures) // frames
     _make_folder(out)
     write_video(out, pictures, mark)
     strip = out.with_name(f"{out.stem}-strip.png")
     columns = np.linspace(0, frames, STRIP).round().astype(int)
-    chosen = (np.arange(len(seeds))[:, None] * frames + columns).ravel() % len(pictures)
+    chosen = (np.arange(legs)[:, None] * frames + columns).ravel() % len(pictures)
     write_image(strip, grid(enlarge(pictures[chosen], 56), STRIP), mark)
     return [out, strip]
 
@@ -226,11 +264,7 @@ def mix(
         raise InputError(
             "This system has no styles to mix. Train stylegan2 or stylegan, or walk between seeds with --walk."
         )
-    if not layers or layers.start < 0 or layers.stop > system.layers:
-        named = f"{layers.start}-{layers.stop - 1}"
-        raise InputError(
-            f"The layers {named} are not all there; this system has {system.layers} styles, 0-{system.layers - 1}."
-        )
+    check_layers(system, layers)
     device = next(system.parameters()).device
     own, other = (
         system.styles(
@@ -246,7 +280,16 @@ def mix(
         row, column = numbers // len(columns), numbers % len(columns)
         return system.synthesis(torch.where(chosen, other[column], own[row]), noise_seeds[row])
 
-    return _portions(system, len(rows) * len(columns), render)
+    return portions(system, len(rows) * len(columns), render)
+
+
+def check_layers(system: StyleSystem, layers: range) -> None:
+    """InputError where the system lacks one of these styles, or where there is none."""
+    if not 0 <= layers.start < layers.stop <= system.layers:
+        named = f"{layers.start}-{layers.stop - 1}"
+        raise InputError(
+            f"The layers {named} are not all there; this system has {system.layers} styles, 0-{system.layers - 1}."
+        )
 
 
 def write_mix(
