@@ -17,7 +17,7 @@ from ganforge.base.images import write_image
 from ganforge.base.seeds import key
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.models.dae import corrupt
-from ganforge.restoring import restore
+from ganforge.restoring.restore import restore
 from ganforge.runs import RunFolder
 from ganforge.store.store import Store
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganforge import models
 from ganforge.cli import main
 from ganforge.testing import make_store
 from ganforge.training.train import train
@@ -49,6 +50,16 @@ def logged() -> Iterator[list[str]]:
     yield lines
     logger.removeHandler(handler)
     logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope="session")
+def every_door() -> Iterator[str]:
+    """The name of a small picture-to-picture system that takes everything that `restore` may take."""
+    with pytest.MonkeyPatch.context() as patch:
+        known = models.names()
+        patch.setattr(models, "__path__", [*models.__path__, str(Path(__file__).parent / "systems")])
+        patch.setattr(models, "names", lambda: [*known, "every_door"])
+        yield "every_door"
 
 
 @pytest.fixture

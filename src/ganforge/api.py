@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from ganforge.measuring.measure import measure as _measure
 from ganforge.measuring.measure import measure_folder as _measure_folder
 from ganforge.preparing.prepare import prepare
 from ganforge.report import write as _report
-from ganforge.restoring import Restored
-from ganforge.restoring import restore as _restore
+from ganforge.restoring.restore import Restored
+from ganforge.restoring.restore import restore as _restore
 from ganforge.runs import RunFolder
 from ganforge.sampling import Labels
 from ganforge.sampling import sample as _sample
@@ -99,10 +99,23 @@ class Run(RunFolder):
     worth = classification_scores  # its name in earlier versions
 
     def restore(
-        self, source: str | Path, out: str | Path, reference: str | Path | None = None, device: str = "auto"
+        self,
+        source: str | Path,
+        out: str | Path,
+        reference: str | Path | None = None,
+        device: str = "auto",
+        *,
+        mask: str | Path | None = None,
+        holes: str | None = None,
+        strength: float | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> Restored:
-        """Clean or reconstruct the pictures of a folder, a zip or a file; see `ganforge.restoring`."""
-        return _restore(self, source, out, reference=reference, device_name=device)
+        """Denoise, reconstruct, enlarge, fill or translate the pictures of a folder, a zip or a file; see
+        `ganforge.restoring.restore`."""
+        return _restore(
+            self, source, out, reference=reference, mask=mask, holes=holes, strength=strength, seeds=seeds,
+            device_name=device,
+        )  # fmt: skip
 
     def report(self, out: str | Path | None = None) -> Path:
         """Measure, and write an HTML page (`report.html` in the run)."""

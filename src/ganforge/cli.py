@@ -38,6 +38,7 @@ APART = {
     ],
     "measure": [("--as-training-data", "--report")],
     "prepare": [("--shard", "--format")],
+    "restore": [("--mask", "--holes")],
     "sample": [
         ("--seeds", "--count"), ("--walk", "--mix"), ("--walk", "--each"), ("--mix", "--each"), ("--mix", "--labels"),
         ("--mix", "--direction"),
@@ -186,13 +187,17 @@ def parser() -> argparse.ArgumentParser:
     checkpoint(sample)
     device(sample)
 
-    restore = verb("restore", "clean or reconstruct pictures with a run: dae, vae, autoencoder, vqvae")
+    restore = verb("restore", "pictures to pictures with a run: denoise, reconstruct, enlarge, fill, translate")
     restore.add_argument("run", type=Path)
     restore.add_argument("source", type=Path, help="a picture, or a folder or a zip of them, of any size")
     restore.add_argument(
         "-o", "--out", type=Path, required=True, help="folder for the results, PNG under the same names"
     )
     restore.add_argument("--reference", type=Path, help="the same names without noise: prints PSNR and SSIM")
+    restore.add_argument("--mask", type=Path, metavar="FOLDER", help="the same names, white where something is missing")
+    restore.add_argument("--holes", help="transparent: what is fully transparent is missing")
+    restore.add_argument("--strength", type=number, help="0 to 1, for a system that has one")
+    restore.add_argument("--seeds", help="such as 0-3: several answers, for a system that has them")
     checkpoint(restore)
     device(restore)
 

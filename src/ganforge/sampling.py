@@ -15,7 +15,7 @@ from torch import Tensor
 from ganforge.base.errors import InputError, did_you_mean
 from ganforge.base.files import writing
 from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows, write_image
-from ganforge.base.seeds import uniform
+from ganforge.base.seeds import check_seeds, uniform
 from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import noise_seed
@@ -211,14 +211,6 @@ def _number(label: str | int, classes: tuple[str, ...]) -> int:
 def marked(spec: Spec, labels: Sequence[int] | None) -> dict[str, Any]:
     """The names of the labels, for the mark of a picture."""
     return {} if labels is None else {"labels": [spec.classes[label] for label in labels]}
-
-
-def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
-    """InputError unless every seed is a whole number from 0 to 2^32-1."""
-    for seed in seeds:
-        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-            raise InputError(f"The seed {seed} is out of range; it takes whole numbers from 0 to {2**32 - 1}.")
-    return seeds
 
 
 def check_truncation(system: System, truncation: float) -> None:

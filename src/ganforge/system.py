@@ -100,9 +100,22 @@ class System(nn.Module):
     """Names of the submodules that `fit` sets; no gradient reaches them, and they are not averaged."""
     media: ClassVar[tuple[type[Medium], ...]] = MEDIA
     """The media that it can be trained on."""
-    receptive_radius: ClassVar[int] = 0
-    """Radius in pixels of the receptive field of `restore`, which then takes pictures of any size; 0 where `restore`
-    takes pictures of the size in the spec only."""
+    receptive_radius: int = 0
+    """Radius of the receptive field of `restore` in pixels of what it is given, which may then have any size and is
+    restored in tiles; 0 where `restore` takes pictures of the size in the spec only; `ganforge.nn.unet.ANY` where they
+    may have any size, but only in one piece."""
+    scale: int = 1
+    """How many times longer the sides are that `restore` returns."""
+    given: int
+    """Channels that `restore` takes; those of the spec, unless it is given something else than it makes."""
+    wanted: int
+    """Channels that `restore` returns, likewise."""
+    fills: bool = False
+    """Whether `restore` takes `holes`. Of a class: whether it can, with the right settings; likewise the next two."""
+    strengths: bool = False
+    """Whether `restore` takes a `strength`."""
+    answers: bool = False
+    """Whether `restore` takes `latents`, and has several answers for one picture."""
 
     @classmethod
     def check(cls, config: Any, spec: Spec) -> None:
@@ -112,6 +125,7 @@ class System(nn.Module):
         super().__init__()
         self.config, self.spec = config, spec
         self.classes = len(spec.classes) if self.needs_labels(config) else 0
+        self.given = self.wanted = spec.channels
 
     @classmethod
     def needs_labels(cls, config: Any) -> bool:
@@ -159,7 +173,13 @@ class System(nn.Module):
         return torch.stack(rows)
 
     def restore(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] -> the same shape and range: denoised, or reconstructed from a code."""
+        """(N, given, H, W) in [-1, 1] -> (N, wanted, scale H, scale W) in [-1, 1]: denoised, reconstructed from a code,
+        enlarged, filled, translated.
+
+        A system takes, as keyword arguments, `holes` (N, 1, H, W), 1 where the picture is missing, else 0, where it
+        `fills`; `strength`, a number from 0 to 1, or None for its own default, where it has `strengths`; `latents`, a
+        row of `ganforge.image_to_image.ImageToImage.fields` for each picture, where it has `answers`. The pictures of a
+        batch do not depend on each other."""
         raise NotImplementedError
 
     def examples(self, images: Tensor) -> Tensor:

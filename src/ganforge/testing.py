@@ -13,6 +13,7 @@ import torch
 
 from ganforge import models
 from ganforge.base.images import Pixels
+from ganforge.image_to_image import ImageToImage
 from ganforge.media.spec import Spec, to_float
 from ganforge.preparing.parts import Meta, Sides, join, new_part
 from ganforge.runs import RunFolder
@@ -58,7 +59,7 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
 
     All weights are finite, and all learning submodules have gradients. A run that is stopped and resumed is bit-equal
     to one that is not. A seed gives the same sample in any batch. Buffers are changed in place. Restored pictures have
-    the shape and range of their input; a system that does not generate has examples."""
+    the channels, size and range that the system says; a system that does not generate has examples."""
     store = make_store(folder / "store", spec)
     batch = 16
     small = models.load(name).preset("small")["model"]
@@ -101,8 +102,16 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
     system = whole.build()
     images = to_float(torch.from_numpy(store.read(store.train[:9])), spec)
     if system.restores:
-        restored = system.restore(images)
-        assert restored.shape == images.shape
+        given, holes, options = images, None, dict[str, Any]()
+        if isinstance(system, ImageToImage):
+            given, wanted, holes = system.pair(images, 0.5)
+            options = system.options(given, holes)
+            assert given.shape[1] == system.given and wanted.shape[1] == system.wanted
+        assert (holes is not None) == system.fills
+        restore: Any = system.restore
+        restored = restore(given, **options)
+        height, width = given.shape[2:]
+        assert restored.shape == (9, system.wanted, system.scale * height, system.scale * width)
         assert restored.abs().max() <= 1
     if system.generates:
         _check_samples(whole, system)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy.ndimage import median_filter
 
+from ganforge.base.seeds import key
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.metrics.fidelity import psnr
 from ganforge.models import dae
-from ganforge.restoring import tiled
 from ganforge.testing import make_store
 from ganforge.training.train import train
 
@@ -46,33 +46,29 @@ def test_strengths_are_drawn_by_picture():
     assert noisy[1].std().item() == pytest.approx(0.2, rel=0.05)
 
 
-def test_windows_are_parts_of_their_pictures():
-    images = torch.arange(2 * 1 * 20 * 30).reshape(2, 1, 20, 30).float()
-    cut = dae.random_crops(images, 8)
-    assert cut.shape == (2, 1, 8, 8)
-    for picture, window in zip(images, cut, strict=True):
-        top, left = divmod(int(window[0, 0, 0] - picture[0, 0, 0]), 30)
-        assert torch.equal(window, picture[:, top : top + 8, left : left + 8])
-    assert dae.random_crops(images, 32) is images
-
-
-@pytest.mark.parametrize("size", [(100, 150), (97, 161)])
-def test_tiles_give_what_the_whole_picture_gives(size):
+def test_one_pixel_changes_what_is_within_the_receptive_radius():
     torch.manual_seed(0)
     system = dae.DAE(dae.Config(width=8), Spec(32, 32, 3)).double().eval()
     torch.nn.init.normal_(system.denoiser.last[2].weight, 0, 0.1)
-    monkey = system.denoiser.forward
-    system.denoiser.forward = lambda x: monkey(x).double()
-    images = torch.rand(1, 3, *size, dtype=torch.float64) * 2 - 1
+    images = torch.rand(1, 3, 100, 150, dtype=torch.float64) * 2 - 1
+    far = images.clone()
+    far[:, :, 0, 0] += 1
     with torch.no_grad():
         whole = system.restore(images)
-        torch.testing.assert_close(tiled(system, images, 32), whole, rtol=0, atol=1e-5)
-        far = images.clone()
-        far[:, :, 0, 0] += 1
         changed = (system.restore(far) - whole).abs().amax((0, 1))
     assert (whole - images).abs().max() > 0.01, "the network does nothing"
     near = max(changed.nonzero().max().item(), 0)
     assert system.receptive_radius / 2 < near <= system.receptive_radius, near
+
+
+def test_examples_are_noisy_restored_and_clean():
+    system = dae.DAE(dae.Config(width=8, strength=0.3), Spec(16, 16, 3)).eval()
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    noisy, _, clean = system.examples(images).unbind(1)
+    assert torch.equal(clean, images)
+    with torch.random.fork_rng():
+        torch.manual_seed(key(0, "examples"))
+        assert torch.equal(noisy, dae.corrupt(images, "gaussian", torch.full((2,), 0.3)))
 
 
 def test_the_denoiser_beats_the_noise_and_the_median(tmp_path):

@@ -47,7 +47,7 @@ def test_rows_of_tables_go_to_the_files_that_they_mean(tmp_path):
     )
     (root / "dataset.json").write_text('{"labels": [["a.jpg", 3], ["d.jpg", 4]]}')
     names = ["a.jpg", "sub/a.jpg", "sub/b.jpg", "x/c.jpg", "y/c.jpg", "d.jpg"]
-    labels.carry(root, tmp_path / "out", names, {name: name.replace("jpg", "png") for name in names[:-1]})
+    labels.carry(root, tmp_path / "out", names, {name: [name.replace("jpg", "png")] for name in names[:-1]})
     rows = list(csv.DictReader((tmp_path / "out" / "labels.csv").open()))
     assert [(row["file"], row["label"]) for row in rows] == [
         ("a.png", "one"),

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganforge.base.errors import RunError
+from ganforge.base.errors import RunError, is_short
 from ganforge.media.spec import Spec
 from ganforge.runs import RunFolder
 from ganforge.store.store import Store
 from ganforge.testing import make_store
-from ganforge.training.memory import is_short
 from ganforge.training.train import train
 from ganforge.training.trainer import Trainer
 

@@ -46,6 +46,13 @@ class Collapsed(GanforgeError):
     exit_code = 5
 
 
+def is_short(error: BaseException) -> bool:
+    """Whether an error, or the one behind it, says that there is not enough memory."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+        return True
+    return error.__cause__ is not None and is_short(error.__cause__)
+
+
 def check_text(text: str) -> None:
     """InputError for a path or a word that holds bytes that are no UTF-8: no table and no TOML file could hold it."""
     try:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ganforge.base.tables import read_json
 
@@ -56,13 +56,24 @@ def read(path: Path) -> dict[str, Any] | None:
         return _wav_comment(path.read_bytes())
     if path.suffix.lower() == ".mp4":
         return _in_packet(_mp4_packet(path))
-    with Image.open(path) as image:
+    with open_marked(path) as image:
         description = getattr(image, "text", {}).get("ganforge")  # older files say it there alone
         return (
             _record(description)
             if description
             else _in_packet(image.info.get("xmp") or image.info.get("comment") or b"")
         )
+
+
+def open_marked(path: Path) -> Image.Image:
+    """A picture that carries a mark, of any size if it is a PNG: Pillow's limit is for strangers' files. OSError where
+    it is none."""
+    if path.suffix.lower() != ".png":
+        return Image.open(path)
+    try:
+        return PngImagePlugin.PngImageFile(path)
+    except SyntaxError as error:
+        raise OSError(str(error)) from error
 
 
 def _in_packet(data: bytes | str) -> dict[str, Any] | None:

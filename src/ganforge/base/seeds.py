@@ -6,14 +6,24 @@ Resuming is then arithmetic: nothing has to be saved, and the order does not dep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from ganforge.base.errors import InputError
+
 Indices = npt.NDArray[np.int64]
 
 _ROUNDS = 4
+
+
+def check_seeds(seeds: Sequence[int]) -> Sequence[int]:
+    """InputError unless every seed is a whole number from 0 to 2^32-1."""
+    for seed in seeds:
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+            raise InputError(f"The seed {seed} is out of range; it takes whole numbers from 0 to {2**32 - 1}.")
+    return seeds
 
 
 def key(seed: int, purpose: str, index: int = 0) -> int:

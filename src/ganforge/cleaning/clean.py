@@ -313,7 +313,7 @@ def _is_large(data: bytes) -> bool:
 
 def _finish(source: Path, partial: Path, settings: Settings, cleaned: Cleaned, rows: list[dict[str, Any]]) -> None:
     """The side files: tables of the pictures kept, `dropped.csv` with reasons, and the history with this step."""
-    kept = {row["file"]: row["out"] for row in rows if row["out"]}
+    kept = {row["file"]: [row["out"]] for row in rows if row["out"]}
     labels.carry(source, partial, [row["file"] for row in rows], kept)
     dropped = ({"file": name, "reason": reason} for name, reason in cleaned.dropped)
     write_csv(partial / "dropped.csv", ("file", "reason"), dropped)

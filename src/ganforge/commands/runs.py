@@ -175,14 +175,15 @@ def restore(args: argparse.Namespace) -> int:
     """Restored files and scores. 2 where files were skipped."""
     from rich.console import Console
 
-    from ganforge.restoring import restore
+    from ganforge.restoring.restore import restore
     from ganforge.runs import RunFolder
 
     run = RunFolder(args.run, args.at)
     with logs.printed(), Console(stderr=True).status("restoring") as status:
         restored = restore(
-            run, args.source, args.out, reference=args.reference, device_name=args.device,
-            progress=lambda count: status.update(f"{count:,} files"),
+            run, args.source, args.out, reference=args.reference, mask=args.mask, holes=args.holes,
+            strength=args.strength, seeds=None if args.seeds is None else _numbers(args.seeds), device_name=args.device,
+            progress=lambda count: status.update(f"{count:,.1f} files"),
         )  # fmt: skip
     for file, reason in restored.skipped:
         print(f"  {file!r}: {reason}")

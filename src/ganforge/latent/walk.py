@@ -16,6 +16,7 @@ from ganforge.base import marks
 from ganforge.base.errors import InputError, did_you_mean
 from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_image
+from ganforge.base.seeds import check_seeds
 from ganforge.media.spec import to_uint8
 from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder
@@ -25,7 +26,6 @@ from ganforge.sampling import (
     Points,
     Shift,
     check_generates,
-    check_seeds,
     check_truncation,
     drawn,
     made_by,

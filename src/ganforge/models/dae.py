@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.base.seeds import key
+from ganforge.image_to_image import ImageToImage, random_crops
 from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec
 from ganforge.nn.layers import Down, Up
 from ganforge.nn.losses import decibels
-from ganforge.system import Adam, Batch, Phase, System
+from ganforge.system import Adam, Batch, Phase
 
 KINDS = ("gaussian", "salt_pepper", "speckle", "masking")
 BLOCKS = 3  # residual blocks at the coarse scale; `DAE.receptive_radius` depends on them
@@ -99,12 +99,10 @@ class Denoiser(nn.Module):
         return images - noise[:, :, :height, :width].float()
 
 
-class DAE(System):
+class DAE(ImageToImage):
     """Noisy pictures -> clean ones."""
 
     averaged = ("denoiser",)
-    generates = False
-    restores = True
     media = (Picture,)
     # convolutions on blocks of 2 pixels, and the padding of the last block
     receptive_radius = 2 * (1 + 2 + 2 + 4 * BLOCKS + 2 + 2 + 1) + 4
@@ -120,11 +118,16 @@ class DAE(System):
     def phases(self) -> list[Phase]:
         return [Phase("denoiser", ("denoiser",), self.loss)]
 
+    def pair(self, images: Tensor, strength: float | None = None) -> tuple[Tensor, Tensor, None]:
+        """(N, C, H, W) -> the same with noise, and the pictures themselves. `strength` is a share of the
+        largest one."""
+        count, device = len(images), images.device
+        shares = torch.rand(count, device=device) if strength is None else torch.full((count,), strength, device=device)
+        return corrupt(images, self.config.noise, self.config.strength * shares), images, None
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The mean squared error; beside it the PSNR in dB before (`noisy`) and after (`restored`)."""
-        clean = random_crops(batch.images, self.config.patch)
-        strength = self.config.strength * torch.rand(len(clean), device=clean.device)
-        noisy = corrupt(clean, self.config.noise, strength)
+        noisy, clean, _ = self.pair(random_crops(batch.images, self.config.patch))
         error = (self.denoiser(noisy) - clean).square().mean()
         before = (noisy - clean).square().mean()
         noisy_db, restored_db = (decibels(e.detach().clamp(min=1e-10), peak=2) for e in (before, error))
@@ -134,28 +137,6 @@ class DAE(System):
         """(N, C, H, W) in [-1, 1], of any size -> the same shape, without the noise."""
         cleaned: Tensor = self.denoiser(images)
         return cleaned.clamp(-1, 1)
-
-    def examples(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, 3, C, H, W): noisy (always with the same noise, of the largest strength), restored,
-        clean."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(0, "examples"))
-            noisy = corrupt(images.cpu(), self.config.noise, torch.full((len(images),), self.config.strength))
-        noisy = noisy.to(images.device)
-        return torch.stack([noisy, self.restore(noisy), images], 1)
-
-
-def random_crops(images: Tensor, side: int) -> Tensor:
-    """A random crop of each picture, of at most `side` pixels each way: (N, C, H, W) -> (N, C, h, w)."""
-    count, _, height, width = images.shape
-    if max(height, width) <= side:
-        return images
-    inner_y, inner_x = min(height, side), min(width, side)
-    draw = torch.rand(2, count, 1, device=images.device)
-    rows = (draw[0] * (height - inner_y + 1)).long() + torch.arange(inner_y, device=images.device)
-    columns = (draw[1] * (width - inner_x + 1)).long() + torch.arange(inner_x, device=images.device)
-    n = torch.arange(count, device=images.device)[:, None, None]
-    return images.permute(0, 2, 3, 1)[n, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 SYSTEM = DAE

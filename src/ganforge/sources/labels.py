@@ -17,10 +17,10 @@ _COLUMNS = {"provenance.csv": "file", "labels.csv": "file", "metadata.csv": "fil
             "dataset.json": "file"}  # fmt: skip
 
 
-def carry(source: Path, to: Path, names: Sequence[str], kept: Mapping[str, str]) -> None:
+def carry(source: Path, to: Path, names: Sequence[str], kept: Mapping[str, Sequence[str]]) -> None:
     """Write into the folder `to` the tables of the folder `source`, whose files are `names`, with the rows of those
-    files that are keys of `kept`, under the names that `kept` gives them in `to`. Which file a row means is decided as
-    in layout.py. DataError where a table cannot be read, OSError where none can be written."""
+    files that are keys of `kept`, once for each name that `kept` gives them in `to`. Which file a row means is decided
+    as in layout.py. DataError where a table cannot be read, OSError where none can be written."""
     meant = finder(names)
     folders = {""}
     for name in names:
@@ -36,7 +36,7 @@ def carry(source: Path, to: Path, names: Sequence[str], kept: Mapping[str, str])
             for row in _read(table):
                 matches = meant(folder + row[column]) if isinstance(row.get(column), str) and row[column] else ()
                 if len(matches) == 1 and matches[0] in kept:
-                    rows.append(row | {column: kept[matches[0]].removeprefix(folder)})
+                    rows += [row | {column: name.removeprefix(folder)} for name in kept[matches[0]]]
             if rows:
                 (to / folder).mkdir(parents=True, exist_ok=True)
                 with (to / folder / kind).open("w", encoding="utf-8", newline="") as file:

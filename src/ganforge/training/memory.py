@@ -12,19 +12,12 @@ from typing import Any
 import torch
 
 from ganforge.base import device
-from ganforge.base.errors import InputError, RunError
+from ganforge.base.errors import InputError, RunError, is_short
 from ganforge.runs import RunFolder
 from ganforge.store.store import Store
 from ganforge.training.trainer import Trainer
 
 Plan = Callable[[str], dict[str, dict[str, Any]]]
-
-
-def is_short(error: BaseException) -> bool:
-    """Whether an error, or the one behind it, says that there is not enough memory."""
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
-        return True
-    return error.__cause__ is not None and is_short(error.__cause__)
 
 
 def one_step(run: RunFolder, store: Store, device_name: str, steps: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from ganforge import models
 from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
-from ganforge.base.errors import GanforgeError, InputError, RunError, did_you_mean
+from ganforge.base.errors import GanforgeError, InputError, RunError, did_you_mean, is_short
 from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec
 from ganforge.runs import FREE, LOCK, RunFolder, spec_section
@@ -276,7 +276,7 @@ def train(
             if new and not (trainer and trainer.progress.seen) and not run.checkpoints():
                 for name in ("run.toml", "stats.jsonl"):  # it could not begin: others may be tried in the same folder
                     (run.path / name).unlink(missing_ok=True)
-            short = new and memory.is_short(error) and not run.checkpoints()
+            short = new and is_short(error) and not run.checkpoints()
             if not short:
                 raise
         if short:  # here, since the error would have kept the tensors

@@ -1,0 +1,1 @@
+"""Pictures to pictures: files through a system that has `restore`."""
