@@ -11,6 +11,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 import ganforge
+from ganforge import models
 from ganforge.base import marks
 from ganforge.cli import main
 from ganforge.media.spec import Spec
@@ -169,3 +170,175 @@ def test_what_lies_there_already_is_not_overwritten(denoiser, tmp_path):
     output = ganforge.restore(denoiser, tmp_path / "in", tmp_path / "out")
     assert "something else" in output.skipped[0][1]
     assert (tmp_path / "out" / "a.png").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def doubler(every_door, tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("x2"), every_door, Spec(16, 16, 3), {"degradation": "down 2"})
+
+
+@pytest.fixture(scope="module")
+def filler(every_door, tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("fill"), every_door, Spec(16, 16, 3), {"degradation": "strokes 0.3"})
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def black_and_white(path, *shape):
+    """A mask that is white in its left half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros(shape, np.uint8)
+    mask[:, : shape[1] // 2] = 255
+    Image.fromarray(mask).save(path)
+    return mask > 0
+
+
+def test_pictures_are_enlarged_and_compared_with_bicubic(doubler, tmp_path, capsys):
+    picture(tmp_path / "in" / "a.png", 12, 20, 3)
+    picture(tmp_path / "in" / "b.png", 9, 9, 4)
+    picture(tmp_path / "large" / "a.png", 24, 40, 3)
+    words = ["restore", str(doubler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main([*words, "--reference", str(tmp_path / "large")]) == 2
+    message = capsys.readouterr().out
+    assert "bicubic" in message and "restored" in message and "before" not in message
+    assert "'b.png': restored, but not compared" in message
+    assert read(tmp_path / "out" / "a.png").shape == (24, 40, 3)
+    assert read(tmp_path / "out" / "b.png").shape == (18, 18, 4)
+
+
+def test_masks_say_what_is_missing_and_the_rest_is_untouched(filler, tmp_path, capsys):
+    source, masks = tmp_path / "in", tmp_path / "masks"
+    for name in ("a.png", "sub/b.png", "grey.png", "smooth.png", "large.png", "none.png"):
+        picture(source / name, 10, 12, 3)
+    left = black_and_white(masks / "a.png", 10, 12)
+    black_and_white(masks / "sub" / "b.webp", 10, 12)
+    black_and_white(masks / "large.png", 20, 24)
+    picture(masks / "smooth.png", 10, 12)
+    Image.fromarray(np.zeros((10, 12), np.uint8)).save(masks / "grey.png")
+    words = ["restore", str(filler), str(source), "-o", str(tmp_path / "out"), "--mask", str(masks)]
+    assert main(words) == 2
+    message = capsys.readouterr().out
+    assert "2 pictures restored" not in message  # a lossy mask of b.png has more than two levels
+    for line in (
+        "'smooth.png': its mask 'smooth.png' has", "'large.png': its mask 'large.png' has 20x24 pixels",
+        "'none.png': there is no mask", "'grey.png': its mask 'grey.png' is black",
+    ):  # fmt: skip
+        assert line in message
+    assert {p.name for p in (tmp_path / "out").rglob("*.*")} == {"a.png"}, "nothing is half-written"
+    before, after = read(source / "a.png"), read(tmp_path / "out" / "a.png")
+    assert np.array_equal(before[~left], after[~left])
+    assert (before[left] != after[left]).mean() > 0.9
+    Image.fromarray((~left * 255).astype(np.uint8)).save(masks / "a.png")
+    assert main(words) == 2
+    assert "a.png exists already and is something else" in capsys.readouterr().out, "another mask is another answer"
+
+
+def test_one_picture_with_one_mask_of_any_name(filler, tmp_path):
+    picture(tmp_path / "p.png", 10, 12)
+    left = black_and_white(tmp_path / "m.png", 10, 12)
+    out = tmp_path / "out"
+    assert (
+        main(["restore", str(filler), str(tmp_path / "p.png"), "-o", str(out), "--mask", str(tmp_path / "m.png")]) == 0
+    )
+    before, after = read(tmp_path / "p.png"), read(out / "p.png")
+    assert after.shape == before.shape and np.array_equal(before[~left], after[~left])
+
+
+def test_what_is_transparent_is_filled_and_opaque(filler, tmp_path, capsys):
+    picture(tmp_path / "in" / "opaque.png", 10, 12, 3)
+    pixels = RNG.integers(1, 255, (10, 12, 4), dtype=np.uint8)
+    pixels[3:6, 4:9, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "in" / "erased.png")
+    words = ["restore", str(filler), str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--holes", "transparent"]
+    assert main(words) == 2
+    assert "'opaque.png': nothing of it is fully transparent" in capsys.readouterr().out
+    after = read(tmp_path / "out" / "erased.png")
+    missing = pixels[..., 3] == 0
+    assert np.array_equal(after[~missing], pixels[~missing])
+    assert (after[missing][:, 3] == 255).all()
+
+
+def test_several_answers_that_can_be_made_again(doubler, tmp_path, capsys):
+    picture(tmp_path / "in" / "a.png", 8, 8, 3)
+    (tmp_path / "in" / "labels.csv").write_text("file,label\na.png,one\n")
+    words = ["restore", str(doubler), str(tmp_path / "in"), "--seeds", "0-2,7", "--strength", "1"]
+    for out in ("one", "two"):
+        assert main([*words, "-o", str(tmp_path / out)]) == 0
+        assert "4 pictures restored" in capsys.readouterr().out
+    names = [f"a-seed{seed:04d}.png" for seed in (0, 1, 2, 7)]
+    assert sorted(p.name for p in (tmp_path / "one").glob("*.png")) == names
+    files = [(tmp_path / "one" / name).read_bytes() for name in names]
+    assert files == [(tmp_path / "two" / name).read_bytes() for name in names]
+    assert len({read(tmp_path / "one" / name).tobytes() for name in names}) == 4
+    assert marks.read(tmp_path / "one" / names[3])["seed"] == 7
+    assert (tmp_path / "one" / "labels.csv").read_text().count("one") == 4
+    assert main([*words, "-o", str(tmp_path / "one")]) == 0
+    assert "0 pictures restored, 4 were there already" in capsys.readouterr().out
+    assert main([*words[:-1], "0.5", "-o", str(tmp_path / "one")]) == 2
+    assert "is something else" in capsys.readouterr().out, "another strength is another answer"
+
+
+def test_options_that_a_system_cannot_use(fails, denoiser, doubler, filler, tmp_path):
+    picture(tmp_path / "in" / "a.png", 9, 9, 3)
+    out = ("-o", tmp_path / "out")
+    for option, value in (("--mask", tmp_path), ("--holes", "transparent"), ("--strength", 1), ("--seeds", "0-3")):
+        message = fails("restore", denoiser, tmp_path / "in", *out, option, value)
+        assert f"dae, as it was trained, takes no {option}. Those that may: every_door" in message
+    assert "takes no --mask" in fails("restore", doubler, tmp_path / "in", *out, "--mask", tmp_path)
+    assert "Say where that is: --mask FOLDER or --holes" in fails("restore", filler, tmp_path / "in", *out)
+    assert "there is: transparent" in fails("restore", filler, tmp_path / "in", *out, "--holes", "white")
+    assert "it takes 0 to 1" in fails("restore", doubler, tmp_path / "in", *out, "--strength", 1.5)
+    assert "it takes 0 to 1" in fails("restore", doubler, tmp_path / "in", *out, "--strength", "nan")
+    assert "out of range" in fails("restore", doubler, tmp_path / "in", *out, "--seeds", 2**32)
+    both = ("--mask", tmp_path, "--holes", "transparent")
+    assert "--mask" in fails("restore", filler, tmp_path / "in", *out, *both)
+    black_and_white(tmp_path / "masks" / "a.png", 9, 9)
+    black_and_white(tmp_path / "masks" / "a.bmp", 9, 9)
+    assert "masks of one picture" in fails("restore", filler, tmp_path / "in", *out, "--mask", tmp_path / "masks")
+    assert not (tmp_path / "out").exists()
+
+
+def test_short_memory_is_said_once(doubler, tmp_path, capsys, monkeypatch):
+    picture(tmp_path / "in" / "a.png", 150, 150, 3)
+    picture(tmp_path / "in" / "b.png", 150, 150, 3)
+    system = models.load("every_door").system
+    whole = system.restore
+
+    def restore(self, images, **options):
+        if images.shape[2] * images.shape[3] > 140 * 140:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate")
+        return whole(self, images, **options)
+
+    monkeypatch.setattr(system, "restore", restore)
+    assert main(["restore", str(doubler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+    message = capsys.readouterr().out
+    assert message.count("Memory was short, so tiles of 64 pixels were used, not 512.") == 1
+
+
+def test_pictures_beyond_pillows_limit_are_kept(doubler, tmp_path, monkeypatch, capsys):
+    picture(tmp_path / "in" / "a.png", 30, 30, 3)
+    words = ["restore", str(doubler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # of 900 and 3,600
+    assert main(words) == 0
+    assert "1 were there already" in capsys.readouterr().out
+
+
+def test_pairs_and_maps_of_ids(every_door, tmp_path, capsys):
+    from ganforge.media.pair import Pair
+
+    spec = Spec(16, 16, 4, medium=Pair(1, ("3 #ff0000", "9 #00ff00")))
+    run = make_run(tmp_path, every_door, spec, {"degradation": "none"})
+    ids = np.where(np.eye(20, 24) > 0, 3, 9).astype(np.uint8)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(ids).save(tmp_path / "in" / "a.png")
+    Image.fromarray(ids + 1).save(tmp_path / "in" / "b.png")
+    picture(tmp_path / "wanted" / "a.png", 20, 24, 3)
+    words = ["restore", str(run), str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--reference"]
+    assert main([*words, str(tmp_path / "wanted")]) == 2
+    message = capsys.readouterr().out
+    assert "'b.png': ids that no other map has: 4, 10" in message
+    assert "restored " in message and "median" not in message
+    assert read(tmp_path / "out" / "a.png").shape == (20, 24, 3)

@@ -22,11 +22,12 @@ class Config:
     """Settings."""
 
     degradation: str = setting("down 2", degrade.HELP)
+    width: int = setting(8, "channels", low=1, high=64)
     patch: int = setting(16, "side in pixels of the random crops", low=4, high=1024)
     spectral: bool = setting(False, "whether every pixel sees all pixels")
 
 
-PRESETS: dict[str, dict[str, Any]] = {"small": {}, "medium": {}, "large": {}}
+PRESETS: dict[str, dict[str, Any]] = {"small": {"width": 4}, "medium": {}, "large": {"width": 16}}
 TRAIN: dict[str, Any] = {}
 
 
@@ -39,7 +40,7 @@ class EveryDoor(ImageToImage):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         inputs, outputs = self.given + 1 + self.wanted, self.wanted * self.scale**2
-        self.network = UNet(inputs, outputs, 4, 1, 1, spectral=config.spectral)
+        self.network = UNet(inputs, outputs, config.width, 1, 1, spectral=config.spectral)
         torch.nn.init.normal_(self.network.last.weight, 0, 0.3)
         self.receptive_radius = self.network.receptive_radius
 

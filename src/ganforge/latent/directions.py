@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, check_suffix, enlarge, grid, name_rows, write_image
+from ganforge.base.seeds import check_seeds
 from ganforge.base.tables import read_json
 from ganforge.latent.walk import check_layers, portions
 from ganforge.measuring.reference import extractor
 from ganforge.runs import RunFolder
-from ganforge.sampling import Points, Shift, check_generates, check_seeds, made_by, pictures, points, render
+from ganforge.sampling import Points, Shift, check_generates, made_by, pictures, points, render
 from ganforge.store.store import Store
 from ganforge.system import StyleSystem, System
 

@@ -17,13 +17,14 @@ from ganforge.base.errors import DataError, InputError
 from ganforge.base.files import resolved, writing
 from ganforge.base.images import Pixels, write_image
 from ganforge.base.seeds import check_seeds
+from ganforge.image_to_image import ImageToImage
 from ganforge.media.pair import Pair
 from ganforge.metrics.fidelity import WINDOW, psnr, ssim
 from ganforge.restoring import masks
 from ganforge.restoring.masks import Holes
 from ganforge.restoring.tiles import TILE, Restorer
 from ganforge.runs import RunFolder, weights_hash
-from ganforge.sources import labels, survey
+from ganforge.sources import labels, maps, survey
 from ganforge.sources.decode import decode_whole, fit_channels
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, read_file
@@ -104,9 +105,9 @@ def restore(
     DataError where nothing can be read or written."""
     run = run if isinstance(run, RunFolder) else RunFolder(run)
     source, out = Path(source), Path(out)
-    if not isinstance(run.spec.medium, Pair):
-        run.spec.need_pictures("ganforge restore", run.path)
     system = run.build(device_name)
+    if not (isinstance(system, ImageToImage) and isinstance(run.spec.medium, Pair)):
+        run.spec.need_pictures("ganforge restore", run.path)
     if not system.restores:
         raise InputError(
             f"{run.system_name} makes pictures and restores none. Train one that does, such as dae or vae."
@@ -121,20 +122,26 @@ def restore(
     work.origin = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
     work.origin |= {} if strength is None else {"strength": strength}
     if mask is not None:
-        work.masks = {_stem(entry.name): entry for entry in _entries(Path(mask))}
+        work.masks = {}
+        for entry in _entries(Path(mask)):
+            other = work.masks.setdefault(_stem(entry.name), entry)
+            if other is not entry:
+                raise DataError(f"{other.name!r} and {entry.name!r} are masks of one picture. Take one of them out.")
         if _is_one(source) and _is_one(Path(mask)):  # they belong together, whatever their names
             work.masks = {_stem(source.name): entry for entry in work.masks.values()}
     work.transparent = holes is not None
     if reference:
         work.clean = {_stem(entry.name): entry for entry in _entries(Path(reference))}
-    result, names, outputs = work.result, list[str](), dict[str, list[str]]()
-    if not _is_one(source):
+    result, names = work.result, list[str]()
+    if isinstance(run.spec.medium, Pair) and run.spec.medium.palette:
+        work.map = run.spec.medium
+    elif not _is_one(source):
         work.levels, note = survey.levels("auto", open_source(source))
         result.notes += [note] if note else []
     for count, entry in enumerate(_entries(source)):
         names.append(entry.name)
         try:
-            outputs[entry.name] = work.restore(entry, partial(_report, progress, count, 1))
+            work.restore(entry, partial(_report, progress, count, 1))
         except Skip as skip:
             result.skipped.append((entry.name, str(skip)))
         if progress:
@@ -143,7 +150,7 @@ def restore(
         raise DataError(f"{source} holds no files. Name a picture, or a folder or a zip of them.")
     if source.is_dir():
         with writing(out):
-            labels.carry(source, out, names, outputs)
+            labels.carry(source, out, names, work.outputs)
     if work.restorer.tile < TILE:
         result.notes.append(f"Memory was short, so tiles of {work.restorer.tile} pixels were used, not {TILE}.")
     return result
@@ -187,11 +194,15 @@ class _Work:
     transparent: bool = False
     clean: dict[str, Entry] | None = None
     levels: Levels | None = None
+    map: Pair | None = None
+    """The medium, where what is given are maps of ids."""
     taken: set[str] = field(default_factory=set)
+    outputs: dict[str, list[str]] = field(default_factory=dict)
+    """The paths in `out` of the answers for each file."""
     result: Restored = field(default_factory=Restored)
 
-    def restore(self, entry: Entry, progress: Callable[[float], None]) -> list[str]:
-        """Restore and write the answers for one picture: their paths in `out`. Raises Skip."""
+    def restore(self, entry: Entry, progress: Callable[[float], None]) -> None:
+        """Restore and write the answers for one picture. Raises Skip."""
         stem = _free_stem(self.out, entry.name, self.taken)
         before = self._read(entry)
         mark, holes = {**self.origin, "file": entry.name}, None
@@ -201,7 +212,7 @@ class _Work:
         elif self.transparent:
             holes = masks.transparent(before)
             mark["holes"] = "transparent"
-        outputs = []
+        outputs = self.outputs.setdefault(entry.name, [])
         for n, seed in enumerate([None] if self.seeds is None else self.seeds):
             target = self.out / (f"{stem}.png" if seed is None else f"{stem}-seed{seed:04d}.png")
             part = 1 / len(self.seeds or (0,))
@@ -211,8 +222,7 @@ class _Work:
             )  # fmt: skip
             outputs.append(target.relative_to(self.out).as_posix())
             if self.clean is not None:
-                self.result.compare(_compared(before, after, self._truth(entry.name)))
-        return outputs
+                self._compare(before, after, entry.name)
 
     def _one(
         self, before: Pixels, holes: Holes | None, seed: int | None, target: Path, mark: dict[str, Any],
@@ -240,37 +250,41 @@ class _Work:
         self.result.written += 1
         return after
 
-    def _read(self, entry: Entry, clip: bool = False) -> Pixels:
-        """(H, W, C) uint8, upright, with the channels of the file. Raises Skip."""
+    def _read(self, entry: Entry) -> Pixels:
+        """(H, W, C) uint8, upright, with the channels of the file; of a map of ids its numbers. Raises Skip."""
         if why := refusal(entry.name):
             raise Skip(why)
-        return decode_whole(entry.read(), self.levels and replace(self.levels, clip=clip or self.levels.clip))
+        return maps.numbers(maps.read(entry.read()), self.map) if self.map else decode_whole(entry.read(), self.levels)
 
-    def _truth(self, name: str) -> Pixels:
-        """The reference of a picture. Raises Skip."""
+    def _compare(self, before: Pixels, after: Pixels, name: str) -> None:
+        """Take a picture into the scores. Raises Skip where it has no reference that fits."""
         entry = (self.clean or {}).get(_stem(name))
         if entry is None:
             raise Skip("restored, but not compared: the reference has no file of that name")
-        return self._read(entry, clip=True)
+        if why := refusal(entry.name):
+            raise Skip(f"restored, but not compared: its reference is {why}")
+        truth = decode_whole(entry.read(), self.levels and replace(self.levels, clip=True))
+        self.result.compare(_scores(None if self.map else before, after, truth))
 
 
-def _compared(before: Pixels, after: Pixels, truth: Pixels) -> dict[str, Scores]:
+def _scores(before: Pixels | None, after: Pixels, truth: Pixels) -> dict[str, Scores]:
     """(PSNR, SSIM) of the picture before, restored, and after a median filter; of one that was enlarged, bicubic in
-    place of the first and the last. Raises Skip."""
+    place of the first and the last; of a map of ids (None) of the restored one alone. Raises Skip."""
     from scipy.ndimage import median_filter
 
     truth = fit_channels(truth, after.shape[2])
-    before = fit_channels(before, after.shape[2])
     if truth.shape != after.shape:
         size, other = f"{after.shape[0]}x{after.shape[1]}", f"{truth.shape[0]}x{truth.shape[1]}"
         raise Skip(f"restored, but not compared: it is {size}, its reference {other}")
     if min(truth.shape[:2]) < WINDOW:
         raise Skip(f"restored, but not compared: SSIM needs {WINDOW} pixels each way")
-    if before.shape == after.shape:
-        versions = {"before": before, "restored": after, "median 3x3": median_filter(before, size=(3, 3, 1))}
-    else:
-        planes = torch.from_numpy(np.require(before, requirements=["C", "W"])).permute(2, 0, 1)[None].contiguous()
-        versions = {"bicubic": resize(planes, *after.shape[:2])[0].permute(1, 2, 0).numpy(), "restored": after}
+    versions = {"restored": after}
+    if before is not None and before.shape[:2] == after.shape[:2]:
+        before = fit_channels(before, after.shape[2])
+        versions = {"before": before, **versions, "median 3x3": median_filter(before, size=(3, 3, 1))}
+    elif before is not None:
+        planes = torch.tensor(fit_channels(before, after.shape[2])).permute(2, 0, 1)[None].contiguous()
+        versions = {"bicubic": resize(planes, *after.shape[:2])[0].permute(1, 2, 0).numpy(), **versions}
     return {name: (psnr(version, truth), ssim(version, truth)) for name, version in versions.items()}
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d, interpolate
 
 from ganforge.base.errors import is_short
 from ganforge.base.images import Pixels
 from ganforge.image_to_image import ImageToImage
+from ganforge.media.pair import Pair
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.nn.unet import ANY
 from ganforge.restoring.masks import Holes
@@ -96,7 +98,9 @@ class Restorer:
         fixed = system.receptive_radius == 0 and (height, width) != own
         if fixed:
             planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(0, 3, 1, 2).contiguous()
-            pixels = resize(planes, *own).permute(0, 2, 3, 1).contiguous().numpy()
+            ids = isinstance(system.spec.medium, Pair) and system.spec.medium.palette
+            planes = interpolate(planes, own, mode="nearest-exact") if ids else resize(planes, *own)
+            pixels = planes.permute(0, 2, 3, 1).contiguous().numpy()
             holes = None if holes is None else _resized(holes, *own)
         missing = None if holes is None else torch.from_numpy(holes)[None, None].float()
         field: Tensor | None = None
@@ -185,6 +189,6 @@ def _times(span: slice, scale: int) -> slice:
 def _resized(holes: Holes, height: int, width: int) -> Holes:
     """(H, W) -> (height, width), True where anything was missing."""
     planes = torch.from_numpy(holes)[None, None].float()
-    covered = torch.nn.functional.adaptive_max_pool2d(planes, (height, width))
+    covered = adaptive_max_pool2d(planes, (height, width))
     result: Holes = covered[0, 0].numpy() > 0
     return result
