@@ -69,7 +69,8 @@ def messy(folders, tmp_path) -> Path:
                  "grey/cats/two.bmp", "wanted/cats/two.png"):  # fmt: skip
         Image.new("L", (20, 16)).save(root / name)
     (root / "grey/cats/bad.png").write_bytes(b"no picture")
-    (root / "grey/cats/words.txt").write_text("no picture")
+    for name in ("grey/cats/words.txt", "grey/cats/2.txt", "wanted/cats/2.csv"):  # the latter two beside a pair
+        (root / name).write_text("no picture")
     Image.new("L", (20, 40)).save(root / "grey/cats/tall.png")
     Image.new("L", (40, 20)).save(root / "wanted/cats/tall.png")
     return root
@@ -107,8 +108,10 @@ def test_what_makes_no_pair_is_named(messy, store, tmp_path):
         "cats/two.bmp": "several given pictures of one name: 'cats/two.bmp', 'cats/two.png'",
         "cats/two.png": "several given pictures of one name: 'cats/two.bmp', 'cats/two.png'",
         "cats/words.txt": "not a picture: .txt file (given)",
+        "cats/2.txt": "not a picture: .txt file (given)",
+        "cats/2.csv": "not a picture: .csv file (wanted)",
     }
-    assert made.unusable == 8, "cats/two.png of both"
+    assert made.unusable == 10, "cats/two.png of both"
     assert np.array_equal(made.store.read(np.arange(20)), store.read(np.arange(20)))
 
 

@@ -73,7 +73,7 @@ def test_what_is_no_map_is_named(data, reason):
         maps.read(data)
 
 
-def test_damage_is_a_reason_and_never_another_error():
+def test_a_damaged_map_is_a_reason_and_never_another_error():
     whole = file_of(IDS, [1, 2, 3] * 13)
     for seed in range(60):
         try:

@@ -57,22 +57,26 @@ def open_pairs(given: Path, wanted: Path, labels: Path | None = None, known: Lay
             )
     listed = [list(source.entries()) for source in sources]
     stems = _by_stem(listed[0]), _by_stem(listed[1])
-    pairs = {stem: stems[1][stem][0] for stem in stems[0] if len(stems[0][stem]) == len(stems[1].get(stem, ())) == 1}
-    if not pairs:
+    partners = {
+        entries[0].name: stems[1][stem][0]
+        for stem, entries in stems[0].items()
+        if len(entries) == len(stems[1].get(stem, ())) == 1
+    }
+    if not partners:
         first = [next(iter(by_stem.values()), None) for by_stem in stems]
         names = [repr(entries[0].name) if entries else "nothing that is a picture" for entries in first]
         raise DataError(
             f"No given picture has a partner: {given} holds {names[0]}, {wanted} {names[1]}. Give the two of a pair "
             "the same path in their folders, apart from the suffix."
         )
+    taken = {partner.name for partner in partners.values()}
     entries = [
-        replace(entry, partner=pairs.get(_stem(entry.name)) or _alone(entry, *stems, GIVEN, WANTED))
-        for entry in listed[0]
+        replace(entry, partner=partners.get(entry.name) or _alone(entry, *stems, GIVEN, WANTED)) for entry in listed[0]
     ]
     entries += [
         Entry(entry.name, entry.read, partner=_alone(entry, stems[1], stems[0], WANTED, GIVEN))
         for entry in listed[1]
-        if pairs.get(_stem(entry.name)) is not entry
+        if entry.name not in taken
     ]
     portions = in_portions(len(entries), lambda start, stop: iter(entries[start:stop]))
     return replace(sources[0], portions=portions, medium=Pair.kind)
