@@ -10,7 +10,7 @@ from ganforge.base.errors import InputError
 from ganforge.image_to_image import random_crops
 from ganforge.media.clip import Clip
 from ganforge.media.pair import Pair
-from ganforge.media.spec import Spec
+from ganforge.media.spec import Spec, to_float
 from ganforge.testing import check_system
 
 
@@ -60,6 +60,17 @@ def test_pairs_are_split(every_door):
     assert torch.equal(given, images[:, :1]) and torch.equal(wanted, images[:, 1:]) and holes is None
     left, right = system.examples(images).unbind(1)
     assert torch.equal(right, images) and torch.equal(left[:, :1], given)
+
+
+def test_maps_of_ids_are_encoded_as_planes(every_door):
+    spec = Spec(4, 5, 4, medium=Pair(1, ("3 #ff0000", "9 #00ff00", "200 #0000ff")))
+    system = new(every_door, spec, degradation="")
+    numbers = torch.randint(3, (2, 4, 5, 1), dtype=torch.uint8)
+    planes = system.encoded(to_float(numbers))
+    assert planes.shape == (2, 3, 4, 5) and torch.equal(planes.argmax(1), numbers[..., 0].long())
+    assert (planes.sum(1) == 1).all()
+    pictures = torch.rand(1, 1, 4, 5)
+    assert new(every_door, PAIRS, degradation="").encoded(pictures) is pictures
 
 
 def test_examples_have_the_size_of_the_pictures(every_door):

@@ -86,6 +86,14 @@ class ImageToImage(System):
         given, holes = self.degrade(wanted, strength)
         return given, wanted, holes
 
+    def encoded(self, given: Tensor) -> Tensor:
+        """What a network is to see of what is given: of maps of ids, (N, 1, H, W), a plane for each id of the palette,
+        (N, K, H, W), 1 or 0; of anything else itself."""
+        if not (isinstance(self.spec.medium, Pair) and self.spec.medium.palette):
+            return given
+        numbers = ((given[:, 0] + 1) * 127.5).round().long().clamp(0, len(self.spec.medium.palette) - 1)
+        return F.one_hot(numbers, len(self.spec.medium.palette)).movedim(3, 1).to(given.dtype)
+
     def fields(self, seeds: Iterable[int], height: int, width: int) -> Tensor:
         """Seeds, 0 to 2^32-1, -> the latents with which `restore` answers a picture of this size: (N, wanted,
         scale height, scale width) float32 on the CPU, from N(0, I). Row n is a function of seed n and the size

@@ -92,7 +92,7 @@ class System(nn.Module):
     """Parts of the names of tensors in checkpoints of earlier versions -> the same parts today."""
     classes: int
     """Number of classes of a system that generates by class; 0 for one whose `generate` takes no labels."""
-    generates: ClassVar[bool] = True
+    generates: bool = True
     """False for a system that has only `restore` and `examples`, neither `latents` nor `generate`."""
     restores: bool = False
     """Whether the system has `restore`."""

@@ -46,7 +46,7 @@ def test_strengths_are_drawn_by_picture():
     assert noisy[1].std().item() == pytest.approx(0.2, rel=0.05)
 
 
-def test_one_pixel_changes_what_is_within_the_receptive_radius():
+def test_noise_of_one_pixel_stays_within_the_receptive_radius():
     torch.manual_seed(0)
     system = dae.DAE(dae.Config(width=8), Spec(32, 32, 3)).double().eval()
     torch.nn.init.normal_(system.denoiser.last[2].weight, 0, 0.1)

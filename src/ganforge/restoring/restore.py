@@ -118,30 +118,30 @@ def restore(
         raise InputError(f"{out} is where the originals are. Choose another folder with --out.")
     if source.is_dir():
         keep_apart(source, out)
-    work = _Work(system, out, Restorer(system, strength), seeds)
-    work.origin = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
-    work.origin |= {} if strength is None else {"strength": strength}
+    call = _Call(system, out, Restorer(system, strength), seeds)
+    call.origin = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
+    call.origin |= {} if strength is None else {"strength": strength}
     if mask is not None:
-        work.masks = {}
+        call.masks = {}
         for entry in _entries(Path(mask)):
-            other = work.masks.setdefault(_stem(entry.name), entry)
+            other = call.masks.setdefault(_stem(entry.name), entry)
             if other is not entry:
                 raise DataError(f"{other.name!r} and {entry.name!r} are masks of one picture. Take one of them out.")
         if _is_one(source) and _is_one(Path(mask)):  # they belong together, whatever their names
-            work.masks = {_stem(source.name): entry for entry in work.masks.values()}
-    work.transparent = holes is not None
+            call.masks = {_stem(source.name): entry for entry in call.masks.values()}
+    call.transparent = holes is not None
     if reference:
-        work.clean = {_stem(entry.name): entry for entry in _entries(Path(reference))}
-    result, names = work.result, list[str]()
+        call.clean = {_stem(entry.name): entry for entry in _entries(Path(reference))}
+    result, names = call.result, list[str]()
     if isinstance(run.spec.medium, Pair) and run.spec.medium.palette:
-        work.map = run.spec.medium
+        call.map = run.spec.medium
     elif not _is_one(source):
-        work.levels, note = survey.levels("auto", open_source(source))
+        call.levels, note = survey.levels("auto", open_source(source))
         result.notes += [note] if note else []
     for count, entry in enumerate(_entries(source)):
         names.append(entry.name)
         try:
-            work.restore(entry, partial(_report, progress, count, 1))
+            call.restore(entry, partial(_report, progress, count, 1))
         except Skip as skip:
             result.skipped.append((entry.name, str(skip)))
         if progress:
@@ -150,9 +150,9 @@ def restore(
         raise DataError(f"{source} holds no files. Name a picture, or a folder or a zip of them.")
     if source.is_dir():
         with writing(out):
-            labels.carry(source, out, names, work.outputs)
-    if work.restorer.tile < TILE:
-        result.notes.append(f"Memory was short, so tiles of {work.restorer.tile} pixels were used, not {TILE}.")
+            labels.carry(source, out, names, call.outputs)
+    if call.restorer.tile < TILE:
+        result.notes.append(f"Memory was short, so tiles of {call.restorer.tile} pixels were used, not {TILE}.")
     return result
 
 
@@ -182,7 +182,7 @@ def _check_options(name: str, system: System, options: Mapping[str, Any]) -> Non
 
 
 @dataclass
-class _Work:
+class _Call:
     """What stays the same from picture to picture of one call."""
 
     system: System
