@@ -22,6 +22,7 @@ from ganforge.latent.directions import write as _directions
 from ganforge.latent.inversion import STEPS, Inversion
 from ganforge.latent.inversion import invert as _invert
 from ganforge.latent.inversion import read as _read
+from ganforge.latent.inversion import write_all as _invert_all
 from ganforge.latent.walk import walk as _walk
 from ganforge.measuring.classification import ClassificationScores
 from ganforge.measuring.classification import classification_scores as _classification_scores
@@ -84,6 +85,12 @@ class Run(RunFolder):
         return _invert(system, _read(Path(image), system.spec), steps)
 
     project = invert
+
+    def invert_all(
+        self, source: str | Path, out: str | Path, steps: int = STEPS, device: str = "auto"
+    ) -> list[dict[str, Any]]:
+        """The points of all pictures of a folder or a zip; see `ganforge.latent.inversion.write_all`."""
+        return _invert_all(self, Path(source), Path(out), steps, device_name=device)
 
     def measure(self, store: Store | None = None, samples: int = SAMPLES, device: str = "auto") -> Measured:
         """Its numbers; see `ganforge.measuring.measure`."""

@@ -42,6 +42,7 @@ APART = {
     "sample": [
         ("--seeds", "--count"), ("--walk", "--mix"), ("--walk", "--each"), ("--mix", "--each"), ("--mix", "--labels"),
         ("--mix", "--direction"),
+        *(("--points", name) for name in ("--seeds", "--count", "--labels", "--truncation")),
     ],
     "train": [("--images", "--minutes")],
 }  # fmt: skip
@@ -156,6 +157,9 @@ def parser() -> argparse.ArgumentParser:
     sample = verb("sample", "make pictures with a run")
     sample.add_argument("run", type=Path)
     sample.add_argument("--seeds", help="such as 7 or 0-63 or 1,5,9 (0-63)")
+    sample.add_argument(
+        "--points", type=Path, help="instead of seeds: a point of ganforge project, or a folder of them, to be edited"
+    )
     sample.add_argument("--count", type=whole, help="how many, from seed 0 on")
     sample.add_argument(
         "--labels", help="for runs that know classes: 3, or names such as cat,dog, or all; quotes hold a name's comma"
@@ -205,8 +209,12 @@ def parser() -> argparse.ArgumentParser:
         "project", "inversion: the point in the latent space whose picture is nearest to a given one", "invert"
     )
     project.add_argument("run", type=Path)
-    project.add_argument("image", type=Path, help="any picture file; it is cropped and resized to fit")
-    project.add_argument("-o", "--out", type=Path, help="PNG of target, start and result (RUN/projected-NAME.png)")
+    project.add_argument(
+        "image", type=Path, help="a picture, or a folder or zip of them; they are cropped and resized to fit"
+    )
+    project.add_argument(
+        "-o", "--out", type=Path, help="PNG of target, start and result, or a folder (RUN/projected-NAME)"
+    )
     project.add_argument("--steps", type=whole, default=300, help="steps of the search (300)")
     checkpoint(project)
     device(project)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,11 @@ def points(
     return {"latents": latents} if classes is None else {"latents": latents, "labels": classes}
 
 
+def chosen(points: Points, numbers: Tensor) -> Points:
+    """Some of the points, by their numbers (n,) int64."""
+    return {name: value[numbers] for name, value in points.items()}
+
+
 def render(system: System, points: Points) -> Tensor:
     """The pictures of points: (N, C, H, W) in [-1, 1]."""
     return system.synthesis(**points) if isinstance(system, StyleSystem) else system.generate(**points)
@@ -107,6 +112,16 @@ def pictures(
         )
         images = render(system, shift.of(some) if shift else some)
         yield to_uint8(images[: len(part)], system.spec).cpu().numpy()
+
+
+def portions(system: System, count: int, render: Callable[[Tensor], Tensor]) -> Iterator[Pixels]:
+    """Pictures 0 to count - 1 of `render`, always CHUNK at a time, as `pictures` does: (n, H, W, C) uint8."""
+    system.eval()
+    for start in range(0, count, CHUNK):
+        numbers = (torch.arange(start, start + CHUNK)).clamp(max=count - 1)
+        with torch.no_grad():
+            images = render(numbers)[: min(CHUNK, count - start)]
+        yield to_uint8(images, system.spec).cpu().numpy()
 
 
 def drawn(seeds: Sequence[int], weights: npt.NDArray[Any]) -> list[int]:

@@ -153,12 +153,18 @@ def sample(args: argparse.Namespace) -> None:
 
 
 def _sample(args: argparse.Namespace) -> None:
+    from ganforge.latent.points import write as write_points
     from ganforge.runs import RunFolder
     from ganforge.sampling import every_class, write
 
     run = RunFolder(args.run, args.at)
     if args.walk or args.mix is not None:
         _between(args, run)
+        return
+    if args.points is not None:
+        out = args.out or run.path / ("edited" if args.each else "edited.png")
+        written = write_points(run, args.points, out, not args.each, _shift(args, run), args.device)
+        print(f"{len(written):,} pictures in {out}" if args.each else out)
         return
     out = args.out or run.path / ("pictures" if args.each else "samples.png")
     labels = _labels(args.labels, run)
@@ -202,7 +208,7 @@ def restore(args: argparse.Namespace) -> int:
 def _between(args: argparse.Namespace, run: RunFolder) -> None:
     from ganforge.latent.walk import write_mix, write_walk
 
-    seeds = _seeds(args, "0-5")
+    seeds = args.points or _seeds(args, "0-5")
     if args.walk:
         out = args.out or run.path / "walk.webp"
         labels = _labels(args.labels, run)
@@ -249,13 +255,24 @@ def directions(args: argparse.Namespace) -> None:
     )
 
 
-def project(args: argparse.Namespace) -> None:
-    """How near the search came."""
+def project(args: argparse.Namespace) -> int:
+    """How near the search came. 2 where files of a folder are unusable."""
+    from zipfile import is_zipfile
+
     from rich.console import Console
 
-    from ganforge.latent.inversion import write
+    from ganforge.latent.inversion import TABLE, write, write_all
     from ganforge.runs import RunFolder
 
+    if args.image.is_dir() or (args.image.is_file() and is_zipfile(args.image)):
+        out = args.out or args.run / f"projected-{args.image.stem}"
+        with logs.printed(), Console(stderr=True).status("searching") as status:
+            rows = write_all(RunFolder(args.run, args.at), args.image, out, args.steps, status.update, args.device)
+        skipped = [row for row in rows if "reason" in row]
+        for row in skipped:
+            print(f"  {row['file']!r}: {row['reason']}")
+        print(f"{out / TABLE}: {len(rows) - len(skipped):,} pictures, their distances and points")
+        return 2 if skipped else 0
     out = args.out or args.run / f"projected-{args.image.stem}.png"
     with logs.printed(), Console(stderr=True).status("searching") as status:
         inversion, point = write(
@@ -263,6 +280,7 @@ def project(args: argparse.Namespace) -> None:
             lambda n, error: status.update(f"step {n}: {error:.4f}"), args.device,
         )  # fmt: skip
     print(f"{out}: differs by {inversion.error:.1f} of 255 (root mean square); the point is in {point}")
+    return 0
 
 
 def measure(args: argparse.Namespace) -> int:

@@ -27,10 +27,20 @@ from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, check_suffix, enlarge, grid, name_rows, write_image
 from ganforge.base.seeds import check_seeds
 from ganforge.base.tables import read_json
-from ganforge.latent.walk import check_layers, portions
+from ganforge.latent.walk import check_layers
 from ganforge.measuring.reference import extractor
 from ganforge.runs import RunFolder
-from ganforge.sampling import Points, Shift, check_generates, made_by, pictures, points, render
+from ganforge.sampling import (
+    Points,
+    Shift,
+    check_generates,
+    chosen,
+    made_by,
+    pictures,
+    points,
+    portions,
+    render,
+)
 from ganforge.store.store import Store
 from ganforge.system import StyleSystem, System
 
@@ -280,7 +290,7 @@ def write(
     if store is not None and method != "label":
         raise InputError("directions: --store has no effect without --method label.")
     system = run.build(device_name)
-    check_suffix(out, system.spec.channels if system.spec.is_picture else 3)
+    check_suffix(out, system.spec.shown_channels)
     check_seeds(seeds)
     mark = made_by(run, system)
     classify = None
@@ -323,7 +333,8 @@ def _rows(system: System, made: Directions, seeds: Sequence[int]) -> Iterator[Pi
 
     def images(numbers: Tensor) -> Tensor:
         shift = Shift(steps[numbers % each // len(POSITIONS)], made.layers, made.weights, {})
-        chosen = {name: value[numbers // each] for name, value in start.items()}
-        return render(system, shift.of(chosen, torch.tensor(POSITIONS)[numbers % len(POSITIONS), None]))
+        return render(
+            system, shift.of(chosen(start, numbers // each), torch.tensor(POSITIONS)[numbers % len(POSITIONS), None])
+        )
 
     return portions(system, len(seeds) * each, images)

@@ -7,30 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.files import atomic_file, writing
+from ganforge.base.files import resolved, writing
 from ganforge.base.images import Pixels, check_suffix, enlarge, grid, write_image
+from ganforge.base.tables import write_csv
+from ganforge.latent import points
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder
 from ganforge.sampling import check_generates, drawn, made_by
-from ganforge.sources.decode import decode
-from ganforge.sources.entry import Skip, read_file
+from ganforge.sources.decode import decode, fit_channels
+from ganforge.sources.entry import Skip, digest, read_file
+from ganforge.sources.formats import refusal
+from ganforge.sources.source import keep_apart, open_source
 from ganforge.sources.transform import fit
 from ganforge.system import StyleSystem, System
 
 CANDIDATES = 128  # seeds of which the best is the start of the search
 STEPS = 300
 RATE = 0.05  # learning rate of Adam
+TABLE = "projected.csv"
+Facts = dict[str, Any]
+"""What decides about a point: the hash of the weights, the steps, and the SHA-256 of the target's pixels."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,7 @@ def invert(
     The search starts from the best of CANDIDATES seeds, each with the label that it draws where there are classes, or
     from the code of the system's own encoder where that is nearer. `progress` is called with the step and the lowest
     loss. InputError where `steps` is out of range or the pictures are not differentiable in the latent."""
-    if not 0 <= steps <= 100_000:
-        raise InputError(f"project: --steps is {steps}; it takes 0 to 100,000.")
+    check_steps(steps)
     check_generates(system)
     system.eval().requires_grad_(False)
     device = next(system.parameters()).device
@@ -83,6 +88,12 @@ def invert(
     error = float(np.sqrt(np.square(picture.astype(float) - target).mean()))
     name = "styles" if isinstance(system, StyleSystem) else "latents"
     return Inversion({name: best.contiguous(), **fixed}, start, picture, error)
+
+
+def check_steps(steps: int) -> None:
+    """InputError for a number of steps that is out of range."""
+    if not 0 <= steps <= 100_000:
+        raise InputError(f"project: --steps is {steps}; it takes 0 to 100,000.")
 
 
 def _start(system: System, target: Tensor) -> tuple[Tensor, dict[str, Tensor], Callable[[Tensor], Tensor]]:
@@ -125,9 +136,15 @@ def read(path: Path, spec: Spec) -> Pixels:
     """A picture file, cropped and resized to `spec` as `prepare` does by default: (H, W, C) uint8. DataError where it
     cannot be read."""
     try:
-        pixels, _ = decode(read_file(path), spec.channels, (255, 255, 255), min(spec.height, spec.width))
+        return _fitted(read_file(path), spec)
     except Skip as reason:
         raise DataError(f"{path} cannot be used: {reason}. Give another picture.") from None
+
+
+def _fitted(data: bytes | Pixels, spec: Spec) -> Pixels:
+    if isinstance(data, bytes):
+        data = decode(data, spec.channels, (255, 255, 255), min(spec.height, spec.width))[0]
+    pixels = fit_channels(data, spec.channels)
     fitted: Pixels = fit(pixels[None], spec.height, spec.width, "crop", (255,) * spec.channels)[0]
     return fitted
 
@@ -148,11 +165,91 @@ def write(
     check_suffix(out, system.spec.channels)
     target = read(image, system.spec)
     inversion = invert(system, target, steps, progress)
-    point = out.with_name(f"{out.stem}-point.safetensors")
-    with writing(point, problems=(OSError, SafetensorError)):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(point) as partial:
-            save_file({name: value.cpu() for name, value in inversion.tensors.items()}, partial)
-    sheet = grid(enlarge(np.stack([target, inversion.start, inversion.picture]), 224), 3)
-    write_image(out, sheet, {**made_by(run, system), "projected": image.name})
+    point = out.with_name(f"{out.stem}{points.ENDING}")
+    facts = {"weights": made_by(run, system)["weights"], "steps": steps, "target": digest(target).hex()}
+    _write(run, system, image.name, target, inversion, out, point, facts)
     return inversion, point
+
+
+def _write(
+    run: RunFolder, system: System, name: str, target: Pixels, result: Inversion, out: Path, point: Path, facts: Facts
+) -> None:
+    """The sheet, and then the point, which says that both are there."""
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    sheet = grid(enlarge(np.stack([target, result.start, result.picture]), 224), 3)
+    write_image(out, sheet, {**made_by(run, system), "projected": name})
+    points.save(point, result.tensors, {**facts, "distance": result.error})
+
+
+def write_all(
+    run: RunFolder,
+    source: Path,
+    out: Path,
+    steps: int = STEPS,
+    progress: Callable[[str], None] | None = None,
+    device_name: str = "auto",
+) -> list[dict[str, Any]]:
+    """Invert the pictures of a folder or a zip: for each NAME.png, as `write` makes it, and NAME-point.safetensors in
+    the folder `out`, and the table `projected.csv`: file, distance (root mean square, 0 to 255), point, reason.
+
+    A picture whose point an earlier call has written, with the same weights, steps and pixels, is not searched for
+    again. A file that cannot be used has a reason in place of a distance. Returns the rows of the table. `progress` is
+    called with what is being done. DataError where there is no file, or nothing can be written."""
+    run.spec.need_pictures("ganforge project", run.path)
+    check_steps(steps)
+    keep_apart(source, out)
+    system = run.build(device_name)
+    weights, rows, taken = made_by(run, system)["weights"], list[dict[str, Any]](), set[str]()
+    try:
+        for entry in open_source(source).entries():
+            row: dict[str, Any] = {"file": entry.name}
+            try:
+                if why := refusal(entry.name):
+                    raise Skip(why)
+                target = _fitted(entry.read(), system.spec)
+                stem = _free_stem(out, entry.name, taken)
+                sheet, point = out / f"{stem}.png", out / f"{stem}{points.ENDING}"
+                facts = {"weights": weights, "steps": steps, "target": digest(target).hex()}
+                distance = _done(point, facts) if sheet.is_file() else None
+                if distance is None:
+                    if progress:
+                        progress(f"{len(rows):,} files; {entry.name}")
+                    result = invert(system, target, steps)
+                    _write(run, system, entry.name, target, result, sheet, point, facts)
+                    distance = result.error
+                row |= {"distance": round(distance, 2), "point": point.relative_to(out).as_posix()}
+            except Skip as reason:
+                row["reason"] = str(reason)
+            rows.append(row)
+    finally:
+        if rows:
+            with writing(out / TABLE):
+                out.mkdir(parents=True, exist_ok=True)
+                write_csv(out / TABLE, ("file", "distance", "point", "reason"), rows)
+    if not rows:
+        raise DataError(f"{source} holds no files. Name a picture, or a folder or a zip of them.")
+    return rows
+
+
+def _done(point: Path, facts: Facts) -> float | None:
+    """The distance of a point that an earlier call has written with the same facts."""
+    try:
+        known = points.load(point)[1]
+    except DataError:
+        return None
+    same = all(known.get(name) == value for name, value in facts.items())
+    return float(known["distance"]) if same and isinstance(known.get("distance"), float) else None
+
+
+def _free_stem(out: Path, name: str, taken: set[str]) -> str:
+    """The name of a file without its suffix, or with it where another file has that stem. Raises Skip."""
+    path = PurePosixPath(name)
+    stem = str(path.with_suffix("")) if path.name else name
+    stem = name if stem.lower() in taken else stem
+    taken.add(stem.lower())
+    if "\0" in name or not resolved(out / f"{stem}.png").is_relative_to(resolved(out)):
+        raise Skip("its name leads out of the folder")
+    if len(f"{PurePosixPath(stem).name}{points.ENDING}".encode("utf-8", "surrogateescape")) > 250:
+        raise Skip("its name is too long")
+    return stem

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,22 @@ from ganforge.base.errors import InputError, did_you_mean
 from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_image
 from ganforge.base.seeds import check_seeds
-from ganforge.media.spec import to_uint8
+from ganforge.latent.points import read
 from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder
 from ganforge.sampling import (
-    CHUNK,
     Labels,
     Points,
     Shift,
     check_generates,
     check_truncation,
+    chosen,
     drawn,
     made_by,
     marked,
     paired,
     points,
+    portions,
     render,
 )
 from ganforge.system import StyleSystem, System
@@ -84,8 +85,10 @@ def along(system: System, start: Points, shift: Shift, frames: int = 24) -> Iter
     check_frames(frames, count)
 
     def images(numbers: Tensor) -> Tensor:
-        chosen = {name: value[numbers // frames] for name, value in start.items()}
-        return render(system, shift.of(chosen, (2 * math.pi * (numbers % frames) / frames).sin()[:, None]))
+        return render(
+            system,
+            shift.of(chosen(start, numbers // frames), (2 * math.pi * (numbers % frames) / frames).sin()[:, None]),
+        )
 
     return portions(system, frames * count, images)
 
@@ -136,19 +139,9 @@ def spherical(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     return torch.where(flat, start.lerp(end, share), arc)
 
 
-def portions(system: System, count: int, render: Callable[[Tensor], Tensor]) -> Iterator[Pixels]:
-    """Pictures 0 to count - 1 of `render`, always CHUNK at a time, as in `ganforge.sampling`: (n, H, W, C) uint8."""
-    system.eval()
-    for start in range(0, count, CHUNK):
-        numbers = (torch.arange(start, start + CHUNK)).clamp(max=count - 1)
-        with torch.no_grad():
-            images = render(numbers)[: min(CHUNK, count - start)]
-        yield to_uint8(images, system.spec).cpu().numpy()
-
-
 def write_walk(
     run: RunFolder,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | Path,
     out: Path,
     frames: int = 24,
     truncation: float = 1.0,
@@ -156,12 +149,20 @@ def write_walk(
     device_name: str = "auto",
     shift: Shift | None = None,
 ) -> list[Path]:
-    """Write a walk from seed to seed, or from each seed `along` the shift, as a video at `out` (.webp, .gif or .mp4)
+    """Write a walk from seed to seed, or from each seed (or each point of the path `seeds`, see
+    `ganforge.latent.points`) `along` the shift, as a video at `out` (.webp, .gif or .mp4)
     and as a strip beside it, NAME-strip.png, with one row for each seed. Returns both paths."""
     if out.suffix.lower() not in VIDEOS:
         raise InputError(f"{out} is no video that can be written.{did_you_mean(out.suffix, VIDEOS)}")
     run.spec.need_pictures("A walk", run.path)
     system = run.build(device_name)
+    if isinstance(seeds, Path):
+        names, start = read(seeds, run, system)
+        if shift is None:
+            raise InputError("A walk from points needs a direction to go, such as --direction 2:3.")
+        shift.check(mark := made_by(run, system))
+        mark |= {"projected": names, **shift.mark}
+        return _write_frames(out, list(along(system, start, shift, frames)), frames, mark)
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
     mark = {
         **made_by(run, system),
@@ -188,8 +189,8 @@ def _write_frames(out: Path, portions: Sequence[Pixels], frames: int, mark: dict
     write_video(out, pictures, mark)
     strip = out.with_name(f"{out.stem}-strip.png")
     columns = np.linspace(0, frames, STRIP).round().astype(int)
-    chosen = (np.arange(legs)[:, None] * frames + columns).ravel() % len(pictures)
-    write_image(strip, grid(enlarge(pictures[chosen], 56), STRIP), mark)
+    shown = (np.arange(legs)[:, None] * frames + columns).ravel() % len(pictures)
+    write_image(strip, grid(enlarge(pictures[shown], 56), STRIP), mark)
     return [out, strip]
 
 
@@ -253,34 +254,29 @@ def _on_white(picture: Pixels) -> Image.Image:
 
 @torch.no_grad()
 def mix(
-    system: System, rows: Sequence[int], columns: Sequence[int], layers: range, truncation: float = 1.0
+    system: System, rows: Sequence[int] | Points, columns: Sequence[int], layers: range, truncation: float = 1.0
 ) -> Iterator[Pixels]:
-    """Style mixing (Karras et al. 2019, figure 3): the pictures of the seeds `rows` with the styles of the seeds
-    `columns` in `layers`, row by row: portions (n, H, W, C) uint8.
+    """Style mixing (Karras et al. 2019, figure 3): the pictures of the seeds or points `rows` with the styles of the
+    seeds `columns` in `layers`, row by row: portions (n, H, W, C) uint8.
 
     InputError where the system has no styles, or no such layers."""
-    check_seeds([*rows, *columns])
+    check_seeds(columns if isinstance(rows, Mapping) else [*rows, *columns])
     if not isinstance(system, StyleSystem):
         raise InputError(
             "This system has no styles to mix. Train stylegan2 or stylegan, or walk between seeds with --walk."
         )
     check_layers(system, layers)
     device = next(system.parameters()).device
-    own, other = (
-        system.styles(
-            system.latents(seeds).to(device), None if labels is None else labels.to(device), truncation=truncation
-        )
-        for seeds, labels in ((s, _classes(system, s)) for s in (rows, columns))
-    )
-    noise_seeds = noise_seed(system.latents(rows).to(device), truncation)
-    chosen = torch.zeros(system.layers, 1, dtype=torch.bool, device=device)
-    chosen[layers.start : layers.stop] = True
+    own = rows if isinstance(rows, Mapping) else points(system, rows, truncation=truncation)
+    other = points(system, columns, truncation=truncation)["styles"]
+    taken = torch.zeros(system.layers, 1, dtype=torch.bool, device=device)
+    taken[layers.start : layers.stop] = True
 
-    def render(numbers: Tensor) -> Tensor:
+    def images(numbers: Tensor) -> Tensor:
         row, column = numbers // len(columns), numbers % len(columns)
-        return system.synthesis(torch.where(chosen, other[column], own[row]), noise_seeds[row])
+        return system.synthesis(torch.where(taken, other[column], own["styles"][row]), own["noise_seed"][row])
 
-    return portions(system, len(rows) * len(columns), render)
+    return portions(system, len(own["styles"]) * len(columns), images)
 
 
 def check_layers(system: StyleSystem, layers: range) -> None:
@@ -294,33 +290,35 @@ def check_layers(system: StyleSystem, layers: range) -> None:
 
 def write_mix(
     run: RunFolder,
-    rows: Sequence[int],
+    rows: Sequence[int] | Path,
     columns: Sequence[int],
     layers: range | None,
     out: Path,
     truncation: float = 1.0,
     device_name: str = "auto",
 ) -> Path:
-    """Write a sheet of style mixing: at the top the samples of `columns`, at the left those of `rows`, between them the
-    mixtures. The default `layers` are the coarser half. Returns `out`."""
+    """Write a sheet of style mixing: at the top the samples of `columns`, at the left those of `rows`, or the pictures
+    of the points at that path, between them the mixtures. The default `layers` are the coarser half. Returns `out`."""
     from ganforge.sampling import pictures
 
     system = run.build(device_name)
     check_suffix(out, system.spec.shown_channels)
     if layers is None:
         layers = range(max(1, system.layers // 2)) if isinstance(system, StyleSystem) else range(1)
-    inner = np.concatenate(list(mix(system, rows, columns, layers, truncation)))
-    plain = np.concatenate(list(pictures(system, [*columns, *rows], truncation=truncation)))
-    white = np.full_like(plain[:1], 255)
-    sheet = [white, plain[: len(columns)]]
-    for n in range(len(rows)):
-        sheet += [plain[len(columns) + n :][:1], inner[n * len(columns) : (n + 1) * len(columns)]]
-    mark = {
-        "seeds": [*rows, *columns],
-        "rows": list(rows),
-        "columns": list(columns),
-        "layers": [layers.start, layers.stop - 1],
-    }
+    mark: dict[str, Any] = {"columns": list(columns), "layers": [layers.start, layers.stop - 1]}
+    if isinstance(rows, Path):
+        names, start = read(rows, run, system)
+        inner = np.concatenate(list(mix(system, start, columns, layers, truncation)))
+        left = np.concatenate(list(portions(system, len(names), lambda n: render(system, chosen(start, n)))))
+        mark |= {"seeds": list(columns), "projected": names}
+    else:
+        inner = np.concatenate(list(mix(system, rows, columns, layers, truncation)))
+        left = np.concatenate(list(pictures(system, rows, truncation=truncation)))
+        mark |= {"seeds": [*rows, *columns], "rows": list(rows)}
+    top = np.concatenate(list(pictures(system, columns, truncation=truncation)))
+    sheet = [np.full_like(top[:1], 255), top]
+    for n in range(len(left)):
+        sheet += [left[n : n + 1], inner[n * len(columns) : (n + 1) * len(columns)]]
     _make_folder(out)
     write_image(out, system.spec.sheet(np.concatenate(sheet), len(columns) + 1), {**made_by(run, system), **mark})
     return out
