@@ -79,8 +79,8 @@ def test_a_projected_picture_is_edited_mixed_and_walked(runs, tmp_path, fails):
     assert main(["sample", str(run), "--points", point, *step, "--each", "-o", str(tmp_path / "each")]) == 0
     assert np.array_equal(np.asarray(Image.open(tmp_path / "each" / "p.png")), np.asarray(Image.open(out)))
     walk = tmp_path / "w.webp"
-    assert main(["sample", str(run), "--points", point, "--walk", "--frames", "6", *step, "-o", str(walk)]) == 0
-    assert Image.open(walk).n_frames == 6 and marks.read(walk)["projected"] == ["p"]
+    assert main(["sample", str(run), "--points", point, "--walk", "--frames", "8", *step, "-o", str(walk)]) == 0
+    assert Image.open(walk).n_frames == 8 and marks.read(walk)["projected"] == ["p"]
     mix = tmp_path / "m.png"
     assert main(["sample", str(run), "--points", point, "--mix", "3-4", "-o", str(mix)]) == 0
     assert marks.read(mix)["projected"] == ["p"] and marks.read(mix)["columns"] == [3, 4]

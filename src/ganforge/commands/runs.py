@@ -164,7 +164,7 @@ def _sample(args: argparse.Namespace) -> None:
     if args.points is not None:
         out = args.out or run.path / ("edited" if args.each else "edited.png")
         written = write_points(run, args.points, out, not args.each, _shift(args, run), args.device)
-        print(f"{len(written):,} pictures in {out}" if args.each else out)
+        print(f"{len(written):,} pictures in {out}" if len(written) > 1 else written[0])
         return
     out = args.out or run.path / ("pictures" if args.each else "samples.png")
     labels = _labels(args.labels, run)
