@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.files import resolved, writing
+from ganforge.base.files import writing
 from ganforge.base.images import Pixels, check_suffix, enlarge, grid, write_image
 from ganforge.base.tables import write_csv
 from ganforge.latent import points
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import noise_seed
+from ganforge.restoring.restore import free_stem
 from ganforge.runs import RunFolder
 from ganforge.sampling import check_generates, drawn, made_by
 from ganforge.sources.decode import decode, fit_channels
@@ -208,7 +209,7 @@ def write_all(
                 if why := refusal(entry.name):
                     raise Skip(why)
                 target = _fitted(entry.read(), system.spec)
-                stem = _free_stem(out, entry.name, taken)
+                stem = free_stem(out, entry.name, taken)
                 sheet, point = out / f"{stem}.png", out / f"{stem}{points.ENDING}"
                 facts = {"weights": weights, "steps": steps, "target": digest(target).hex()}
                 distance = _done(point, facts) if sheet.is_file() else None
@@ -240,16 +241,3 @@ def _done(point: Path, facts: Facts) -> float | None:
         return None
     same = all(known.get(name) == value for name, value in facts.items())
     return float(known["distance"]) if same and isinstance(known.get("distance"), float) else None
-
-
-def _free_stem(out: Path, name: str, taken: set[str]) -> str:
-    """The name of a file without its suffix, or with it where another file has that stem. Raises Skip."""
-    path = PurePosixPath(name)
-    stem = str(path.with_suffix("")) if path.name else name
-    stem = name if stem.lower() in taken else stem
-    taken.add(stem.lower())
-    if "\0" in name or not resolved(out / f"{stem}.png").is_relative_to(resolved(out)):
-        raise Skip("its name leads out of the folder")
-    if len(f"{PurePosixPath(stem).name}{points.ENDING}".encode("utf-8", "surrogateescape")) > 250:
-        raise Skip("its name is too long")
-    return stem

@@ -203,7 +203,7 @@ class _Call:
 
     def restore(self, entry: Entry, progress: Callable[[float], None]) -> None:
         """Restore and write the answers for one picture. Raises Skip."""
-        stem = _free_stem(self.out, entry.name, self.taken)
+        stem = free_stem(self.out, entry.name, self.taken)
         before = self._read(entry)
         mark, holes = {**self.origin, "file": entry.name}, None
         if self.masks is not None:
@@ -303,8 +303,8 @@ def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).name else name
 
 
-def _free_stem(out: Path, name: str, taken: set[str]) -> str:
-    """The path of the restored picture in `out`, without its suffix: that of the file; a second file of that name keeps
+def free_stem(out: Path, name: str, taken: set[str]) -> str:
+    """The path of what is made of a file in `out`, without its suffix: that of the file; a second file of that name keeps
     its suffix. Raises Skip."""
     stem = _stem(name)
     if stem.lower() in taken:
