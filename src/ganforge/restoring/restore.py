@@ -304,8 +304,8 @@ def _stem(name: str) -> str:
 
 
 def free_stem(out: Path, name: str, taken: set[str]) -> str:
-    """The path of what is made of a file in `out`, without its suffix: that of the file; a second file of that name keeps
-    its suffix. Raises Skip."""
+    """The path of what is made of a file in `out`, without its suffix: that of the file; a second file of that name
+    keeps its suffix. Raises Skip."""
     stem = _stem(name)
     if stem.lower() in taken:
         stem = name
