@@ -23,7 +23,7 @@ from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.preparing import pairs
 from ganforge.preparing.convert import Plan
-from ganforge.preparing.prepare import prepare, prepare_shard
+from ganforge.preparing.prepare import _ray_part, prepare, prepare_shard
 from ganforge.sampling import write as write_samples
 from ganforge.showing import show
 from ganforge.sources.entry import Skip
@@ -176,12 +176,15 @@ def test_stopped_in_shards_and_on_other_threads_it_is_the_same(folders, tmp_path
         prepare(folders / "grey", tmp_path / "other", pair=folders / "wanted", resolution=16)
 
 
-def test_a_plan_of_pairs_goes_through_json(folders, tmp_path):
+def test_a_plan_of_pairs_goes_to_another_machine(folders, tmp_path):
     prepare_shard(folders / "grey", tmp_path / "s", 0, 2, pair=folders / "wanted", part_size=6)
     text = (tmp_path / ".s.parts" / "plan.json").read_text()
     plan = Plan.from_plain(json.loads(text))
     assert json.loads(json.dumps(plan.to_plain())) == json.loads(text)
     assert [half.spec.channels for half in plan.half_plans] == [1, 3]
+    part = tmp_path / ".s.parts" / "part-00002"
+    assert _ray_part(plan.to_plain(), 2, str(tmp_path / "remote")) == 6
+    assert (tmp_path / "remote" / "images.npy").read_bytes() == (part / "images.npy").read_bytes()
 
 
 def test_each_half_has_channels_and_bits_of_its_own(folders, tmp_path):
@@ -270,7 +273,7 @@ def test_what_is_for_single_pictures_says_so(store, run, folders, tmp_path, fail
     ):
         assert "pictures" in fails(*words), words
     maps = prepared(folders, tmp_path / "maps", "maps", ids=3).store
-    assert "maps of ids. Prepare them without --ids" in fails("train", "dcgan", maps.path)
+    assert "or prepare them without --ids, as pictures" in fails("train", "dcgan", maps.path)
 
 
 # ---------------------------------------------------------------------------------------------------------------- runs

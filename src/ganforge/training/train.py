@@ -177,9 +177,11 @@ def _check_medium(name: str, system: type[System], model: Any, settings: Setting
             f"{medium.plural}. For {medium.plural} there is: {', '.join(others)}."
         )
     if system.generates and isinstance(medium, Pair) and medium.palette:
+        every = {other: models.load(other).system for other in models.names()}
+        others = [other for other, one in every.items() if Pair in one.media and not one.generates]
         raise InputError(
             f"{name} would make numbers between two ids, and the given pictures of {store.address} are maps of ids. "
-            "Prepare them without --ids, as pictures like any others."
+            f"For these there is: {', '.join(others) or 'none'}; or prepare them without --ids, as pictures."
         )
     augment.parse(settings.augment, "train.augment", store.spec)
     medium.check_augmentations(["flip"] if settings.mirror else [], augment.KINDS, "train.mirror")
