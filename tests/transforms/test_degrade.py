@@ -140,6 +140,7 @@ def test_precision_of_the_surroundings_does_not_matter(autocast):
         ("blurr 1", "Did you mean blur"),
         ("blur", "says blur alone; it takes a number or a range, from 0 to 20: standard deviation"),
         ("down 3..4", "a system has one scale: down 4"),
+        ("real 2..4", "a system has one scale: real 4"),
         ("down 1", "whole numbers from 2 to 8"),
         ("down 2.5", "whole numbers from 2 to 8"),
         ("grey 1", "takes no number"),
@@ -160,7 +161,7 @@ def test_words_that_cannot_be(text, message):
         ("frames 1", 3, 0, "only clips have frames"),
         ("frames 1..4", 4, 4, "these have 4"),
         ("jpeg 30", 12, 4, "not for clips"),
-        ("down 2, centre 0.25", 3, 0, "both down and holes"),
+        ("down 2, centre 0.25", 3, 0, "smaller and holes in them"),
     ],
 )
 def test_words_that_do_not_fit_the_pictures(text, channels, frames, message):

@@ -17,6 +17,7 @@ from ganforge.base import words
 from ganforge.base.errors import InputError
 from ganforge.transforms import holes
 from ganforge.transforms.jpeg import jpeg
+from ganforge.transforms.real import real
 from ganforge.transforms.resize import resized
 
 LUMA = (0.299, 0.587, 0.114)
@@ -35,6 +36,7 @@ class Word:
 
 KINDS = {
     "down": Word(2, 8, "so many times smaller, antialiased bicubic", whole=True),
+    "real": Word(2, 8, "so many times smaller, after two rounds of blur, resize, noise and JPEG", whole=True),
     "blur": Word(0, 20, "standard deviation of a Gaussian in pixels"),
     "noise": Word(0, 1, "standard deviation of normal noise, as a share of the range from black to white"),
     "jpeg": Word(1, 100, "quality of a JPEG file, chroma halved", whole=True),
@@ -45,6 +47,8 @@ KINDS = {
     "centre": Word(0, 0.9, "share of the picture missing in its middle"),
     "frames": Word(1, 63, "frames of a clip missing", whole=True),
 }
+SCALES = ("down", "real")
+"""Words that make what is given smaller, by one number."""
 HOLES = ("strokes", "boxes", "centre", "frames")
 """Words of what is missing."""
 HELP = (
@@ -68,8 +72,8 @@ def parse(text: str, where: str = "model.degradation") -> dict[str, tuple[float,
         if not fits or (numbers and kind.low == kind.high):
             takes = f"takes {_bounds(word)}" if kind.low < kind.high else "takes no number"
             raise InputError(f"{where} says {word} {first:g}..{last:g}; {word} {takes}.")
-        if word == "down" and first != last:
-            raise InputError(f"{where} says down {first:g}..{last:g}; a system has one scale: down {last:g}.")
+        if word in SCALES and first != last:
+            raise InputError(f"{where} says {word} {first:g}..{last:g}; a system has one scale: {word} {last:g}.")
         terms[word] = (first, last)
     return terms
 
@@ -88,7 +92,7 @@ class Degrade:
     def __init__(self, text: str, channels: int, frames: int = 0) -> None:
         self.terms = parse(text)
         self.frames = frames
-        self.scale = round(self.terms.get("down", (1, 1))[0])
+        self.scale = math.prod(round(self.terms[word][0]) for word in SCALES if word in self.terms)
         """Sides of the clean picture over those of what is given."""
         self.holes = any(word in self.terms for word in HOLES)
         """Whether something is missing of what is given."""
@@ -101,10 +105,10 @@ class Degrade:
                 f"model.degradation says frames {self.terms['frames'][1]:g}; that takes clips of more frames, and "
                 f"these have {frames}." if frames else "model.degradation says frames; only clips have frames."
             )  # fmt: skip
-        if frames and (others := [word for word in self.terms if word in ("grey", "edges", "jpeg")]):
+        if frames and (others := [word for word in self.terms if word in ("grey", "edges", "jpeg", "real")]):
             raise InputError(f"model.degradation says {', '.join(others)}, which is for pictures and not for clips.")
         if self.holes and self.scale > 1:
-            raise InputError("model.degradation has both down and holes; a system restores one of the two.")
+            raise InputError("model.degradation makes pictures smaller and holes in them; say one of the two.")
 
     @torch.no_grad()
     def __call__(self, clean: Tensor, strength: float | None = None) -> tuple[Tensor, Tensor | None]:
@@ -125,7 +129,9 @@ class Degrade:
                     value = (low + (drawn * (high - low + 1)).floor()).clamp(max=high)
                 else:
                     value = low + drawn * (high - low)
-                if word in HOLES:
+                if word == "real":
+                    x = real(x, round(low), strength)
+                elif word in HOLES:
                     hole = self._hole(word, x, value).to(x.device)
                     missing = hole if missing is None else torch.maximum(missing, hole)
                 else:
@@ -137,7 +143,7 @@ class Degrade:
         """Pictures (N, C, H, W) float32 in 0..255 after one word, with a number (N,) each."""
         colour, alpha = (x, x[:, :0]) if self.frames else (x[:, :3], x[:, 3:])
         if word == "down":
-            height, width = (side // self.scale for side in x.shape[2:])
+            height, width = (side // round(float(value[0])) for side in x.shape[2:])
             return resized(x, height, width, transparent=alpha.shape[1] == 1)
         if word == "grey":
             return brightness(colour)
