@@ -135,22 +135,23 @@ class Degrade:
                     hole = self._hole(word, x, value).to(x.device)
                     missing = hole if missing is None else torch.maximum(missing, hole)
                 else:
-                    x = self._changed(word, x, value.to(x.device))
+                    x = self._changed(word, x, value)
             given = x.round().clamp(0, 255) / 127.5 - 1
             return (given, None) if missing is None else (given * (1 - missing), missing)
 
     def _changed(self, word: str, x: Tensor, value: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) float32 in 0..255 after one word, with a number (N,) each."""
+        """Pictures (N, C, H, W) float32 in 0..255 after one word, with a number (N,) each, on the CPU."""
         colour, alpha = (x, x[:, :0]) if self.frames else (x[:, :3], x[:, 3:])
         if word == "down":
             height, width = (side // round(float(value[0])) for side in x.shape[2:])
             return resized(x, height, width, transparent=alpha.shape[1] == 1)
         if word == "grey":
             return brightness(colour)
-        if word == "edges":
-            return edges(colour, value)
         if word == "blur":
             return blur(x, value)
+        value = value.to(x.device)
+        if word == "edges":
+            return edges(colour, value)
         if word == "noise":
             normal = torch.randn(colour.shape).to(x.device)
             return torch.cat([(colour + 255 * value[:, None, None, None] * normal).clamp(0, 255), alpha], 1)
@@ -186,12 +187,12 @@ def edges(colour: Tensor, threshold: Tensor) -> Tensor:
 
 
 def blur(x: Tensor, deviation: Tensor) -> Tensor:
-    """(N, C, H, W) -> the same shape, each picture after a Gaussian of its own standard deviation (N,) in pixels; the
-    edge is replicated."""
+    """(N, C, H, W) -> the same shape, each picture after a Gaussian of its own standard deviation in pixels, (N,) on
+    the CPU; the edge is replicated."""
     count, channels, height, width = x.shape
     radius = max(1, math.ceil(3 * float(deviation.max())))
-    offsets = torch.arange(-radius, radius + 1, device=x.device)
-    kernel = (-0.5 * (offsets / deviation.clamp(min=1e-3)[:, None]).square()).exp()
+    offsets = torch.arange(-radius, radius + 1)
+    kernel = (-0.5 * (offsets / deviation.clamp(min=1e-3)[:, None]).square()).exp().to(x.device)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]  # (N C, 1, K)
     planes = x.reshape(1, count * channels, height, width)
     planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel[:, :, None], groups=len(kernel))
