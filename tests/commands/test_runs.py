@@ -93,7 +93,7 @@ def test_help_and_dry_run_say_what_each_setting_means(name, made, capsys):
     assert main(["train", name, "--help"]) == 0
     printed = capsys.readouterr().out
     values = plan(name, ganforge.Store(made / "store"), Path("r"))
-    notes = main(["train", name, str(made / "store"), "--dry-run"]) or capsys.readouterr().out
+    notes = main(["train", name, str(made / "store"), "--size", "medium", "--dry-run"]) or capsys.readouterr().out
     for section in ("model", "train"):
         written = notes.split(f"[{section}]")[1].split("\n[")[0].splitlines()
         for setting in values[section]:
