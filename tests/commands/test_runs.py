@@ -312,9 +312,7 @@ def test_a_run_without_a_checkpoint_and_a_damaged_one(run, fails):
 
 def test_a_run_resumed_with_something_else(run, store, tmp_path, fails):
     words = ["--out", run, "--images", "64"]
-    assert "model.width = 8, not " in fails(
-        "train", "gan", store, *words, "--train.batch", "16", "--model.latent", "8"
-    )
+    assert "model.width = 8, not " in fails("train", "gan", store, *words, "--train.batch", "16", "--model.latent", "8")
     assert "run.system = 'gan', not 'vae'" in fails("train", "vae", store, *words)
     make_store(tmp_path / "other", Spec(8, 10, 1), 40)
     assert "is not the store that" in fails("train", "gan", tmp_path / "other", *words, *TINY_OPTIONS)
