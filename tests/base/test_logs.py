@@ -39,11 +39,12 @@ def losses(line: str) -> str:
 def test_training_is_heard_by_python_and_by_the_command_line_alike(tmp_path, capsys, logged):
     make_store(tmp_path / "store", Spec(8, 8, 1), 60)
     words = ["train", "gan", str(tmp_path / "store"), "--images", "32", "--train.batch", "16", "--model.width", "8"]
+    words += ["--size", "small"]
     assert main([*words, "--train.precision", "fp32", "-o", str(tmp_path / "a")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [*logged, f"Next: ganforge measure {tmp_path / 'a'}"]
     assert len(logged) == 3, "the size of a checkpoint, and two reports"
-    settings = {"images": 32, "batch": 16, "precision": "fp32", "model": {"width": 8}}
+    settings = {"images": 32, "batch": 16, "precision": "fp32", "model": {"width": 8}, "size": "small"}
     ganforge.train("gan", tmp_path / "store", tmp_path / "b", **settings)
     size, *reports = capsys.readouterr().out.splitlines()
     assert size == logged[0] and [losses(line) for line in reports] == [losses(line) for line in logged[1:3]]
