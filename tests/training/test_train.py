@@ -156,7 +156,7 @@ def test_rules_of_a_preset_become_numbers(ruled, store):
 def test_the_size_follows_the_device_and_stays(ruled, store, tmp_path, capsys, logged, fails):
     run = train("gan", store, tmp_path / "r", overrides=loop(images=512), device_name="cpu")
     assert run.settings["run"]["size"] == "small"
-    assert any(line.startswith("size small: on a CPU") for line in logged)
+    assert any(line.startswith("size small: the default on a CPU") for line in logged)
     medium = train("gan", store, tmp_path / "m", size="medium", overrides=loop(images=512))
     longer = train("gan", store, tmp_path / "m", overrides=loop(images=640))
     assert (longer.path, longer.settings["run"]["size"], longer.load()[1]["seen"]) == (medium.path, "medium", 640)

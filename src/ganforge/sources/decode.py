@@ -6,6 +6,8 @@ import io
 import re
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,30 +94,37 @@ def decode(
     without them as in a picture that stands alone. Raises Skip with the reason."""
     if not data:
         raise Skip("empty file")
+    with decoding():
+        if data[:3] == JPEG:
+            exif, profile = profiles.of_jpeg(data)
+            height, width, colours, _ = (0, 0, "", "") if exif else simplejpeg.decode_jpeg_header(data)
+            if colours in _PLAIN:  # no need of Pillow, whose opening costs as much as decoding a small picture
+                check_size(width, height)
+                mode = "L" if colours == "Gray" else "RGB"
+                return decode_jpeg(data, mode, 1, channels, short_side, profile), (height, width)
+        chunks = check_png(data) if data[:8] == PNG else set()
+        if (plain := plain_png(data, chunks)) is not None:
+            return fit_channels(plain, channels), (plain.shape[0], plain.shape[1])
+        with open_image(data) as file:
+            image: Image.Image = file
+            width, height = image.size
+            check_size(width, height)
+            orientation = orientation_of(image)
+            size = (width, height) if orientation >= 5 else (height, width)
+            if image.format in JPEGS and image.mode in ("RGB", "L"):
+                profile = image.info.get("icc_profile") or b""
+                return decode_jpeg(data, image.mode, orientation, channels, short_side, profile), size
+            image = upright(in_bytes(image, data, short_side, levels), orientation)
+            return _convert(image, channels, background), size
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Inside this context, whatever a file's decoder raises is a Skip with the reason, and its warnings are silent."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if data[:3] == JPEG:
-                exif, profile = profiles.of_jpeg(data)
-                height, width, colours, _ = (0, 0, "", "") if exif else simplejpeg.decode_jpeg_header(data)
-                if colours in _PLAIN:  # no need of Pillow, whose opening costs as much as decoding a small picture
-                    check_size(width, height)
-                    mode = "L" if colours == "Gray" else "RGB"
-                    return decode_jpeg(data, mode, 1, channels, short_side, profile), (height, width)
-            chunks = check_png(data) if data[:8] == PNG else set()
-            if (plain := plain_png(data, chunks)) is not None:
-                return fit_channels(plain, channels), (plain.shape[0], plain.shape[1])
-            with open_image(data) as file:
-                image: Image.Image = file
-                width, height = image.size
-                check_size(width, height)
-                orientation = orientation_of(image)
-                size = (width, height) if orientation >= 5 else (height, width)
-                if image.format in JPEGS and image.mode in ("RGB", "L"):
-                    profile = image.info.get("icc_profile") or b""
-                    return decode_jpeg(data, image.mode, orientation, channels, short_side, profile), size
-                image = upright(in_bytes(image, data, short_side, levels), orientation)
-                return _convert(image, channels, background), size
+            yield
     except Skip:
         raise
     except MemoryError:

@@ -4,7 +4,6 @@ Nothing here converts colours or mixes pixels: an id is a name, not an amount.""
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from ganforge.base.images import Pixels
 from ganforge.base.pool import ordered
 from ganforge.media.pair import Pair
 from ganforge.sources import depth
-from ganforge.sources.decode import JPEGS, check_png, check_size, open_image, orientation_of, upright
+from ganforge.sources.decode import JPEGS, check_png, check_size, decoding, open_image, orientation_of, upright
 from ganforge.sources.entry import Entry, Skip
 from ganforge.sources.formats import PNG
 
@@ -47,26 +46,18 @@ def read(data: bytes | Pixels) -> ClassMap:
         raise Skip("no file of a map")
     if not data:
         raise Skip("empty file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if data[:8] == PNG:
-                check_png(data)
-            with open_image(data) as image:
-                check_size(*image.size)
-                if image.format in _INEXACT:
-                    raise Skip(f"no map of ids: a {image.format} does not keep them; save it as PNG")
-                if image.mode not in (*_GREY, "P"):
-                    raise Skip(f"no map of ids but {image.mode}: save it as a PNG that is grey or has a palette")
-                image.load()
-                values = np.asarray(upright(image, orientation_of(image)))
-                colours = image.getpalette("RGB") if image.mode == "P" else None
-    except Skip:
-        raise
-    except MemoryError:
-        raise Skip("does not fit into memory") from None
-    except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
-        raise Skip(f"damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+    with decoding():
+        if data[:8] == PNG:
+            check_png(data)
+        with open_image(data) as image:
+            check_size(*image.size)
+            if image.format in _INEXACT:
+                raise Skip(f"no map of ids: a {image.format} does not keep them; save it as PNG")
+            if image.mode not in (*_GREY, "P"):
+                raise Skip(f"no map of ids but {image.mode}: save it as a PNG that is grey or has a palette")
+            image.load()
+            values = np.asarray(upright(image, orientation_of(image)))
+            colours = image.getpalette("RGB") if image.mode == "P" else None
     if values.min() < 0 or values.max() > 255:
         raise Skip(f"ids out of range: {values.min()} to {values.max()}, and a map takes 0 to 255")
     ids = values.astype(np.uint8)

@@ -261,7 +261,7 @@ def train(
         else:
             run.begin(settings)
             if size is None and settings["run"].get("size") == "small":
-                log.info("size small: on a CPU; --size medium and large take a GPU, or days")
+                log.info("size small: the default on a CPU; --size medium or large has more capacity and takes longer")
             if why := settings["run"].get("augment"):
                 log.info(f"augment {why}")
         trainer, short = None, False
