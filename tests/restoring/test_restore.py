@@ -317,6 +317,17 @@ def test_short_memory_is_said_once(doubler, tmp_path, capsys, monkeypatch):
     assert message.count("Memory was short, so tiles of 64 pixels were used, not 512.") == 1
 
 
+def test_another_picture_of_the_same_name_is_not_taken_for_restored(doubler, tmp_path, capsys):
+    picture(tmp_path / "in" / "a.png", 30, 30, 3)
+    words = ["restore", str(doubler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    before = (tmp_path / "out" / "a.png").read_bytes()
+    picture(tmp_path / "in" / "a.png", 30, 30, 3)
+    assert main(words) == 2
+    assert "exists already and is something else" in capsys.readouterr().out
+    assert (tmp_path / "out" / "a.png").read_bytes() == before
+
+
 def test_pictures_beyond_pillows_limit_are_kept(doubler, tmp_path, monkeypatch, capsys):
     picture(tmp_path / "in" / "a.png", 30, 30, 3)
     words = ["restore", str(doubler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]

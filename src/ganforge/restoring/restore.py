@@ -27,7 +27,7 @@ from ganforge.runs import RunFolder, weights_hash
 from ganforge.sources import labels, maps, survey
 from ganforge.sources.decode import decode_whole, fit_channels
 from ganforge.sources.depth import Levels
-from ganforge.sources.entry import Entry, Skip, read_file
+from ganforge.sources.entry import Entry, Skip, digest, read_file
 from ganforge.sources.formats import has_picture_suffix, refusal
 from ganforge.sources.source import keep_apart, open_source
 from ganforge.sources.transform import resize
@@ -205,7 +205,7 @@ class _Call:
         """Restore and write the answers for one picture. Raises Skip."""
         stem = free_stem(self.out, entry.name, self.taken)
         before = self._read(entry)
-        mark, holes = {**self.origin, "file": entry.name}, None
+        mark, holes = {**self.origin, "file": entry.name, "given": digest(before).hex()}, None
         if self.masks is not None:
             holes = masks.read(self.masks.get(_stem(entry.name)), before)
             mark["holes"] = masks.digest(holes)
