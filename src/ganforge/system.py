@@ -72,6 +72,10 @@ class Phase:
     """Batch -> scalar tensors by name: `loss` is minimised, all of them are reported."""
     every: int = 1
     """Runs in every n-th step only."""
+    since: int = 0
+    """Runs from so many images on,"""
+    until: int = 2**62
+    """and before so many."""
 
 
 class System(nn.Module):

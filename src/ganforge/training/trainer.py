@@ -145,7 +145,7 @@ class Trainer:
         batch.caution = CAUTION**p.collapses
         self.system.train()
         for number, phase in enumerate(self.phases):
-            if (p.seen // s.batch) % phase.every:
+            if (p.seen // s.batch) % phase.every or not phase.since <= p.seen < phase.until:
                 continue
             before = self.buffers.copies()
             self.system.requires_grad_(False)

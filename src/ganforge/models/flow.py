@@ -1,0 +1,164 @@
+"""flow: rectified flow, which is no GAN: a network learns the velocity from noise to pictures, and samples follow it.
+
+Liu et al. 2023, "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow"; Lipman et al.
+2023, "Flow Matching for Generative Modeling". Times of training are logit-normal (Esser et al. 2024, "Scaling Rectified
+Flow Transformers for High-Resolution Image Synthesis", section 3.1). Samples are integrated by Heun's method. With
+`conditional`, classifier-free guidance (Ho and Salimans 2021); its weight 1 is none. With a degradation, or with a store
+of pairs, the network is also shown what is given, and restores by the same integration: each seed is another answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganforge.base.config import setting
+from ganforge.base.seeds import key
+from ganforge.image_to_image import ImageToImage, random_crops
+from ganforge.media.pair import Pair
+from ganforge.media.spec import MEDIA, Spec
+from ganforge.nn.unet import ANY, UNet
+from ganforge.system import Adam, Batch, Phase
+
+FREQUENCIES, VECTOR, WITHOUT = 32, 128, 0.1  # the last: share of training pictures that are shown without their class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the rectified flow."""
+
+    width: int = setting(
+        64, "channels at half of the resolution, doubled by each halving up to 4 times", low=4, high=1024
+    )
+    depth: int = setting(2, "halvings after the first", low=1, high=3)
+    blocks: int = setting(4, "residual blocks at the coarsest scale", low=1, high=64)
+    steps: int = setting(16, "steps of Heun's method for a sample, each of two evaluations", low=1, high=1000)
+    guidance: float = setting(1.0, "weight of classifier-free guidance; 1: none", low=0.0, high=100.0)
+    degradation: str = setting("", "what is given of a picture to be restored, such as 'down 4'; empty: nothing")
+    patch: int = setting(64, "side in pixels of the random crops that are restored in training", low=8, high=1024)
+    conditional: bool = setting(False, "generate by class; needs a store with labels")
+    lr: float = setting(1e-3, "learning rate", low=0.0, high=1.0)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 48, "depth": 1, "blocks": 3},
+    "medium": {},
+    "large": {"width": 128, "depth": 3, "blocks": 8, "lr": 2e-4, "train.images": 25_000_000},
+}
+TRAIN: dict[str, Any] = {"batch": 64, "cooldown": 0.5}
+
+
+class Velocity(nn.Module):
+    """x (N, C, H, W) at times (N,) from 0 to 1, what is given (N, G, H, W) or None, labels (N,) from 0 to `classes`,
+    which stands for no class, or None -> the velocity (N, C, H, W)."""
+
+    def __init__(self, config: Config, channels: int, given: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-1, 2, FREQUENCIES, 2), persistent=False)
+        self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, VECTOR), nn.SiLU(), nn.Linear(VECTOR, VECTOR))
+        self.embedding = nn.Embedding(classes + 1, VECTOR) if classes else None
+        self.unet = UNet(channels + given, channels, config.width, config.depth, config.blocks, vector=VECTOR)
+
+    def forward(self, x: Tensor, times: Tensor, given: Tensor | None, labels: Tensor | None) -> Tensor:
+        angles = times[:, None] * self.frequencies
+        vector = self.time(torch.cat([angles.cos(), angles.sin()], 1))
+        if self.embedding is not None:
+            vector = vector + self.embedding(labels)
+        velocity: Tensor = self.unet(x if given is None else torch.cat([x, given], 1), F.silu(vector))
+        return velocity
+
+
+def heun(velocity: Callable[[Tensor, float], Tensor], x: Tensor, steps: int) -> Tensor:
+    """x at time 0 -> x at time 1, dx/dt = velocity(x, t), by so many equal steps of Heun's method, of order 2."""
+    step = 1 / steps
+    for n in range(steps):
+        first = velocity(x, n * step)
+        second = velocity(x + step * first, (n + 1) * step)
+        x = x + step / 2 * (first + second)
+    return x
+
+
+class Flow(ImageToImage):
+    """Noise -> pictures, or noise and what is given -> restored pictures."""
+
+    averaged = ("velocity",)
+    media = MEDIA
+    fills = True
+    answers = True
+    config: Config
+
+    @classmethod
+    def check(cls, config: Config, spec: Spec) -> None:
+        if config.degradation or isinstance(spec.medium, Pair):
+            super().check(config, spec)
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.restores = bool(config.degradation) or isinstance(spec.medium, Pair)
+        self.generates = not self.restores
+        self.receptive_radius = ANY if self.restores else 0
+        self.velocity = Velocity(config, self.wanted, self.restores * (self.given + self.fills), self.classes)
+
+    def adam(self) -> dict[str, Adam]:
+        return {"velocity": Adam(self.config.lr, 0.9, 0.99)}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("velocity", ("velocity",), self.loss)]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The mean squared error of the velocity at x = (1 - t) noise + t picture (Liu et al. 2023, eq. 1)."""
+        given, wanted, labels = None, batch.images, batch.labels if self.classes else None
+        if self.restores:
+            small, wanted, holes = self.pair(random_crops(batch.images, self.config.patch))
+            given = self._shown(small, holes)
+        noise, times = torch.randn_like(wanted), torch.randn(len(wanted), device=wanted.device).sigmoid()
+        if labels is not None:
+            labels = labels.where(torch.rand(len(labels), device=labels.device) >= WITHOUT, self.classes)
+        x = noise.lerp(wanted, times[:, None, None, None])
+        return {"loss": (self.velocity(x, times, given, labels) - (wanted - noise)).square().mean()}
+
+    def latents(self, seeds: Iterable[int]) -> Tensor:
+        """Seeds, 0 to 2^32-1, -> noise (N, C x H x W) float32 on the CPU."""
+        draws = (torch.Generator().manual_seed(key(seed, "latent")) for seed in seeds)
+        return torch.stack([torch.randn(self.spec.pixels, generator=generator) for generator in draws])
+
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        noise = latents.unflatten(1, (self.spec.channels, self.spec.height, self.spec.width))
+        return self._integrated(noise, None, labels if self.classes else None)
+
+    def restore(
+        self,
+        images: Tensor,
+        *,
+        holes: Tensor | None = None,
+        strength: float | None = None,
+        latents: Tensor | None = None,
+    ) -> Tensor:
+        made = self._integrated(latents, self._shown(images, holes), None)
+        return made if holes is None else torch.where(holes > 0, made, images)
+
+    def _integrated(self, noise: Tensor, given: Tensor | None, labels: Tensor | None) -> Tensor:
+        nobody = None if labels is None else torch.full_like(labels, self.classes)
+        weight = self.config.guidance
+
+        def velocity(x: Tensor, time: float) -> Tensor:
+            times = torch.full((len(x),), time, device=x.device)
+            v: Tensor = self.velocity(x, times, given, labels)
+            return v if nobody is None or weight == 1 else self.velocity(x, times, given, nobody).lerp(v, weight)
+
+        return heun(velocity, noise, self.config.steps).clamp(-1, 1)
+
+    def _shown(self, given: Tensor, holes: Tensor | None) -> Tensor:
+        """What the network is shown beside x: (N, G, H, W), enlarged by `scale`, without what is in the holes."""
+        given = given if holes is None else given * (1 - holes)
+        parts = [given] if not self.fills else [given, torch.zeros_like(given[:, :1]) if holes is None else holes]
+        shown = torch.cat(parts, 1)
+        return F.interpolate(shown, scale_factor=self.scale) if self.scale > 1 else shown
+
+
+SYSTEM = Flow

@@ -1,0 +1,162 @@
+"""inpaint: fills what is missing of pictures, or missing frames of clips.
+
+A U-Net of gated convolutions (Yu et al. 2019, "Free-Form Image Inpainting with Gated Convolution") whose coarsest scale
+sees the whole picture by Fourier units (Suvorov et al. 2022, "Resolution-robust Large Mask Inpainting with Fourier
+Convolutions"). It adds to a smooth filling from coarser and coarser averages of what is known (pull-push, Gortler et al.
+1996, "The Lumigraph", section 3.4). The discriminator of patches sees the composite, what is given where it is given,
+and calls a patch generated only where it touches a hole (Suvorov et al. 2022, section 2.2.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganforge.base.config import setting
+from ganforge.image_to_image import ImageToImage, random_crops
+from ganforge.media.clip import Clip
+from ganforge.media.picture import Picture
+from ganforge.media.spec import Spec
+from ganforge.nn.losses import decibels
+from ganforge.nn.patch import PatchDiscriminator, feature_matching
+from ganforge.nn.unet import UNet
+from ganforge.system import Adam, Batch, Phase, Rule
+from ganforge.transforms import degrade
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of inpainting."""
+
+    degradation: str = setting("strokes 0.05..0.4, boxes 1..2", degrade.HELP)
+    width: int = setting(
+        48, "channels at half of the resolution, doubled by each halving up to 4 times", low=4, high=512
+    )
+    depth: int = setting(2, "halvings after the first", low=1, high=3)
+    blocks: int = setting(4, "residual blocks at the coarsest scale", low=1, high=64)
+    patch: int = setting(
+        128, "side in pixels of the random crops that larger pictures are trained on", low=16, high=1024
+    )
+    alone: int = setting(500_000, "images of the phase without the discriminator", low=1)
+    known: float = setting(
+        0.2, "weight of the error where the picture is known; in the holes it is 1", low=0.0, high=100.0
+    )
+    adversarial: float = setting(0.02, "weight of the adversarial loss", low=0.0, high=100.0)
+    matching: float = setting(0.2, "weight of feature matching", low=0.0, high=100.0)
+    lr: float = setting(1e-3, "learning rate of the U-Net", low=0.0, high=1.0)
+    lr_discriminator: float = setting(2e-4, "learning rate of the discriminator", low=0.0, high=1.0)
+
+
+ALONE = Rule("half of the run", lambda spec, images: max(1, images // 2), by_length=True)
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 32, "patch": 64, "alone": ALONE},
+    "medium": {"alone": ALONE},
+    "large": {"width": 96, "depth": 3, "blocks": 9, "patch": 256, "alone": ALONE},
+}
+TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 10_000, "cooldown": 0.5}
+
+
+class Inpaint(ImageToImage):
+    """Pictures with holes -> whole ones."""
+
+    averaged = ("generator",)
+    media = (Picture, Clip)
+    fills = True
+    config: Config
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        missing = self.given if isinstance(spec.medium, Clip) else 1  # a clip misses frames, which are channels
+        self.generator = UNet(
+            self.given + missing, self.wanted, config.width, config.depth, config.blocks, gated=True, spectral=True
+        )
+        self.discriminator = PatchDiscriminator(self.wanted, config.width)
+        self.receptive_radius = self.generator.receptive_radius
+
+    def adam(self) -> dict[str, Adam]:
+        c = self.config
+        return {"generator": Adam(c.lr, 0.9, 0.99), "discriminator": Adam(c.lr_discriminator, 0.5, 0.99)}
+
+    def phases(self) -> list[Phase]:
+        return [
+            Phase("generator", ("generator",), self.generator_loss),
+            Phase("discriminator", ("discriminator",), self.discriminator_loss, since=self.config.alone),
+        ]
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The mean absolute error, in holes and elsewhere; later feature matching and the scores of the patches that
+        touch a hole."""
+        given, wanted, holes = self.pair(random_crops(batch.images, self.config.patch))
+        assert holes is not None
+        made, c = self._made(given, holes), self.config
+        error = (made - wanted).abs() * (c.known + (1 - c.known) * holes)
+        composite = given.lerp(made, holes)
+        report = {"loss": error.mean(), "hole": _hole_db(made, wanted, holes)}
+        if batch.seen < c.alone:
+            return report
+        batch.shared |= {"wanted": wanted, "composite": composite.detach(), "holes": holes}
+        score, maps = self.discriminator(composite)
+        with torch.no_grad():
+            _, real_maps = self.discriminator(wanted)
+        touched = self._touched(holes, score)
+        report["matching"] = feature_matching(real_maps, maps)
+        report["adversarial"] = -(score * touched).sum() / touched.sum().clamp(min=1)
+        report["loss"] = report["loss"] + c.adversarial * report["adversarial"] + c.matching * report["matching"]
+        return report
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The hinge loss; patches of a composite that touch no hole count as real."""
+        s = batch.shared
+        real, fake = self.discriminator(s["wanted"])[0], self.discriminator(s["composite"])[0]
+        touched = self._touched(s["holes"], fake)
+        loss = F.relu(1 - real).mean() + F.relu(1 - fake * (1 - 2 * touched)).mean()
+        return {"loss": loss, "real": real.mean(), "fake": (fake * touched).sum() / touched.sum().clamp(min=1)}
+
+    def restore(
+        self,
+        images: Tensor,
+        *,
+        holes: Tensor | None = None,
+        strength: float | None = None,
+        latents: Tensor | None = None,
+    ) -> Tensor:
+        """(N, C, H, W) in [-1, 1], and `holes` (N, 1 or C, H, W), 1 where it is missing -> the same, filled."""
+        if holes is None:
+            return images
+        return torch.where(holes > 0, self._made(images * (1 - holes), holes).clamp(-1, 1), images)
+
+    def _made(self, given: Tensor, holes: Tensor) -> Tensor:
+        """Given (N, C, H, W), 0 in the holes -> the whole picture, known parts too."""
+        made: Tensor = pull_push(given, holes) + self.generator(torch.cat([given, holes], 1))
+        return made
+
+    def _touched(self, holes: Tensor, score: Tensor) -> Tensor:
+        """(N, 1 or C, H, W) -> 1 where the patch of a score has a part of a hole in its middle, (N, 1, h, w)."""
+        return F.adaptive_max_pool2d(holes.amax(1, keepdim=True), score.shape[2:])
+
+
+def pull_push(given: Tensor, holes: Tensor) -> Tensor:
+    """Given (N, C, H, W), 0 in the holes (N, 1 or C, H, W), -> the same, where holes have the average of what is known
+    at the finest scale at which anything is: halved as often as possible, then enlarged bilinearly."""
+    known = (1 - holes).expand_as(given)
+    levels = [(given, known)]
+    while min(levels[-1][0].shape[2:]) > 1:
+        colour, weight = (F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) for x in levels[-1])
+        levels.append((colour / weight.clamp(min=1e-6) * (weight > 0), (weight > 0).to(weight.dtype)))
+    filled = levels[-1][0]
+    for colour, weight in reversed(levels[:-1]):
+        filled = F.interpolate(filled, size=colour.shape[2:], mode="bilinear").lerp(colour, weight)
+    return filled
+
+
+def _hole_db(made: Tensor, wanted: Tensor, holes: Tensor) -> Tensor:
+    """PSNR in dB over the holes alone."""
+    missing = holes.expand_as(wanted)
+    error = ((made.detach().clamp(-1, 1) - wanted).square() * missing).sum() / missing.sum().clamp(min=1)
+    return decibels(error.clamp(min=1e-10), peak=2)
+
+
+SYSTEM = Inpaint

@@ -1,0 +1,125 @@
+"""pix2pix: pictures from pictures, learned from pairs.
+
+Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks": a U-Net, and a discriminator of
+patches that sees both halves of a pair. Nothing is normalised by batches and nothing is dropped, so that a picture does
+not depend on its company; feature matching (Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation
+with Conditional GANs") holds the adversary's texture to the wanted one. Pairs are those of a store, or are made on the
+fly, such as grey -> colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganforge.base.config import setting
+from ganforge.image_to_image import ImageToImage, random_crops
+from ganforge.media.spec import Spec
+from ganforge.nn.losses import decibels, hinge
+from ganforge.nn.patch import PatchDiscriminator, feature_matching
+from ganforge.nn.unet import UNet
+from ganforge.system import Adam, Batch, Phase, Rule
+from ganforge.transforms import degrade
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of pix2pix."""
+
+    degradation: str = setting("", degrade.HELP + "; empty for a store of pairs")
+    width: int = setting(
+        48, "channels at half of the resolution, doubled by each halving up to 4 times", low=4, high=512
+    )
+    depth: int = setting(2, "halvings after the first", low=1, high=3)
+    blocks: int = setting(4, "residual blocks at the coarsest scale", low=1, high=64)
+    patch: int = setting(
+        128, "side in pixels of the random crops that larger pictures are trained on", low=16, high=1024
+    )
+    alone: int = setting(100_000, "images before the discriminator begins", low=1)
+    error: float = setting(10.0, "weight of the mean absolute error; the adversarial loss has 1", low=0.0, high=1000.0)
+    matching: float = setting(10.0, "weight of feature matching", low=0.0, high=1000.0)
+    lr: float = setting(1e-3, "learning rate of the U-Net", low=0.0, high=1.0)
+    lr_discriminator: float = setting(4e-4, "learning rate of the discriminator", low=0.0, high=1.0)
+
+
+ALONE = Rule("a fifth of the run", lambda spec, images: max(1, images // 5), by_length=True)
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"width": 32, "patch": 64, "alone": ALONE},
+    "medium": {"alone": ALONE},
+    "large": {"width": 96, "depth": 3, "blocks": 9, "patch": 256, "alone": ALONE},
+}
+TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 10_000, "cooldown": 0.5}
+
+
+class Pix2Pix(ImageToImage):
+    """What is given -> what is wanted."""
+
+    averaged = ("generator",)
+    config: Config
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.palette = len(getattr(spec.medium, "palette", ()))
+        shown = self.palette or self.given
+        self.generator = UNet(shown, self.wanted, config.width, config.depth, config.blocks)
+        self.discriminator = PatchDiscriminator(self.wanted, config.width, shown)
+        self.receptive_radius = 0 if self.scale > 1 else self.generator.receptive_radius
+
+    def adam(self) -> dict[str, Adam]:
+        c = self.config
+        return {"generator": Adam(c.lr, 0.5, 0.99), "discriminator": Adam(c.lr_discriminator, 0.5, 0.99)}
+
+    def phases(self) -> list[Phase]:
+        return [
+            Phase("generator", ("generator",), self.generator_loss),
+            Phase("discriminator", ("discriminator",), self.discriminator_loss, since=self.config.alone),
+        ]
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The mean absolute error; later the mean score of what was made, and feature matching."""
+        given, wanted, _ = self.pair(random_crops(batch.images, self.config.patch))
+        shown, c = self._shown(given), self.config
+        made = self.generator(shown)
+        error = (made - wanted).abs().mean()
+        decibel = decibels((made.detach().clamp(-1, 1) - wanted).square().mean().clamp(min=1e-10), peak=2)
+        report = {"loss": c.error * error, "db": decibel}
+        if batch.seen < c.alone:
+            return report
+        batch.shared |= {"wanted": wanted, "made": made.detach(), "shown": shown}
+        score, maps = self.discriminator(made, shown)
+        with torch.no_grad():
+            _, real_maps = self.discriminator(wanted, shown)
+        report |= {"matching": feature_matching(real_maps, maps), "adversarial": -score.mean()}
+        report["loss"] = report["loss"] + report["adversarial"] + c.matching * report["matching"]
+        return report
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The hinge loss, on what the generator's phase of this step has made."""
+        s = batch.shared
+        real, fake = (self.discriminator(s[name], s["shown"])[0] for name in ("wanted", "made"))
+        return {"loss": hinge(real, fake), "real": real.mean(), "fake": fake.mean()}
+
+    def restore(
+        self,
+        images: Tensor,
+        *,
+        holes: Tensor | None = None,
+        strength: float | None = None,
+        latents: Tensor | None = None,
+    ) -> Tensor:
+        """(N, given, h, w) in [-1, 1] -> (N, wanted, scale h, scale w) in [-1, 1]."""
+        made: Tensor = self.generator(self._shown(images))
+        return made.clamp(-1, 1)
+
+    def _shown(self, given: Tensor) -> Tensor:
+        """What the networks see: a map of classes as one plane a class, small pictures enlarged."""
+        if self.palette:
+            ids = ((given[:, 0] + 1) * 127.5).round().long().clamp(0, self.palette - 1)
+            return F.one_hot(ids, self.palette).permute(0, 3, 1, 2).to(given.dtype)
+        return F.interpolate(given, scale_factor=self.scale) if self.scale > 1 else given
+
+
+SYSTEM = Pix2Pix
