@@ -69,6 +69,8 @@ class ImageToImage(System):
         pair = isinstance(spec.medium, Pair)
         self.given = spec.medium.given if isinstance(spec.medium, Pair) else self.degrade.given
         self.wanted = spec.channels - self.given if pair else spec.channels
+        self.shown = len(spec.medium.palette) if isinstance(spec.medium, Pair) and spec.medium.palette else self.given
+        """Channels of `encoded`."""
         self.scale = self.degrade.scale
         self.fills = self.fills and self.degrade.holes
 

@@ -1,10 +1,11 @@
 """flow: rectified flow, which is no GAN: a network learns the velocity from noise to pictures, and samples follow it.
 
 Liu et al. 2023, "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow"; Lipman et al.
-2023, "Flow Matching for Generative Modeling". Times of training are logit-normal (Esser et al. 2024, "Scaling Rectified
-Flow Transformers for High-Resolution Image Synthesis", section 3.1). Samples are integrated by Heun's method. With
-`conditional`, classifier-free guidance (Ho and Salimans 2021); its weight 1 is none. With a degradation, or with a store
-of pairs, the network is also shown what is given, and restores by the same integration: each seed is another answer."""
+2023, "Flow Matching for Generative Modeling". Times of training are logit-normal (Esser et al. 2024, "Scaling
+Rectified Flow Transformers for High-Resolution Image Synthesis", section 3.1). Samples are integrated by Heun's method.
+With `conditional`, classifier-free guidance (Ho and Salimans 2021); its weight 1 is none. With a degradation, or with a
+store of pairs, the network is also shown what is given, and restores by the same integration: each seed is another
+answer."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
+from ganforge.base.errors import InputError
 from ganforge.base.seeds import key
 from ganforge.image_to_image import ImageToImage, random_crops
 from ganforge.media.pair import Pair
@@ -59,6 +61,7 @@ class Velocity(nn.Module):
 
     def __init__(self, config: Config, channels: int, given: int, classes: int) -> None:
         super().__init__()
+        self.frequencies: Tensor
         self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-1, 2, FREQUENCIES, 2), persistent=False)
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, VECTOR), nn.SiLU(), nn.Linear(VECTOR, VECTOR))
         self.embedding = nn.Embedding(classes + 1, VECTOR) if classes else None
@@ -83,6 +86,11 @@ def heun(velocity: Callable[[Tensor, float], Tensor], x: Tensor, steps: int) -> 
     return x
 
 
+def restores(config: Config, spec: Spec) -> bool:
+    """Whether something is given: by a degradation, or in the rows of a store of pairs."""
+    return config.degradation.strip() not in ("", "none") or isinstance(spec.medium, Pair)
+
+
 class Flow(ImageToImage):
     """Noise -> pictures, or noise and what is given -> restored pictures."""
 
@@ -94,15 +102,21 @@ class Flow(ImageToImage):
 
     @classmethod
     def check(cls, config: Config, spec: Spec) -> None:
-        if config.degradation or isinstance(spec.medium, Pair):
+        if restores(config, spec):
             super().check(config, spec)
+            if config.conditional:
+                raise InputError(
+                    "A flow generates by class or restores. Say --model.conditional false, or no degradation."
+                )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.restores = bool(config.degradation) or isinstance(spec.medium, Pair)
+        self.restores = restores(config, spec)
         self.generates = not self.restores
         self.receptive_radius = ANY if self.restores else 0
-        self.velocity = Velocity(config, self.wanted, self.restores * (self.given + self.fills), self.classes)
+        missing = self.given if "frames" in self.degrade.terms else 1  # frames are channels
+        shown = self.restores * (self.shown + self.fills * missing)
+        self.velocity = Velocity(config, self.wanted, shown, self.classes)
 
     def adam(self) -> dict[str, Adam]:
         return {"velocity": Adam(self.config.lr, 0.9, 0.99)}
@@ -139,6 +153,7 @@ class Flow(ImageToImage):
         strength: float | None = None,
         latents: Tensor | None = None,
     ) -> Tensor:
+        assert latents is not None
         made = self._integrated(latents, self._shown(images, holes), None)
         return made if holes is None else torch.where(holes > 0, made, images)
 
@@ -155,9 +170,9 @@ class Flow(ImageToImage):
 
     def _shown(self, given: Tensor, holes: Tensor | None) -> Tensor:
         """What the network is shown beside x: (N, G, H, W), enlarged by `scale`, without what is in the holes."""
-        given = given if holes is None else given * (1 - holes)
-        parts = [given] if not self.fills else [given, torch.zeros_like(given[:, :1]) if holes is None else holes]
-        shown = torch.cat(parts, 1)
+        shown = self.encoded(given)
+        if holes is not None:
+            shown = torch.cat([shown * (1 - holes), holes], 1)
         return F.interpolate(shown, scale_factor=self.scale) if self.scale > 1 else shown
 
 

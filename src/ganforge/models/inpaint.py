@@ -2,9 +2,9 @@
 
 A U-Net of gated convolutions (Yu et al. 2019, "Free-Form Image Inpainting with Gated Convolution") whose coarsest scale
 sees the whole picture by Fourier units (Suvorov et al. 2022, "Resolution-robust Large Mask Inpainting with Fourier
-Convolutions"). It adds to a smooth filling from coarser and coarser averages of what is known (pull-push, Gortler et al.
-1996, "The Lumigraph", section 3.4). The discriminator of patches sees the composite, what is given where it is given,
-and calls a patch generated only where it touches a hole (Suvorov et al. 2022, section 2.2.2)."""
+Convolutions"). It adds to a smooth filling from coarser and coarser averages of what is known (pull-push, Gortler et
+al. 1996, "The Lumigraph", section 3.4). The discriminator of patches sees the composite, what is given where it is
+given, and calls a patch generated only where it touches a hole (Suvorov et al. 2022, section 2.2.2)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Inpaint(ImageToImage):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        missing = self.given if isinstance(spec.medium, Clip) else 1  # a clip misses frames, which are channels
+        missing = self.given if "frames" in self.degrade.terms else 1  # frames are channels
         self.generator = UNet(
             self.given + missing, self.wanted, config.width, config.depth, config.blocks, gated=True, spectral=True
         )

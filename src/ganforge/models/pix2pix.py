@@ -2,12 +2,13 @@
 
 Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks": a U-Net, and a discriminator of
 patches that sees both halves of a pair. Nothing is normalised by batches and nothing is dropped, so that a picture does
-not depend on its company; feature matching (Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation
-with Conditional GANs") holds the adversary's texture to the wanted one. Pairs are those of a store, or are made on the
-fly, such as grey -> colour."""
+not depend on its company; feature matching (Wang et al. 2018, "High-Resolution Image Synthesis and Semantic
+Manipulation with Conditional GANs") holds the adversary's texture to the wanted one. Pairs are those of a store, or are
+made on the fly, such as grey -> colour."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +63,9 @@ class Pix2Pix(ImageToImage):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.palette = len(getattr(spec.medium, "palette", ()))
-        shown = self.palette or self.given
-        self.generator = UNet(shown, self.wanted, config.width, config.depth, config.blocks)
-        self.discriminator = PatchDiscriminator(self.wanted, config.width, shown)
-        self.receptive_radius = 0 if self.scale > 1 else self.generator.receptive_radius
+        self.generator = UNet(self.shown, self.wanted, config.width, config.depth, config.blocks)
+        self.discriminator = PatchDiscriminator(self.wanted, config.width, self.shown)
+        self.receptive_radius = math.ceil(self.generator.receptive_radius / self.scale)
 
     def adam(self) -> dict[str, Adam]:
         c = self.config
@@ -115,11 +114,9 @@ class Pix2Pix(ImageToImage):
         return made.clamp(-1, 1)
 
     def _shown(self, given: Tensor) -> Tensor:
-        """What the networks see: a map of classes as one plane a class, small pictures enlarged."""
-        if self.palette:
-            ids = ((given[:, 0] + 1) * 127.5).round().long().clamp(0, self.palette - 1)
-            return F.one_hot(ids, self.palette).permute(0, 3, 1, 2).to(given.dtype)
-        return F.interpolate(given, scale_factor=self.scale) if self.scale > 1 else given
+        """What the networks see: a map of ids as one plane an id, small pictures enlarged."""
+        shown = self.encoded(given)
+        return F.interpolate(shown, scale_factor=self.scale) if self.scale > 1 else shown
 
 
 SYSTEM = Pix2Pix

@@ -1,0 +1,54 @@
+"""pix2pix: maps of ids, small pictures, phases."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ganforge import models
+from ganforge.base.errors import InputError
+from ganforge.media.pair import Pair
+from ganforge.media.spec import Spec
+from ganforge.system import Batch
+from ganforge.testing import check_system
+
+TINY = {"width": 8, "depth": 1, "blocks": 1}
+
+
+def new(spec, **settings):
+    loaded = models.load("pix2pix")
+    config = loaded.config(**TINY, **settings)
+    loaded.system.check(config, spec)
+    torch.manual_seed(0)
+    return loaded.system(config, spec)
+
+
+@pytest.mark.parametrize("medium", [Pair(1), Pair(1, ("0 #000000", "7 #ff0000", "9 #00ff00"))])
+def test_contract_with_pairs(medium, tmp_path):
+    check_system("pix2pix", Spec(16, 20, 4, medium=medium), tmp_path, TINY)
+
+
+def test_single_pictures_need_a_degradation():
+    with pytest.raises(InputError, match="learns from pairs"):
+        new(Spec(16, 16, 3))
+    assert new(Spec(16, 16, 3), degradation="grey").given == 1
+
+
+@torch.no_grad()
+def test_any_size_and_scale():
+    system = new(Spec(32, 32, 3), degradation="down 2, grey")
+    for p in system.generator.parameters():
+        p.add_(torch.randn_like(p) * 0.1)
+    assert system.restore(torch.rand(2, 1, 9, 11)).shape == (2, 3, 18, 22)
+    one = system.restore(torch.rand(1, 1, 9, 11).expand(2, 1, 9, 11))
+    assert torch.equal(one[0], one[1]), "a picture depends on its company"
+
+
+def test_the_adversary_begins_late():
+    system = new(Spec(32, 32, 3), degradation="grey", alone=8)
+    images, labels = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, dtype=torch.int64)
+    assert "adversarial" not in system.generator_loss(Batch(images, labels, 7))
+    batch = Batch(images, labels, 8)
+    assert "adversarial" in system.generator_loss(batch)
+    assert system.discriminator_loss(batch)["loss"] > 0
+    assert [phase.since for phase in system.phases()] == [0, 8]
