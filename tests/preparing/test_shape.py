@@ -51,3 +51,16 @@ def test_colour_that_was_not_looked_at_is_left_out_by_name(tmp_path):
     made = prepare(folder, tmp_path / "store")
     assert [name for name, _ in made.skipped] == [missed[0]] and "--channels 3" in made.skipped[0][1]
     assert made.unusable == 1
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
+def test_the_other_frames_of_animations_are_not_passed_over_in_silence(tmp_path, format):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for n in range(20):
+        first, second = photo(n, (12, 12)), photo(100 + n, (12, 12))
+        first.save(folder / f"{n}.{format.lower()}", save_all=n < 3, **({"append_images": [second]} if n < 3 else {}))
+    made = prepare(folder, tmp_path / "store")
+    assert "3 of 20 pictures looked at are animations, of which the first frame is taken; --medium clip takes all" in (
+        made.notes
+    )

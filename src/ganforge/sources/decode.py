@@ -72,6 +72,8 @@ class PictureHeader(NamedTuple):
     transparent: bool
     profile: bool
     """It has a colour profile other than sRGB."""
+    animated: bool = False
+    """It has several frames, of which the first is the picture."""
 
     @property
     def channels(self) -> int:
@@ -220,7 +222,8 @@ def probe(data: bytes) -> PictureHeader:
                     width, height = height, width
                 transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
                 grey = image.mode in ("1", "L", "LA", "La") or image.mode in depth.GREY
-                return PictureHeader(height, width, not grey, transparent, other_profile(image))
+                animated = image.format in ("GIF", "WEBP", "PNG") and getattr(image, "is_animated", False)
+                return PictureHeader(height, width, not grey, transparent, other_profile(image), animated)
     except Skip:
         raise
     except Exception as error:
