@@ -54,6 +54,14 @@ def interleave(steps: Mapping[str, Callable[[], int]], rounds: int, seconds: flo
     return {name: round(statistics.median(values), 1) for name, values in speeds.items()}
 
 
+def read(name: str) -> dict[str, Any]:
+    """The results in results/NAME.json without the machine; none where there is no such file."""
+    file = RESULTS / f"{name}.json"
+    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    results.pop("machine", None)
+    return results
+
+
 def write(name: str, results: Mapping[str, Any]) -> None:
     """Print the results and keep them in results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
-import json
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -212,10 +211,8 @@ def main() -> None:
     args = parser.parse_args()
     keep_memory()
     others = networks(args.models)
-    kept = common.RESULTS / "extractors.json"
-    results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    results = common.read("extractors")
     results |= {"protocol": __doc__.split("\n\n")[3].replace("\n", " ")}
-    results.pop("machine", None)
     for name, side in itertools.product(args.sets, args.sides):
         with tempfile.TemporaryDirectory() as temporary:
             source = args.data / name

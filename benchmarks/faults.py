@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import resource
 import shutil
@@ -231,9 +230,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="0: leave that part out")
     parser.add_argument("--data", type=Path, help="a folder with Fashion-MNIST")
     args = parser.parse_args()
-    kept = common.RESULTS / "faults.json"
-    results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    results.pop("machine", None)
+    results = common.read("faults")
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         store = make_store(work / "pictures", SPEC, 400).path

@@ -56,7 +56,8 @@ def main() -> None:
                     run = RunFolder(Path(name) / f"{system}-{label}-{precision}")
                     loop = {"batch": asked.batch, "images": 10**9, "precision": precision}
                     size = asked.size if any(models.load(system).presets.values()) else None
-                    run.begin(plan(system, store, run.path, size, {"train": loop}))
+                    model = {"degradation": "edges 0.1"} if system == "pix2pix" else {}
+                    run.begin(plan(system, store, run.path, size, {"train": loop, "model": model}))
                     trainer = Trainer(run, store, str(chosen))
                     for _ in range(3):
                         trainer.step()

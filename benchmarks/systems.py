@@ -117,9 +117,7 @@ def one(
 
 def add(title: str, name: str, row: dict[str, Any]) -> dict[str, Any]:
     """A row more in the results' table `title`; the whole table."""
-    place = common.RESULTS / "systems.json"
-    kept: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
-    kept.pop("machine", None)
+    kept = common.read("systems")
     kept.setdefault(title, {})[name] = row
     common.write("systems", kept)
     return kept[title]  # type: ignore[no-any-return]
@@ -149,6 +147,7 @@ def shown(value: Any) -> str:
 
 def main() -> None:
     """Measure and write the results."""
+    default = [n for n in models.names() if n == "dae" or (n != "composed" and models.load(n).system.generates)]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--set", default="fashion-mnist")
@@ -159,7 +158,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of each job; default: the cores shared out")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--size", default="small")
-    parser.add_argument("--systems", nargs="+", default=[n for n in models.names() if n != "composed"])
+    parser.add_argument("--systems", nargs="+", default=default)
     parser.add_argument("--conditional", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("systems"))
     args = parser.parse_args()

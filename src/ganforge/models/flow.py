@@ -96,6 +96,7 @@ class Flow(ImageToImage):
 
     averaged = ("velocity",)
     media = MEDIA
+    generates = True
     fills = True
     answers = True
     config: Config

@@ -46,7 +46,9 @@ def choose(
     if transparent and channels in (1, 3):
         notes.append(f"{transparent:,} {looked} have transparency, laid over {background}; --channels 4 keeps it")
     if animated := sum(h.animated for h in headers):
-        notes.append(f"{animated:,} {looked} are animations, of which the first frame is taken; --medium clip takes all")
+        notes.append(
+            f"{animated:,} {looked} are animations, of which the first frame is taken; --medium clip takes all"
+        )
     if profiles := sum(h.profile for h in headers):
         notes.append(f"{profiles:,} {looked} have another colour profile than sRGB and are converted to sRGB")
     if channels not in (1, 3, 4):
