@@ -67,7 +67,7 @@ def moving(data: Path, work: Path) -> dict[str, Any]:
     folder = work / "moving"
     if not folder.exists():
         folder.mkdir(parents=True)
-        raw = gzip.open(data / "mnist" / "train-images-idx3-ubyte.gz").read()
+        raw = gzip.decompress((data / "mnist" / "train-images-idx3-ubyte.gz").read_bytes())
         digits = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, DIGIT, DIGIT)
         for number in range(CLIPS):
             first, *others = map(Image.fromarray, _bouncing(digits, np.random.default_rng([0, number])))
