@@ -80,11 +80,8 @@ def _bouncing(digits: np.ndarray[Any, Any], random: np.random.Generator) -> np.n
     """(FRAMES, SIDE, SIDE) uint8."""
     frames, room = np.zeros((FRAMES, SIDE, SIDE), np.uint8), SIDE - DIGIT
     for _ in range(2):
-        digit, position, angle = (
-            digits[random.integers(len(digits))],
-            random.uniform(0, room, 2),
-            random.uniform(0, 6.28),
-        )
+        digit, position = digits[random.integers(len(digits))], random.uniform(0, room, 2)
+        angle = random.uniform(0, 2 * np.pi)
         speed = random.uniform(2, 5) * np.array([np.sin(angle), np.cos(angle)])
         for frame in frames:
             top, left = np.rint(position).astype(int)

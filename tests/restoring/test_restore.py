@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 
 import numpy as np
@@ -285,7 +286,7 @@ def test_options_that_a_system_cannot_use(fails, denoiser, doubler, filler, tmp_
     out = ("-o", tmp_path / "out")
     for option, value in (("--mask", tmp_path), ("--holes", "transparent"), ("--strength", 1), ("--seeds", "0-3")):
         message = fails("restore", denoiser, tmp_path / "in", *out, option, value)
-        assert f"dae, as it was trained, takes no {option}. Those that may: every_door" in message
+        assert f"dae, as it was trained, takes no {option}. Those that may: " in message and "every_door" in message
     assert "takes no --mask" in fails("restore", doubler, tmp_path / "in", *out, "--mask", tmp_path)
     assert "Say where that is: --mask FOLDER or --holes" in fails("restore", filler, tmp_path / "in", *out)
     assert "there is: transparent" in fails("restore", filler, tmp_path / "in", *out, "--holes", "white")
@@ -315,6 +316,17 @@ def test_short_memory_is_said_once(doubler, tmp_path, capsys, monkeypatch):
     assert main(["restore", str(doubler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
     message = capsys.readouterr().out
     assert message.count("Memory was short, so tiles of 64 pixels were used, not 512.") == 1
+
+
+def test_an_answer_that_does_not_fit_on_the_disk_is_not_begun(doubler, tmp_path, capsys, monkeypatch):
+    picture(tmp_path / "in" / "a.png", 30, 30, 3)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("ganforge.restoring.restore.LARGE", 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000))
+    words = ["restore", str(doubler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "its answer may take 0.0 GB, and 0.0 GB are free" in capsys.readouterr().out
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_another_picture_of_the_same_name_is_not_taken_for_restored(doubler, tmp_path, capsys):

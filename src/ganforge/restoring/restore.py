@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,6 +34,8 @@ from ganforge.sources.source import keep_apart, open_source
 from ganforge.sources.transform import resize
 from ganforge.system import System
 
+LARGE = 1 << 28
+"""Bytes that a picture may have without a look at the free space; a PNG is hardly ever larger than its pixels."""
 Scores = tuple[float, ...]
 
 
@@ -241,11 +244,15 @@ class _Call:
                 raise Skip(f"{target} exists already and is something else")
             self.result.kept += 1
             return done[..., None] if done.ndim == 2 else done
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(target.parent).free
+        largest = before.shape[0] * before.shape[1] * max(before.shape[2], self.system.wanted) * self.system.scale**2
+        if largest > max(free, LARGE):
+            raise Skip(f"its answer may take {largest / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
         after = self.restorer(before, holes, seed, progress)
         own = (self.system.spec.height, self.system.spec.width)
         self.result.resized += self.system.receptive_radius == 0 and before.shape[:2] != own
-        with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
         write_image(target, after, mark, "restored")
         self.result.written += 1
         return after
