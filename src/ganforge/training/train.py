@@ -15,6 +15,7 @@ from ganforge import models
 from ganforge.base import config, device, stats
 from ganforge.base.busy import Busy
 from ganforge.base.errors import GanforgeError, InputError, RunError, did_you_mean, is_short
+from ganforge.image_to_image import ImageToImage
 from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec
 from ganforge.runs import FREE, LOCK, RunFolder, spec_section
@@ -176,9 +177,9 @@ def _check_medium(name: str, system: type[System], model: Any, settings: Setting
             f"{name} learns from {' and '.join(kind.plural for kind in system.media)}, and {store.address} holds "
             f"{medium.plural}. For {medium.plural} there is: {', '.join(others)}."
         )
-    if system.generates and isinstance(medium, Pair) and medium.palette:
+    if isinstance(medium, Pair) and medium.palette and not issubclass(system, ImageToImage):
         every = {other: models.load(other).system for other in models.names()}
-        others = [other for other, one in every.items() if Pair in one.media and not one.generates]
+        others = [other for other, one in every.items() if Pair in one.media and issubclass(one, ImageToImage)]
         raise InputError(
             f"{name} would make numbers between two ids, and the given pictures of {store.address} are maps of ids. "
             f"For these there is: {', '.join(others) or 'none'}; or prepare them without --ids, as pictures."
