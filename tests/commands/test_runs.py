@@ -92,8 +92,10 @@ def test_a_run_that_cannot_begin_leaves_nothing(made, tmp_path, fails):
 def test_help_and_dry_run_say_what_each_setting_means(name, made, capsys):
     assert main(["train", name, "--help"]) == 0
     printed = capsys.readouterr().out
-    values = plan(name, ganforge.Store(made / "store"), Path("r"), usual=usual_size("auto"))
-    notes = main(["train", name, str(made / "store"), "--dry-run"]) or capsys.readouterr().out
+    model = {"degradation": "edges 0.1"} if name == "pix2pix" else {}
+    values = plan(name, ganforge.Store(made / "store"), Path("r"), overrides={"model": model}, usual=usual_size("auto"))
+    words = [word for setting, value in model.items() for word in (f"--model.{setting}", value)]
+    notes = main(["train", name, str(made / "store"), "--dry-run", *words]) or capsys.readouterr().out
     for section in ("model", "train"):
         written = notes.split(f"[{section}]")[1].split("\n[")[0].splitlines()
         for setting in values[section]:

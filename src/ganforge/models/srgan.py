@@ -31,7 +31,7 @@ class Config:
     """Settings of super-resolution."""
 
     degradation: str = setting("down 4", degrade.HELP)
-    width: int = setting(64, "channels", low=4, high=512)
+    width: int = setting(64, "channels of every convolution", low=4, high=512)
     depth: int = setting(16, "convolutions between the first and the last", low=1, high=64)
     patch: int = setting(
         64, "side in pixels of the random crops that larger pictures are trained on", low=16, high=1024
