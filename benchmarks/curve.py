@@ -1,7 +1,7 @@
 """The distance of `dcgan` on MNIST over seconds of training, by the features of the store's extractor and of a second
 one.
 
-    python benchmarks/curve.py --data FOLDER [--minutes 5] [--seed 0] [--out RUN]
+    python benchmarks/curve.py --data FOLDER [--minutes 5] [--seed 0]
 
 FOLDER holds MNIST's four original files. The second extractor is another network with other features and another seed;
 no setting was chosen by it. Measuring does not count as training time. Options after `--` are passed on:
@@ -35,7 +35,7 @@ from ganforge.store.store import Store
 from ganforge.training.train import Settings, Trainer, plan
 
 SAMPLES = 10_000
-MARKS = (30, 60, 120, 180, 240, 360, 480)
+MARKS = (30, 60, 120, 180, 240, 300, 600, 900, 1200, 1500)
 
 
 class SecondExtractor(nn.Module):
