@@ -59,6 +59,8 @@ class Rule:
     by_length: bool = False
     """Whether the value depends on the images. Where the length is in minutes, they are estimated from the time of a
     few steps; without this they are 0."""
+    begins: float = 0.0
+    """The share of the run after which more phases begin; the steps before it take another time than those after."""
 
 
 @dataclass(frozen=True)
@@ -353,6 +355,13 @@ def growth(most: int, share: float) -> Rule:
         return min(most, int(share * images / max(1, 2 * base_grid(spec)[2])))
 
     return Rule(f"{share:.0%} of the run / steps of growth, at most {most:,}", value, by_length=True)
+
+
+def later_phases(share: float) -> Rule:
+    """The rule of a number of images, see `Phase.since`: this share of the run."""
+    return Rule(
+        f"{share:.0%} of the run", lambda spec, images: max(1, round(share * images)), by_length=True, begins=share
+    )
 
 
 def grown_further(config: Any, spec: Spec, seen: int, to: Spec) -> dict[str, Any] | None:

@@ -210,6 +210,20 @@ def test_minutes_are_estimated_in_images(ruled, store, tmp_path, monkeypatch, lo
         train("gan", store, tmp_path / "other", overrides=loop(minutes=0.02))
 
 
+def test_the_estimate_knows_that_later_phases_take_longer(store, tmp_path, monkeypatch):
+    """6 seconds: 3/5 of the images by steps of 0.01 s, the rest by steps of 0.04 s."""
+    seconds = {True: 0.01, False: 0.04}
+    monkeypatch.setattr(
+        sys.modules["ganforge.training.train"],
+        "_seconds_a_step",
+        lambda trainer, precisions, after=10**9: {"fp32": seconds[after == 1]},
+    )
+    overrides = {"train": {"minutes": 0.1, "precision": "fp32", "batch": 16}, "model": {"width": 4, "depth": 1}}
+    run = train("srgan", store, tmp_path / "r", size="small", overrides=overrides)
+    assert run.settings["run"]["expected"] == int(6 / 0.022) * 16
+    assert run.settings["model"]["alone"] == round(0.6 * run.settings["run"]["expected"])
+
+
 def test_the_estimate_is_of_real_steps(store, tmp_path):
     run = train("pggan", store, tmp_path / "r", size="small", overrides={"train": {"minutes": 0.05, "batch": 8}})
     assert run.settings["run"]["expected"] % 8 == 0

@@ -22,7 +22,7 @@ from ganforge.media.spec import Spec
 from ganforge.nn.losses import decibels, hinge
 from ganforge.nn.patch import PatchDiscriminator, feature_matching
 from ganforge.nn.unet import UNet
-from ganforge.system import Adam, Batch, Phase, Rule
+from ganforge.system import Adam, Batch, Phase, later_phases
 from ganforge.transforms import degrade
 
 
@@ -46,11 +46,10 @@ class Config:
     lr_discriminator: float = setting(4e-4, "learning rate of the discriminator", low=0.0, high=1.0)
 
 
-ALONE = Rule("a fifth of the run", lambda spec, images: max(1, images // 5), by_length=True)
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 32, "patch": 64, "alone": ALONE},
-    "medium": {"alone": ALONE},
-    "large": {"width": 96, "depth": 3, "blocks": 9, "patch": 256, "alone": ALONE},
+    "small": {"width": 32, "patch": 64, "alone": later_phases(0.2)},
+    "medium": {"alone": later_phases(0.2)},
+    "large": {"width": 96, "depth": 3, "blocks": 9, "patch": 256, "alone": later_phases(0.2)},
 }
 TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 10_000, "cooldown": 0.5}
 

@@ -22,7 +22,7 @@ from ganforge.media.spec import Spec
 from ganforge.nn.losses import decibels, hinge
 from ganforge.nn.patch import PatchDiscriminator, feature_matching
 from ganforge.nn.schedules import Cosine
-from ganforge.system import Adam, Batch, Phase, Rule
+from ganforge.system import Adam, Batch, Phase, later_phases
 from ganforge.transforms import degrade
 
 
@@ -45,11 +45,10 @@ class Config:
     lr_adversarial: float = setting(2e-4, "learning rate of the second phase, of both networks", low=0.0, high=1.0)
 
 
-ALONE = Rule("3/5 of the run", lambda spec, images: max(1, images * 3 // 5), by_length=True)
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 48, "depth": 8, "alone": ALONE},
-    "medium": {"alone": ALONE},
-    "large": {"depth": 32, "patch": 128, "alone": ALONE},
+    "small": {"width": 48, "depth": 8, "alone": later_phases(0.6)},
+    "medium": {"alone": later_phases(0.6)},
+    "large": {"depth": 32, "patch": 128, "alone": later_phases(0.6)},
 }
 TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 10_000}
 

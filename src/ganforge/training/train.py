@@ -310,10 +310,12 @@ def _settle_precision(run: RunFolder, store: Store, device_name: str) -> None:
     run.begin(sections)
 
 
-def _seconds_a_step(trainer: Trainer, precisions: tuple[str, ...] = ("bf16", "fp32")) -> dict[str, float]:
-    """The shortest time of a training step in each precision, by turns, at full size and without the lazy phases. The
-    trainer cannot be used afterwards."""
-    trainer.progress.seen = LATE * trainer.settings.batch
+def _seconds_a_step(
+    trainer: Trainer, precisions: tuple[str, ...] = ("bf16", "fp32"), after: int = LATE
+) -> dict[str, float]:
+    """The shortest time of a training step in each precision, by turns, after so many steps: by default at full size
+    and without the lazy phases. The trainer cannot be used afterwards."""
+    trainer.progress.seen = after * trainer.settings.batch
     best, begun = dict.fromkeys(precisions, math.inf), time.perf_counter()
     with Busy() as busy:
         busy.crowd()  # spinning beside other programs would hide the difference
@@ -328,7 +330,7 @@ def _seconds_a_step(trainer: Trainer, precisions: tuple[str, ...] = ("bf16", "fp
                 device.wait(trainer.device)
                 if turn:  # not the first step of each, which allocates
                     best[name] = min(best[name], time.perf_counter() - started)
-                trainer.progress.seen = LATE * trainer.settings.batch
+                trainer.progress.seen = after * trainer.settings.batch
     return best
 
 
@@ -347,7 +349,13 @@ def _expected(run: RunFolder, store: Store, device_name: str) -> int:
     trainer = Trainer(run, store, device_name)
     minutes, batch, precision = trainer.settings.minutes, trainer.settings.batch, trainer.settings.precision
     (seconds,) = _seconds_a_step(trainer, (precision,)).values()
-    expected = max(1, int(60 * minutes / seconds)) * batch
+    presets = models.load(run.system_name).presets.values()
+    begins = max((v.begins for preset in presets for v in preset.values() if isinstance(v, Rule)), default=0.0)
+    mean = seconds
+    if begins:
+        (first,) = _seconds_a_step(trainer, (precision,), 1).values()
+        mean = begins * first + (1 - begins) * seconds
+    expected = max(1, int(60 * minutes / mean)) * batch
     log.info(f"expected: {expected:,} images in {minutes:g} minutes; a step at full size took {seconds:.3g} s")
     return expected
 
