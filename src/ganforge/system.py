@@ -188,6 +188,12 @@ class System(nn.Module):
         batch do not depend on each other."""
         raise NotImplementedError
 
+    def pair(self, images: Tensor, strength: float | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Rows of the store (N, C, H, W) in [-1, 1] -> what `restore` is given of them, what is wanted of it, and the
+        holes, or None: see `ganforge.image_to_image.ImageToImage.pair`. Here the pictures themselves, which are to be
+        reconstructed."""
+        return images, images, None
+
     def examples(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, C, H, W): K pictures that show what `restore` does with each image. For the sheets
         of a system that does not generate."""

@@ -1,4 +1,5 @@
-"""How good a generator is: distances, neighbours, patches and copies, each number with its protocol and its floor."""
+"""How good a system is: distances, neighbours, patches and copies of its samples, each number with its protocol and its
+floor; and the pictures that it restores, beside baselines."""
 
 from __future__ import annotations
 
@@ -23,6 +24,8 @@ from ganforge.base.seeds import permuted
 from ganforge.measuring.measured import Measured, Protocol, as_json, keep
 from ganforge.measuring.progress import Remaining
 from ganforge.measuring.reference import Reference
+from ganforge.measuring.restoration import FEWEST as FEWEST_RESTORED
+from ganforge.measuring.restoration import Restoration, chosen, measure_restoration
 from ganforge.media.clip import Clip
 from ganforge.media.pair import Pair
 from ganforge.media.sound import Sound
@@ -56,11 +59,12 @@ def measure(
 ) -> Measured:
     """Measure a run against its store's training pictures, and keep the result in the run's `measures.jsonl`.
 
-    Also writes `nearest.png`: the samples nearest to a training picture, each beside that picture. `device_name` says
-    where the samples and their features are made; see `device.choose`."""
+    Also writes `nearest.png`, the samples nearest to a training picture, each beside that picture, and, of a system
+    that restores, `restored.png`. `device_name` says where the samples and their features are made; see
+    `device.choose`."""
     system = run.build(device_name)
     store = checked_store(run, store)
-    result = measure_system(system, store, samples, run.path / "nearest.png")
+    result = measure_system(system, store, samples, run.path)
     made_by = f"{result.protocol.made_by}, checkpoint of {int(run.chosen().name):,} images"
     result = replace(result, protocol=replace(result.protocol, made_by=made_by))
     keep(run.file("measures.jsonl"), result)
@@ -84,25 +88,35 @@ def checked_store(run: RunFolder, store: Store | None = None) -> Store:
 
 
 @busy.noticed()
-def measure_system(
-    system: System,
-    store: Store,
-    samples: int = SAMPLES,
-    nearest_sheet: Path | None = None,
-) -> Measured:
-    """Measure any system against a store, on the device that it is on; see `measure`. InputError where it makes no
-    pictures or the samples are too few, DataError where their numbers are not finite."""
-    check_generates(system)
+def measure_system(system: System, store: Store, samples: int = SAMPLES, sheets: Path | None = None) -> Measured:
+    """Measure any system against a store, on the device that it is on, and write sheets of pictures into the folder
+    `sheets`; see `measure`. At most `samples` held-out pictures are restored. InputError where it makes no pictures or
+    the samples are too few, DataError where their numbers are not finite or too few pictures are held out."""
+    if not system.restores:
+        check_generates(system)
     if not FEWEST <= samples <= MOST:
         raise InputError(f"samples is {samples:,}; it takes {FEWEST} to {MOST:,}, and {SAMPLES:,} are usual.")
+    restores = system.restores
+    if restores and system.generates and len(store.heldout) < FEWEST_RESTORED:
+        log.info(f"reconstructing is not measured: fewer than {FEWEST_RESTORED} pictures are held out")
+        restores = False
+    indices = chosen(store, samples) if restores else None
     started = time.perf_counter()
     device.keep_memory()
     reference = Reference(store, next(system.parameters()).device)
+    weights = f"averaged weights {weights_hash(system.state_dict())}"
+    restoration: Restoration | None = None
+    if indices is not None:
+        restoration = measure_restoration(system, reference, indices, sheets and sheets / "restored.png")
+    if restoration is not None and not system.generates:
+        count, made_by = restoration.pictures, f"held-out pictures restored, {weights}"
+        return Measured((), _protocol(reference, (), count, count, made_by, started), restoration)
     seeds = range(FIRST_SEED, FIRST_SEED + samples)
     labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
-    weights = weights_hash(system.state_dict())
     measurement = _Measurement(reference, samples, f"making {samples:,} samples").add(pictures(system, seeds, labels))
-    return measurement.result(f"seeds from {FIRST_SEED}, averaged weights {weights}", labels, started, nearest_sheet)
+    made_by = f"seeds from {FIRST_SEED}, {weights}"
+    measured = measurement.result(made_by, labels, started, sheets and sheets / "nearest.png")
+    return replace(measured, restoration=restoration)
 
 
 @busy.noticed()
@@ -220,22 +234,29 @@ class _Measurement:
         pairs = [pair for row in rows for pair in row.pairs]
         if nearest_sheet is not None and pairs:
             _write_pairs(samples.pixels, pairs, reference, nearest_sheet)
-        threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-        protocol = Protocol(
-            scales=tuple(pyramid.scales(store.spec.height, store.spec.width)),
-            compared=size,
-            samples=len(samples.features),
-            train=len(reference.train),
-            heldout=len(reference.heldout),
-            extractor=reference.extract.name,
-            accuracy=reference.extract.accuracy,
-            made_by=made_by,
-            store=store.root[:16],
-            resize=str(store.manifest["recipe"].get("resize", "none")),
-            machine=f"{platform.machine()}, {reference.device.type}, {threads}",
-            seconds=round(time.perf_counter() - started, 2),
-        )
-        return Measured(tuple(rows), protocol)
+        scales = tuple(pyramid.scales(store.spec.height, store.spec.width))
+        return Measured(tuple(rows), _protocol(reference, scales, size, len(samples.features), made_by, started))
+
+
+def _protocol(
+    reference: Reference, scales: tuple[int, ...], compared: int, samples: int, made_by: str, started: float
+) -> Protocol:
+    """How numbers that were begun at the time `started` came about."""
+    store, threads = reference.store, f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    return Protocol(
+        scales=scales,
+        compared=compared,
+        samples=samples,
+        train=len(reference.train),
+        heldout=len(reference.heldout),
+        extractor=reference.extract.name,
+        accuracy=reference.extract.accuracy,
+        made_by=made_by,
+        store=store.root[:16],
+        resize=str(store.manifest["recipe"].get("resize", "none")),
+        machine=f"{platform.machine()}, {reference.device.type}, {threads}",
+        seconds=round(time.perf_counter() - started, 2),
+    )
 
 
 def _write_pairs(samples: Pixels, pairs: Sequence[tuple[int, int]], reference: Reference, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 
 from ganforge.base.errors import RunError, did_you_mean
 from ganforge.base.files import writing
+from ganforge.measuring.restoration import Restoration
 from ganforge.metrics.metric import Row
 
 
@@ -54,7 +55,10 @@ class Measured:
     by its name in JSON, as are `measured.floor` and `measured.samples`."""
 
     rows: tuple[Row, ...]
+    """Empty for a system that only restores."""
     protocol: Protocol
+    restoration: Restoration | None = None
+    """Of a system that restores."""
 
     def __getitem__(self, name: str) -> Row:
         """The row of that name. KeyError where there is none."""
@@ -65,7 +69,7 @@ class Measured:
 
     def __getattr__(self, name: str) -> Any:
         """A number or a fact of the protocol by its name in JSON."""
-        if name.startswith("_") or name in ("rows", "protocol"):  # asked for by copy and pickle, before they are there
+        if name.startswith("_") or name in ("rows", "protocol", "restoration"):  # asked for by copy and pickle, before they are there
             raise AttributeError(name)
         fields = self.as_dict()
         if name not in fields:
@@ -79,8 +83,10 @@ class Measured:
 
     @property
     def above_floor(self) -> str:
-        """How far the rows are above their floors, a sentence for each that says so."""
-        return " ".join(row.conclusion for row in self.rows if row.conclusion)
+        """How far the rows are above their floors, a sentence for each that says so, and what the restored pictures
+        say."""
+        verdict = [] if self.restoration is None else [self.restoration.verdict]
+        return "\n".join([row.conclusion for row in self.rows if row.conclusion] + verdict)
 
     def as_dict(self) -> dict[str, Any]:
         """All numbers and the protocol by their names in JSON; a list with missing numbers is None."""
@@ -92,12 +98,14 @@ class Measured:
                 else:
                     numbers[key] = number
         numbers = {key: None if isinstance(n, tuple) and None in n else n for key, n in numbers.items()}
-        return numbers | asdict(self.protocol)
+        table = {} if self.restoration is None else {"restoration": self.restoration.as_dict()}
+        return numbers | table | asdict(self.protocol)
 
     def __str__(self) -> str:
-        cells = [("", "samples", "real, held out", "")]
+        cells = [("", "samples", "real, held out", "")] if self.rows else []
         cells += [(row.title, row.shown, row.floor_shown, row.note) for row in self.printed]
         lines = [f"{title:<23}{value:>18}{floor:>18}  {note}".rstrip() for title, value, floor, note in cells]
+        lines += [] if self.restoration is None else [self.restoration.heading, self.restoration.table]
         return "\n".join([*lines, str(self.protocol), self.above_floor])
 
 
