@@ -22,11 +22,12 @@ def write(run: RunFolder, measured: Sequence[tuple[str, Measured]], out: Path) -
     cannot be written."""
     rows = read(run.path)
     sheets = sorted((run.path / "samples").glob("*.png"))
-    nearest = run.path / "nearest.png"
+    nearest, restored = run.path / "nearest.png", run.path / "restored.png"
     losses = list(dict.fromkeys(name for row in rows for name in row if "/" in name))
     drawn = len(rows) > 1 and losses
-    distances, shares = ([row for row in rows if name in row] for name in ("distance", "diversity"))
+    distances, shares, fidelity = ([row for row in rows if name in row] for name in ("distance", "diversity", "psnr"))
     numbers = measured[0][1] if measured else None
+    restoration = numbers.restoration if numbers else None
     page = render(
         Path(__file__).with_name("report.html"),
         system=run.system_name,
@@ -35,13 +36,16 @@ def write(run: RunFolder, measured: Sequence[tuple[str, Measured]], out: Path) -
         seen=rows[-1]["seen"] if rows else 0,
         tiles=_tiles(numbers) if numbers else [],
         above_floor=numbers.above_floor if numbers else "",
-        protocol=str(numbers).splitlines()[-2] if numbers else "",
+        protocol=numbers.protocol if numbers else "",
+        restoration=restoration,
         others=_table(measured) if len(measured) > 1 else "",
         last_sheet=_data_url(sheets[-1]) if sheets else "",
         nearest=_data_url(nearest) if nearest.exists() else "",
+        restored=_data_url(restored) if restoration and restored.exists() else "",
         losses=_curves(rows, losses) if drawn else None,
         distance=_curves(distances, ["distance"]) if len(distances) > 1 else None,
         shares=_curves(shares, ["diversity", "recall"][: 1 + bool(distances)]) if len(shares) > 1 else None,
+        fidelity=_curves(fidelity, ["psnr"]) if len(fidelity) > 1 else None,
         speed=_curves(rows, ["images_per_second"]) if drawn else None,
         first_sheet=_data_url(sheets[0]) if len(sheets) > 2 else "",
         settings=(run.path / "run.toml").read_text("utf-8"),

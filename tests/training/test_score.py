@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from ganforge.base import stats
+from ganforge.measuring import restoration
+from ganforge.measuring.measure import measure_system
 from ganforge.media.spec import Spec
+from ganforge.metrics.fidelity import psnr
+from ganforge.models import load
 from ganforge.testing import make_store
 from ganforge.training import score
 from ganforge.training.score import SAMPLES, Scorer, variance
 from ganforge.training.sheet import Sheet, draw
+from ganforge.training.train import train
 from tiny import new
 
 CPU = torch.device("cpu")
@@ -108,3 +114,29 @@ def test_real_pictures_are_read_once_for_all_sheets(tmp_path):
     store.read = lambda rows: (read.append(len(rows)), original(rows))[1]
     assert scorer.diversity(Sheet(real, real)) == scorer.diversity(Sheet(real, real))
     assert read == [64]
+
+
+def test_a_system_that_restores_is_scored_by_its_held_out_pictures(tmp_path):
+    store = make_store(tmp_path / "store", Spec(16, 16, 3), 200)
+    system = load("dae").system(load("dae").config(width=4), store.spec).eval()  # untrained, it is the identity
+    scorer = Scorer(store, CPU, 1.0)
+    psnrs = []
+    for portion in restoration.portions(system, store, restoration.chosen(store, score.HELD)):
+        psnrs += [psnr(*pair) for pair in zip(portion.shown, portion.wanted, strict=True)]
+    assert scorer.fidelity(system) == {"psnr": pytest.approx(np.mean(psnrs), abs=1e-3)}
+    measured = measure_system(system, store)
+    assert scorer.score(system) == {"distance": pytest.approx(measured.restoration["restored"].distance, rel=1e-3)}
+    few = make_store(tmp_path / "few", store.spec, 30)
+    assert Scorer(few, CPU, 1.0).fidelity(system) == Scorer(few, CPU, 1.0).score(system) == {}
+    for parameter in system.parameters():
+        torch.nn.init.constant_(parameter, float("nan"))
+    assert scorer.fidelity(system) == scorer.score(system) == {}
+
+
+def test_the_best_checkpoint_of_a_denoiser_is_by_held_out_distance(tmp_path):
+    store = make_store(tmp_path / "store", Spec(16, 16, 3), 200)
+    loop = {"images": 96, "batch": 16, "report": 32, "precision": "fp32", "measure": 1.0}
+    run = train("dae", store, tmp_path / "run", overrides={"model": {"width": 4}, "train": loop}, device_name="cpu")
+    rows = stats.read(run.path)
+    assert all(row["psnr"] > 0 and row["distance"] > 0 and "recall" not in row for row in rows)
+    assert int(run.best().name) == min(rows, key=lambda row: row["distance"])["seen"]

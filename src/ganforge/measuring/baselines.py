@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -27,36 +27,36 @@ Baseline = Callable[[Pixels, Missing | None], Pixels]
 """What is given, in the channels of what is wanted, (N, h, w, C) uint8, and what is missing of it -> (N, H, W, C)."""
 
 
+OPENCV = ("Telea", "Navier-Stokes", "bilateral")
+"""Baselines that need it."""
+
+
 def baselines(system: ImageToImage) -> tuple[dict[str, Baseline], str]:
     """The baselines for what a system is given, by name, and a sentence about those that are left out; none for what
     nothing simple is known for: colours, edges, pairs."""
-    terms, spec = system.degrade.terms, system.spec
+    made = _baselines(system)
+    if not made.keys() & set(OPENCV) or importlib.util.find_spec("cv2"):
+        return made, ""
+    there = {name: baseline for name, baseline in made.items() if name not in OPENCV}
+    names = " and ".join(name for name in made if name in OPENCV)
+    return there, f'Without OpenCV there is no row of {names}: pip install "ganforge[clean]"'
+
+
+def _baselines(system: ImageToImage) -> dict[str, Baseline]:
+    terms, medium = system.degrade.terms, system.spec.medium
+    frames = medium.frames if isinstance(medium, Clip) else 1
     if system.scale > 1:
-        return {"bicubic": partial(bicubic, scale=system.scale)}, ""
-    frames = spec.medium.frames if isinstance(spec.medium, Clip) else 1
+        return {"bicubic": partial(bicubic, scale=system.scale)}
     if "frames" in terms:
-        return {"mean of neighbours": partial(neighbours, frames=frames)}, ""
+        return {"mean of neighbours": partial(neighbours, frames=frames)}
     if system.degrade.holes:
-        cv, missing = _opencv("Telea, Navier-Stokes")
-        return ({} if cv is None else {
-            "Telea": partial(inpainted, cv=cv, method=cv.INPAINT_TELEA, frames=frames),
-            "Navier-Stokes": partial(inpainted, cv=cv, method=cv.INPAINT_NS, frames=frames),
-        }), missing  # fmt: skip
-    if {"noise", "jpeg", "blur"} & terms.keys() or not (terms or isinstance(spec.medium, Pair)):
-        cv, missing = _opencv("bilateral")
-        return {"median 3x3": median} | (
-            {} if cv is None else {"bilateral": partial(bilateral, cv=cv, frames=frames)}
-        ), missing
-    return {}, ""
-
-
-def _opencv(names: str) -> tuple[ModuleType | None, str]:
-    """OpenCV, or a sentence about the baselines that need it."""
-    try:
-        import cv2
-    except ImportError:
-        return None, f'Without OpenCV there is no row of {names}: pip install "ganforge[clean]"'
-    return cv2, ""
+        return {
+            "Telea": partial(inpainted, method="INPAINT_TELEA", frames=frames),
+            "Navier-Stokes": partial(inpainted, method="INPAINT_NS", frames=frames),
+        }
+    if {"noise", "jpeg", "blur"} & terms.keys() or not (terms or isinstance(medium, Pair)):  # or noise of its own
+        return {"median 3x3": median, "bilateral": partial(bilateral, frames=frames)}
+    return {}
 
 
 def bicubic(given: Pixels, missing: Missing | None, scale: int) -> Pixels:
@@ -73,25 +73,29 @@ def median(given: Pixels, missing: Missing | None) -> Pixels:
     return np.asarray(median_filter(given, size=(1, 3, 3, 1)))
 
 
-def bilateral(given: Pixels, missing: Missing | None, cv: ModuleType, frames: int) -> Pixels:
+def bilateral(given: Pixels, missing: Missing | None, frames: int) -> Pixels:
     """The mean of the pixels around, weighted by how near and how alike they are (Tomasi and Manduchi 1998, "Bilateral
     Filtering for Gray and Color Images")."""
+    import cv2
+
     out = np.empty_like(given)
     for part in _parts(given.shape[3], frames):
         for picture, filtered in zip(given[..., part], out[..., part], strict=True):
-            made = cv.bilateralFilter(np.ascontiguousarray(picture), WINDOW, COLOUR_DEVIATION, SPACE_DEVIATION)
+            made = cv2.bilateralFilter(np.ascontiguousarray(picture), WINDOW, COLOUR_DEVIATION, SPACE_DEVIATION)
             filtered[:] = made.reshape(picture.shape)
     return out
 
 
-def inpainted(given: Pixels, missing: Missing | None, cv: ModuleType, method: int, frames: int) -> Pixels:
+def inpainted(given: Pixels, missing: Missing | None, method: str, frames: int) -> Pixels:
     """Filled from the edges of the holes, by OpenCV: Telea 2004, "An Image Inpainting Technique Based on the Fast
     Marching Method", or Bertalmio et al. 2001, "Navier-Stokes, Fluid Dynamics, and Image and Video Inpainting"."""
+    import cv2
+
     assert missing is not None
     out = np.empty_like(given)
     for part in _parts(given.shape[3], frames):
         for picture, hole, filled in zip(given[..., part], missing[..., 0], out[..., part], strict=True):
-            made = cv.inpaint(np.ascontiguousarray(picture), hole.astype(np.uint8), RADIUS, method)
+            made = cv2.inpaint(np.ascontiguousarray(picture), hole.astype(np.uint8), RADIUS, getattr(cv2, method))
             filled[:] = made.reshape(picture.shape)
     return out
 
@@ -104,8 +108,7 @@ def neighbours(given: Pixels, missing: Missing | None, frames: int) -> Pixels:
     count, height, width, channels = given.shape
     shape = (count, height, width, frames, channels // frames)
     x = given.reshape(shape).astype(np.float64)
-    known = ~np.broadcast_to(missing, given.shape).reshape(shape)
-    known = known.all(4, keepdims=True)
+    known = np.asarray(~np.broadcast_to(missing, given.shape).reshape(shape).any(4, keepdims=True))
     before, after = _last_known(x, known), _last_known(x[:, :, :, ::-1], known[:, :, :, ::-1])[:, :, :, ::-1]
     means = np.nanmean(np.where(known, x, np.nan), axis=(1, 2, 3, 4), keepdims=True)
     either = np.where(np.isnan(before), after, np.where(np.isnan(after), before, (before + after) / 2))

@@ -69,7 +69,11 @@ class Measured:
 
     def __getattr__(self, name: str) -> Any:
         """A number or a fact of the protocol by its name in JSON."""
-        if name.startswith("_") or name in ("rows", "protocol", "restoration"):  # asked for by copy and pickle, before they are there
+        if name.startswith("_") or name in (
+            "rows",
+            "protocol",
+            "restoration",
+        ):  # asked for by copy and pickle, before they are there
             raise AttributeError(name)
         fields = self.as_dict()
         if name not in fields:

@@ -157,9 +157,30 @@ class Portion:
     """As the store has them, (n, H, W, C)."""
     given: Tensor
     """(n, given, h, w) in [-1, 1], on the CPU, as 8 bits hold it."""
+    holes: Tensor | None
+    """(n, 1, h, w) or (n, given, h, w), 1 where it is missing."""
+    shown: Pixels
+    """What is given in the channels of what is wanted, (n, h, w, wanted)."""
     wanted: Pixels
     """(n, H', W', wanted); sides that are no multiples of the scale are cut."""
-    holes: Tensor | None
+
+    @property
+    def missing(self) -> Missing | None:
+        """The holes as (n, h, w, 1) or (n, h, w, given)."""
+        return None if self.holes is None else self.holes.permute(0, 2, 3, 1).numpy() > 0
+
+    def completed(self, made: Pixels) -> Pixels:
+        """(n, H', W', wanted), with the known pixels as they are given where a hole was filled, as `ganforge restore`
+        writes them."""
+        if self.missing is None or self.given.shape[1] != made.shape[3]:
+            return made
+        return np.where(self.missing, made, self.shown)
+
+    def whole(self, made: Pixels) -> Pixels:
+        """Rows of the store in which what is wanted is replaced: (n, H', W', wanted) -> (n, H, W, C)."""
+        rows = self.rows.copy()
+        rows[:, : made.shape[1], : made.shape[2], -made.shape[3] :] = made
+        return rows
 
 
 def chosen(store: Store, most: int) -> npt.NDArray[np.int64]:
@@ -197,7 +218,17 @@ def portions(system: System, store: Store, indices: npt.NDArray[np.int64]) -> It
         if not missing:
             given = to_float(to_uint8(given, spec), spec)
         holes = torch.cat(missing) if missing else None
-        yield Portion(numbers.tolist(), rows, given, to_uint8(wanted, spec).numpy(), holes)
+        shown = _in_channels(to_uint8(given, spec).numpy(), system)
+        yield Portion(numbers.tolist(), rows, given, holes, shown, to_uint8(wanted, spec).numpy())
+
+
+def _in_channels(given: Pixels, system: System) -> Pixels:
+    """(n, h, w, given) -> (n, h, w, wanted); a map of ids in its colours."""
+    if isinstance(system.spec.medium, Pair):
+        given = system.spec.medium.coloured(given)
+    if given.shape[3] == system.wanted:
+        return given
+    return np.stack([fit_channels(picture, system.wanted) for picture in given])
 
 
 @torch.no_grad()
@@ -235,7 +266,7 @@ def measure_restoration(
         comparison.add(portion)
         remaining.add(len(portion.rows))
     if sheet is not None:
-        facts = {"run": sheet.parent.name, "rows": list(comparison.shown), "store": store.name}
+        facts = {"run": sheet.parent.name, "rows": list(comparison.rows), "store": store.name}
         write_image(sheet, comparison.sheet(), facts, "restored")
     notes = [note] if note else []
     if comparison.side < WINDOW:
@@ -258,9 +289,10 @@ class _Row:
 
     numbers: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     features: list[Tensor] = field(default_factory=list)
+    shown: list[Pixels] = field(default_factory=list)
 
     def mean(self, name: str) -> float | None:
-        return float(np.mean(self.numbers[name])) if name in self.numbers else None
+        return float(np.mean(self.numbers[name])) if self.numbers[name] else None
 
 
 class _Comparison:
@@ -269,38 +301,34 @@ class _Comparison:
     def __init__(self, system: System, reference: Reference, simple: Mapping[str, Baseline]) -> None:
         self.system, self.reference, self.simple = system, reference, simple
         self.rows: dict[str, _Row] = defaultdict(_Row)
-        self.shown: dict[str, list[Pixels]] = defaultdict(list)
         self.again = _again(system)
         self.colours = system.given == 1 and system.wanted in (3, 4)
-        self.side = 0
+        self.side = self.count = 0
 
     def add(self, portion: Portion) -> None:
         """Take in a portion of pictures."""
-        self.side = min(portion.wanted.shape[1:3])
-        missing: Missing | None = None
-        if portion.holes is not None:
-            missing = portion.holes.permute(0, 2, 3, 1).numpy() > 0
-        given = self._given(portion)
-        large = given.repeat(self.system.scale, 1).repeat(self.system.scale, 2)
-        made = {GIVEN: large} if isinstance(self.system, ImageToImage) else {}
+        self.side, scale = min(portion.wanted.shape[1:3]), self.system.scale
+        made: dict[str, Pixels] = {}
+        if isinstance(self.system, ImageToImage):
+            made[GIVEN] = portion.shown.repeat(scale, 1).repeat(scale, 2)
         made |= self._restored(portion)
-        made |= {name: baseline(given, missing) for name, baseline in self.simple.items()}
-        first = SHOWN - sum(map(len, self.shown[WANTED]))
-        for name, pixels in (made | {WANTED: portion.wanted}).items():
-            self._consistency(name, pixels, portion, missing)
-            if missing is not None and self.system.given == self.system.wanted and name != WANTED:
-                pixels = np.where(missing, pixels, large)  # as `ganforge restore` writes it
-            self._compare(name, pixels, portion, missing)
-            self.shown[name].append(pixels[: max(0, first)])
+        made |= {name: baseline(portion.shown, portion.missing) for name, baseline in self.simple.items()}
+        for name, pixels in made.items():
+            completed = portion.completed(pixels)
+            self._compare(self.rows[name], completed, portion)
+            self._add(name, pixels, completed, portion)
+        self._add(WANTED, portion.wanted, portion.wanted, portion)
+        self.count += len(portion.rows)
 
-    def _given(self, portion: Portion) -> Pixels:
-        """What is given, in the channels of what is wanted: (n, h, w, wanted) uint8."""
-        given, medium = to_uint8(portion.given, self.system.spec).numpy(), self.system.spec.medium
-        if isinstance(medium, Pair):
-            given = medium.coloured(given)
-        if given.shape[3] == self.system.wanted:
-            return given
-        return np.stack([fit_channels(picture, self.system.wanted) for picture in given])
+    def _add(self, name: str, pixels: Pixels, completed: Pixels, portion: Portion) -> None:
+        """What every row has, the wanted pictures too."""
+        row = self.rows[name]
+        row.features.append(self.reference.extract([portion.whole(completed)]))
+        row.shown.append(completed[: max(0, SHOWN - self.count)])
+        if self.colours:
+            row.numbers["saturation"] += map(_saturation, completed)
+        if self.again is not None:
+            row.numbers["consistency"] += self._consistencies(self.again, pixels, portion)
 
     def _restored(self, portion: Portion) -> dict[str, Pixels]:
         system, made = self.system, dict[str, Tensor]()
@@ -312,33 +340,24 @@ class _Comparison:
             made[f"mean of {ANSWERS} answers"] = torch.stack([made[name], *others]).mean(0)
         return {name: to_uint8(images, system.spec).numpy() for name, images in made.items()}
 
-    def _consistency(self, name: str, pixels: Pixels, portion: Portion, missing: Missing | None) -> None:
-        """Compare what was given with the same made again of (n, H', W', wanted) uint8."""
-        if self.again is None:
-            return
-        again = to_uint8(self.again(to_float(torch.from_numpy(pixels)))[0]).numpy()
-        given = to_uint8(portion.given).numpy()
-        known = np.ones(given.shape, np.bool_) if missing is None else ~np.broadcast_to(missing, given.shape)
-        for ours, theirs, where in zip(again, given, known, strict=True):
-            if where.any():
-                self.rows[name].numbers["consistency"].append(psnr(ours[where], theirs[where]))
+    @staticmethod
+    def _consistencies(again: Degrade, pixels: Pixels, portion: Portion) -> Iterator[float]:
+        """PSNR of what was given, where it is known, against the same made again of (n, H', W', wanted) uint8."""
+        ours, theirs = to_uint8(again(to_float(torch.from_numpy(pixels)))[0]).numpy(), to_uint8(portion.given).numpy()
+        missing = np.zeros(1, np.bool_) if portion.missing is None else portion.missing
+        known = ~np.broadcast_to(missing, theirs.shape)
+        return (psnr(a[where], b[where]) for a, b, where in zip(ours, theirs, known, strict=True) if where.any())
 
-    def _compare(self, name: str, pixels: Pixels, portion: Portion, missing: Missing | None) -> None:
-        row, wanted = self.rows[name], portion.wanted
-        holes = [None] * len(wanted) if missing is None else list(np.broadcast_to(missing, wanted.shape))
-        for made, truth, hole in zip(pixels, wanted, holes, strict=True):
-            if self.colours:
-                row.numbers["saturation"].append(_saturation(made))
-            if name == WANTED:
-                continue
+    def _compare(self, row: _Row, pixels: Pixels, portion: Portion) -> None:
+        """Pixel by pixel with the wanted pictures."""
+        missing = np.zeros(1, np.bool_) if portion.missing is None else portion.missing
+        holes = np.broadcast_to(missing, portion.wanted.shape)
+        for made, truth, hole in zip(pixels, portion.wanted, holes, strict=True):
             row.numbers["psnr"].append(psnr(made, truth))
             if self.side >= WINDOW:
                 row.numbers["ssim"].append(ssim(made, truth))
-            if hole is not None and hole.any():
+            if hole.any():
                 row.numbers["hole_psnr"].append(psnr(made[hole], truth[hole]))
-        whole = portion.rows.copy()
-        whole[:, : pixels.shape[1], : pixels.shape[2], -self.system.wanted :] = pixels
-        row.features.append(self.reference.extract([whole]))
 
     def result(self, indices: npt.NDArray[np.int64], notes: tuple[str, ...]) -> Restoration:
         """The table, of the held-out pictures with these indices."""
@@ -364,7 +383,7 @@ class _Comparison:
     def sheet(self) -> Pixels:
         """The first pictures side by side, a line for each row of the table; wide ones in several blocks."""
         medium = self.system.spec.medium
-        rows = {name: np.concatenate(parts) for name, parts in self.shown.items()}
+        rows = {name: np.concatenate(row.shown) for name, row in self.rows.items()}
         if not isinstance(medium, Pair):
             rows = {name: medium.as_pictures(pixels) for name, pixels in rows.items()}
         rows = {name: enlarge(pixels) for name, pixels in rows.items()}

@@ -1,21 +1,25 @@
-"""The quality of the samples while a system is trained: diversity at every report, from the pictures of its sheet;
-Fréchet distance and recall as often as a share of the time allows."""
+"""The quality of a system while it is trained: at every report the diversity of its samples, from the pictures of its
+sheet, or the PSNR of some held-out pictures that it restores; as often as a share of the time allows the Fréchet
+distance, and the recall of samples."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganforge.base.errors import GanforgeError
+from ganforge.base.errors import DataError, GanforgeError
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import permuted
-from ganforge.measuring import reference
+from ganforge.measuring import reference, restoration
 from ganforge.measuring.reference import Reference
+from ganforge.media.spec import to_uint8
 from ganforge.metrics import frechet, neighbours
+from ganforge.metrics.fidelity import psnr
 from ganforge.sampling import drawn, pictures
 from ganforge.store.store import Store
 from ganforge.system import System
@@ -25,13 +29,14 @@ log = logging.getLogger(__name__)
 
 SAMPLES = 2_000
 FIRST_SEED = 3_000_000  # neither those of the sheets nor those of `measure`, which would flatter the checkpoint chosen
+HELD = 64  # held-out pictures whose PSNR stands in every report
 SIDE = 16  # longer side at which diversity is compared
 PORTION = 256
 WORTHWHILE = 300.0  # seconds: a shorter run does not train a feature extractor for the store
 
 
 class Scorer:
-    """Scores of one run's samples against the training pictures of its store."""
+    """Scores of one run's pictures against the training pictures of its store."""
 
     def __init__(self, store: Store, device: torch.device, share: float) -> None:
         self.store, self.device, self.share = store, device, share
@@ -73,7 +78,8 @@ class Scorer:
         return (last and spent > 0) or spent + cost <= self.share * seconds
 
     def score(self, system: System) -> dict[str, float]:
-        """Fréchet distance and recall of SAMPLES samples; nothing where they cannot be had."""
+        """Fréchet distance and recall of SAMPLES samples, or the distance of at most as many restored held-out
+        pictures; nothing where they cannot be had."""
         if not self.share:
             return {}
         try:
@@ -84,24 +90,53 @@ class Scorer:
             return {}
         real = self.reference
         self.moments = self.moments or frechet.moments(real.train)
-        started, seeds = time.perf_counter(), range(FIRST_SEED, FIRST_SEED + SAMPLES)
-        labels = drawn(seeds, np.bincount(self.store.labels[self.store.train])) if system.classes else None
-        parts: list[Tensor] = []
-        waiting: list[Pixels] = []
-        for portion in pictures(system, seeds, labels):
-            waiting.append(portion)
-            if len(waiting) * len(waiting[0]) >= PORTION:
-                parts.append(real.extract([np.concatenate(waiting)]))
-                waiting = []
-        features = torch.cat([*parts, real.extract([np.concatenate(waiting)])] if waiting else parts)
-        if not features.isfinite().all():
+        started, parts, waiting = time.perf_counter(), list[Tensor](), list[Pixels]()
+        try:
+            for portion in self._pictures(system):
+                waiting.append(portion)
+                if len(waiting) * len(waiting[0]) >= PORTION:
+                    parts.append(real.extract([np.concatenate(waiting)]))
+                    waiting = []
+        except DataError:  # what it makes is not finite
             return {}
-        scores = {
-            "distance": frechet.distance(self.moments, frechet.moments(features)),
-            "recall": neighbours.manifold(real.train_features(SAMPLES), features).recall,
-        }
+        features = torch.cat([*parts, real.extract([np.concatenate(waiting)])] if waiting else parts)
+        if not len(features) or not features.isfinite().all():
+            return {}
+        scores = {"distance": frechet.distance(self.moments, frechet.moments(features))}
+        if system.generates:
+            scores["recall"] = neighbours.manifold(real.train_features(SAMPLES), features).recall
         self.last = time.perf_counter() - started
         return {name: round(value, 4) for name, value in scores.items()}
+
+    def _pictures(self, system: System) -> Iterator[Pixels]:
+        """Portions of what is scored."""
+        if system.generates:
+            seeds = range(FIRST_SEED, FIRST_SEED + SAMPLES)
+            labels = drawn(seeds, np.bincount(self.store.labels[self.store.train])) if system.classes else None
+            yield from pictures(system, seeds, labels)
+            return
+        for portion, made in self._restored(system, SAMPLES):
+            yield portion.whole(made)
+
+    def fidelity(self, system: System) -> dict[str, float]:
+        """Mean PSNR in dB of HELD restored held-out pictures, the same at every report; nothing where too few are held
+        out or what the system makes is not finite."""
+        try:
+            pairs = [
+                pair
+                for portion, made in self._restored(system, HELD)
+                for pair in zip(made, portion.wanted, strict=True)
+            ]
+        except DataError:
+            return {}
+        return {"psnr": round(float(np.mean([psnr(made, wanted) for made, wanted in pairs])), 4)} if pairs else {}
+
+    def _restored(self, system: System, most: int) -> Iterator[tuple[restoration.Portion, Pixels]]:
+        """Held-out pictures and what the system restores of them, (n, H, W, wanted) uint8."""
+        if len(self.store.heldout) < restoration.FEWEST:
+            return
+        for portion in restoration.portions(system, self.store, restoration.chosen(self.store, most)):
+            yield portion, portion.completed(to_uint8(restoration.restored(system, portion), system.spec).numpy())
 
 
 def variance(pixels: Pixels) -> float:

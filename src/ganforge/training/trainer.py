@@ -408,7 +408,8 @@ class Trainer:
         terms = [(*name.split("/"), value) for name, value in row.items() if "/" in name]
         several = len(self.phases) > 1  # then the losses are printed with the names of their phases
         text = "  ".join(f"{phase if several and name == 'loss' else name} {value:.3f}" for phase, name, value in terms)
-        text += f"  distance {p.score['distance']:.3g}  recall {p.score['recall']:.2f}" if p.score else ""
+        scores = {"psnr": ".2f", "distance": ".3g", "recall": ".2f"}
+        text += "".join(f"  {name} {row[name]:{form}}" for name, form in scores.items() if name in row)
         text += f"  left out {p.skipped:,}" if p.skipped else ""
         text += f"  (other programs took {others:.0%} of the processors)" if others > OTHERS else ""
         log.info(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {text}")
@@ -418,22 +419,21 @@ class Trainer:
         return bool(reason)
 
     def _scores(self, sheet: Sheet, sheet_seconds: float) -> dict[str, float]:
-        """Diversity of the sheet and, where there is time, distance and recall."""
-        p, scores = self.progress, {}
+        """Diversity of the sheet, or PSNR of held-out pictures, and, where there is time, distance and recall."""
+        p, scores = self.progress, dict[str, float]()
         if not self.average.generates:
-            return {}
-        diversity = self.scorer.diversity(sheet)
-        if diversity is not None:
+            scores = self.scorer.fidelity(self.average)
+        elif (diversity := self.scorer.diversity(sheet)) is not None:
             scores["diversity"] = round(diversity, 4)
         expected = p.seconds / max(self.fraction(), 1e-9)
         if self.scorer.allowed(p.measuring, p.seconds, expected, sheet_seconds, self._done()):
-            if not p.untrained:
+            if not p.untrained and self.average.generates:
                 new = self.run.new_system()
                 device.place(new, self.device)
                 p.untrained = self.scorer.score(new).get("distance", 0.0)
                 p.measuring += self.scorer.last
             p.score = self.scorer.score(self.average) or None
-            if p.score:
+            if p.score and self.average.generates:
                 scores["untrained"] = p.untrained
             p.measuring += self.scorer.last
         return scores | (p.score or {})
