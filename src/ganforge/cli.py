@@ -235,12 +235,14 @@ def parser() -> argparse.ArgumentParser:
     checkpoint(directions)
     device(directions)
 
-    measure = verb("measure", "how good a run or a folder of pictures is, each number beside its floor")
+    measure = verb("measure", "how good a run or a folder of pictures is, each number beside its floor or a baseline")
     measure.add_argument(
         "run", type=Path, help="a run; or with --store a folder or a zip of pictures, made by any tool"
     )
     measure.add_argument("--store", help="the store to measure against; a run knows its own, unless it has moved")
-    measure.add_argument("--samples", type=whole, help="pictures to make (10,000)")
+    measure.add_argument(
+        "--samples", type=whole, help="pictures to make (10,000), or held-out ones to restore (2,000, and no more)"
+    )
     measure.add_argument("--json", action="store_true", help="print as JSON")
     measure.add_argument("--report", action="store_true", help="write RUN/report.html as well")
     measure.add_argument(
