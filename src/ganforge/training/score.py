@@ -99,7 +99,8 @@ class Scorer:
                     waiting = []
         except DataError:  # what it makes is not finite
             return {}
-        features = torch.cat([*parts, real.extract([np.concatenate(waiting)])] if waiting else parts)
+        parts += [real.extract([np.concatenate(waiting)])] if waiting else []
+        features = torch.cat(parts) if parts else real.train[:0]
         if not len(features) or not features.isfinite().all():
             return {}
         scores = {"distance": frechet.distance(self.moments, frechet.moments(features))}
