@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from ganforge.measuring.restoration import chosen, measure_restoration
 from PIL import Image
 
 import common
 from ganforge.base.logs import printed
 from ganforge.image_to_image import ImageToImage
 from ganforge.measuring.reference import Reference
+from ganforge.measuring.restoration import chosen, measure_restoration
 from ganforge.preparing.prepare import prepare
 from ganforge.store.store import Store
 from ganforge.training.train import train

@@ -199,7 +199,7 @@ def test_colours_have_their_saturation(store):
     assert table(Told(RGB, "down 2"), store, 16)["wanted"].saturation is None
 
 
-def test_frames_of_clips(clips, tmp_path):
+def test_missing_frames_are_measured_beside_the_mean_of_their_neighbours(clips, tmp_path):
     numbers = table(Told(clips.spec, "frames 1..2"), clips, sheets=tmp_path)
     assert list(numbers.rows) == ["as given", "restored", "mean of neighbours", "wanted"]
     assert numbers["mean of neighbours"].hole_psnr < 15
