@@ -116,12 +116,13 @@ class Run(RunFolder):
         holes: str | None = None,
         strength: float | None = None,
         seeds: Sequence[int] | None = None,
+        to: str | None = None,
     ) -> Restored:
         """Denoise, reconstruct, enlarge, fill or translate the pictures of a folder, a zip or a file; see
         `ganforge.restoring.restore`."""
         return _restore(
             self, source, out, reference=reference, mask=mask, holes=holes, strength=strength, seeds=seeds,
-            device_name=device,
+            to=to, device_name=device,
         )  # fmt: skip
 
     def report(self, out: str | Path | None = None) -> Path:

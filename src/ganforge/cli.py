@@ -202,6 +202,7 @@ def parser() -> argparse.ArgumentParser:
     restore.add_argument("--holes", help="transparent: what is fully transparent is missing")
     restore.add_argument("--strength", type=number, help="0 to 1, for a system that has one")
     restore.add_argument("--seeds", help="such as 0-3: several answers, for a system that has them")
+    restore.add_argument("--to", metavar="CLASS", help="the class to translate into, for a system that translates")
     checkpoint(restore)
     device(restore)
 

@@ -107,9 +107,12 @@ class ImageToImage(System):
         return torch.stack(rows)
 
     def options(self, given: Tensor, holes: Tensor | None) -> dict[str, Any]:
-        """The keyword arguments of `restore` for examples and measurement: the holes where it fills them, and the
-        latents of seeds 0 to N-1 where it has several answers."""
+        """The keyword arguments of `restore` for examples and measurement: the holes where it fills them, the latents
+        of seeds 0 to N-1 where it has several answers, and where it translates the classes in turn."""
         options: dict[str, Any] = {"holes": holes} if self.fills else {}
+        if self.translates:
+            turns = torch.arange(len(given), device=given.device) % len(self.learned)
+            options["labels"] = torch.tensor(self.learned, device=given.device)[turns]
         if self.answers:
             options["latents"] = self.fields(range(len(given)), *given.shape[2:]).to(given.device)
         return options

@@ -117,11 +117,15 @@ class System(nn.Module):
     wanted: int
     """Channels that `restore` returns, likewise."""
     fills: bool = False
-    """Whether `restore` takes `holes`. Of a class: whether it can, with the right settings; likewise the next two."""
+    """Whether `restore` takes `holes`. Of a class: whether it can, with the right settings; likewise the next ones."""
     strengths: bool = False
     """Whether `restore` takes a `strength`."""
     answers: bool = False
     """Whether `restore` takes `latents`, and has several answers for one picture."""
+    translates: bool = False
+    """Whether `restore` takes `labels`, and translates pictures into these classes."""
+    learned: tuple[int, ...] = ()
+    """The numbers of the classes whose pictures it learns from; empty: all pictures."""
 
     @classmethod
     def check(cls, config: Any, spec: Spec) -> None:
@@ -184,8 +188,9 @@ class System(nn.Module):
 
         A system takes, as keyword arguments, `holes` (N, 1, H, W), 1 where the picture is missing, else 0, where it
         `fills`; `strength`, a number from 0 to 1, or None for its own default, where it has `strengths`; `latents`, a
-        row of `ganforge.image_to_image.ImageToImage.fields` for each picture, where it has `answers`. The pictures of a
-        batch do not depend on each other."""
+        row of `ganforge.image_to_image.ImageToImage.fields` for each picture, where it has `answers`; `labels` (N,)
+        int64, the wanted classes, of those in `learned`, where it `translates`. The pictures of a batch do not depend
+        on each other."""
         raise NotImplementedError
 
     def pair(self, images: Tensor, strength: float | None = None) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -188,7 +188,8 @@ def restore(args: argparse.Namespace) -> int:
     with logs.printed(), Console(stderr=True).status("restoring") as status:
         restored = restore(
             run, args.source, args.out, reference=args.reference, mask=args.mask, holes=args.holes,
-            strength=args.strength, seeds=None if args.seeds is None else _numbers(args.seeds), device_name=args.device,
+            strength=args.strength, seeds=None if args.seeds is None else _numbers(args.seeds), to=args.to,
+            device_name=args.device,
             progress=lambda count: status.update(f"{count:,.1f} files"),
         )  # fmt: skip
     for file, reason in restored.skipped:

@@ -111,14 +111,24 @@ class UNet(nn.Module):
         """Radius in pixels of the receptive field, or ANY."""
 
     def forward(self, images: Tensor, vector: Tensor | None = None) -> Tensor:
+        return self.decode(self.encode(images, vector), *images.shape[2:], vector)
+
+    def encode(self, images: Tensor, vector: Tensor | None = None) -> list[Tensor]:
+        """The maps of the encoder half, of the padded pictures, the finest first: one for each connection, (N, C, h, w)
+        with h and w half of the sides and so on, and the coarsest one before its blocks."""
         height, width = images.shape[2:]
         x = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
         x = self.first(F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last))
-        skips = []
+        maps = []
         for block, down in zip(self.before, self.downs, strict=True):
             x = block(x, vector)
-            skips.append(x)
+            maps.append(x)
             x = down(x)
+        return [*maps, x]
+
+    def decode(self, maps: list[Tensor], height: int, width: int, vector: Tensor | None = None) -> Tensor:
+        """The other half: the maps of `encode`, and the sides of the pictures -> (N, outputs, H, W)."""
+        *skips, x = maps
         for block in self.coarse:
             x = block(x, vector)
         for block, up in zip(reversed(self.after), reversed(self.ups), strict=True):

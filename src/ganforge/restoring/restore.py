@@ -14,7 +14,7 @@ import torch
 
 from ganforge import models
 from ganforge.base import marks
-from ganforge.base.errors import DataError, InputError
+from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.files import resolved, writing
 from ganforge.base.images import Pixels, write_image
 from ganforge.base.seeds import check_seeds
@@ -84,6 +84,7 @@ def restore(
     holes: str | None = None,
     strength: float | None = None,
     seeds: Sequence[int] | None = None,
+    to: str | None = None,
     device_name: str = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> Restored:
@@ -98,7 +99,8 @@ def restore(
     For a system that fills holes: `mask`, a folder or zip of pictures of the same stem and size, white where something
     is missing (for one picture: one mask), or `holes="transparent"`: what is fully transparent is missing. All other
     pixels are written as they were. `strength`, from 0 to 1, is for a system that has one; with `seeds`, a system that
-    has several answers writes NAME-seed0007.png for each (without: the answer of seed 0).
+    has several answers writes NAME-seed0007.png for each (without: the answer of seed 0). `to` is the name of the class
+    into which a system that translates has to translate.
 
     `reference` is a folder or zip of the same pictures without noise, in full size, for PSNR and SSIM. Tables of
     labels, licences and authors are copied. Files in `out` with the mark of the same weights and options are kept, so
@@ -115,15 +117,17 @@ def restore(
         raise InputError(
             f"{run.system_name} makes pictures and restores none. Train one that does, such as dae or vae."
         )
-    options = {"--mask": mask, "--holes": holes, "--strength": strength, "--seeds": seeds}
+    options = {"--mask": mask, "--holes": holes, "--strength": strength, "--seeds": seeds, "--to": to}
     _check_options(run.system_name, system, options)
     if source.is_file() and resolved(out) == resolved(source).parent:
         raise InputError(f"{out} is where the originals are. Choose another folder with --out.")
     if source.is_dir():
         keep_apart(source, out)
-    call = _Call(system, out, Restorer(system, strength), seeds)
+    label = None if to is None else system.spec.classes.index(to)
+    call = _Call(system, out, Restorer(system, strength, label), seeds)
     call.origin = {"run": run.path.name, "system": run.system_name, "weights": weights_hash(system.state_dict())}
     call.origin |= {} if strength is None else {"strength": strength}
+    call.origin |= {} if to is None else {"to": to}
     if mask is not None:
         call.masks = {}
         for entry in _entries(Path(mask)):
@@ -166,7 +170,13 @@ def _report(progress: Callable[[float], None] | None, done: float, part: float, 
 
 def _check_options(name: str, system: System, options: Mapping[str, Any]) -> None:
     """InputError for an option that the system cannot use, or a number that is out of range."""
-    doors = {"--mask": "fills", "--holes": "fills", "--strength": "strengths", "--seeds": "answers"}
+    doors = {
+        "--mask": "fills",
+        "--holes": "fills",
+        "--strength": "strengths",
+        "--seeds": "answers",
+        "--to": "translates",
+    }
     for option, door in doors.items():
         if options[option] is not None and not getattr(system, door):
             able = [other for other in models.names() if getattr(models.load(other).system, door)]
@@ -182,6 +192,11 @@ def _check_options(name: str, system: System, options: Mapping[str, Any]) -> Non
         raise InputError(f"The strength is {options['--strength']:g}; it takes 0 to 1.")
     if options["--seeds"] is not None and not len(check_seeds(options["--seeds"])):
         raise InputError("No seeds were given; it takes one or more, such as 0-3.")
+    classes = [system.spec.classes[label] for label in system.learned]
+    if system.translates and options["--to"] is None:
+        raise InputError(f"{name} translates into a class. Say which with --to; it has learned {', '.join(classes)}.")
+    if options["--to"] is not None and options["--to"] not in classes:
+        raise InputError(f"{name} has not learned a class {options['--to']!r}.{did_you_mean(options['--to'], classes)}")
 
 
 @dataclass

@@ -34,10 +34,11 @@ Window = tuple[slice, slice]
 class Restorer:
     """`system.restore` for pictures (H, W, C) uint8 with C of 1, 3 or 4.
 
-    `strength` is for a system that has `strengths`. `tile` is halved, and stays so, when memory runs out."""
+    `strength` is for a system that has `strengths`, `label`, the number of the wanted class, for one that `translates`.
+    `tile` is halved, and stays so, when memory runs out."""
 
-    def __init__(self, system: System, strength: float | None = None) -> None:
-        self.system, self.strength = system, strength
+    def __init__(self, system: System, strength: float | None = None, label: int | None = None) -> None:
+        self.system, self.strength, self.label = system, strength, label
         self.tile = TILE
 
     def __call__(
@@ -149,6 +150,8 @@ class Restorer:
                 options["holes"] = holes[:, :, rows, columns].expand(count, -1, -1, -1).to(device)
             if system.strengths:
                 options["strength"] = self.strength
+            if system.translates:
+                options["labels"] = torch.full((count,), self.label, device=device)
             if field is not None:
                 cut = field[:, :, _times(rows, scale), _times(columns, scale)]
                 options["latents"] = cut.expand(count, -1, -1, -1).to(device)

@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ganforge.base.errors import StoreError
+from ganforge.base.errors import DataError, StoreError
 from ganforge.base.files import resolved
 from ganforge.base.images import Pixels
 from ganforge.base.pool import ordered
@@ -112,6 +113,22 @@ class Store:
         other.train = np.flatnonzero((self.folds >= 0) & (self.folds != number))
         other.heldout = np.flatnonzero(self.folds == number)
         other.fold_suffix = f"-fold{number}"
+        return other
+
+    def of_classes(self, labels: Sequence[int]) -> Store:
+        """The same store with the pictures of these classes only, training and held out; with none named itself.
+        DataError where one of them has no training pictures."""
+        if not labels:
+            return self
+        counts = np.bincount(self.labels[self.train], minlength=len(self.spec.classes))
+        for label in labels:
+            if not counts[label]:
+                raise DataError(
+                    f"{self.address} holds no training pictures of {self.spec.classes[label]!r}. Leave that class out."
+                )
+        other = copy.copy(self)
+        other.train, other.heldout = (rows[np.isin(self.labels[rows], labels)] for rows in (self.train, self.heldout))
+        other.fold_suffix += "-of" + "-".join(map(str, sorted(labels)))
         return other
 
     def _small(self, name: str) -> npt.NDArray[Any]:

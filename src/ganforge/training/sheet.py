@@ -32,6 +32,7 @@ def draw(system: System, store: Store) -> Sheet:
     """64 samples, or eight of each of the first 16 classes in a row; of a system that does not generate, examples of
     the same pictures, held-out ones where there are enough."""
     if not system.generates:
+        store = store.of_classes(system.learned)
         rows = store.heldout if len(store.heldout) >= EXAMPLES else store.train
         originals = store.read(rows[:EXAMPLES])
         shown = examples(system, originals)

@@ -61,8 +61,9 @@ class Trainer:
             )
         s = self.settings
         shown = store if s.fold < 0 else store.fold(s.fold)
-        self.stream = Stream(shown, s.seed, self.device, s.mirror, s.balance, s.augment)
         self.system: System = run.new_system()
+        learned = shown.of_classes(self.system.learned)
+        self.stream = Stream(learned, s.seed, self.device, s.mirror, s.balance, s.augment)
         device.place(self.system, self.device)
         shared = {id(module): module for module in map(self.system.get_submodule, self.system.fitted)}
         self.average: System = copy.deepcopy(self.system, shared).eval().requires_grad_(False)
