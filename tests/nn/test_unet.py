@@ -64,6 +64,15 @@ def test_a_vector_modulates_and_does_not_at_first():
     assert not torch.allclose(network(images, vectors), network(images, torch.zeros_like(vectors)))
 
 
+def test_the_maps_of_the_encoder_half():
+    network = ready(2, 1, 4, depth=2, vector=3)
+    images, vectors = torch.rand(2, 2, 13, 22, dtype=torch.float64), torch.rand(2, 3, dtype=torch.float64)
+    maps = network.encode(images, vectors)
+    assert [x.shape[1:] for x in maps] == [(4, 8, 12), (8, 4, 6), (16, 2, 3)]
+    assert torch.equal(network.decode(maps, 13, 22, vectors), network(images, vectors))
+    assert len(maps) == 3, "they can be used again"
+
+
 def test_gates_close():
     network = ready(1, 1, 4, gated=True)
     images = torch.rand(1, 1, 8, 8, dtype=torch.float64)

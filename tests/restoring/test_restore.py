@@ -300,6 +300,40 @@ def test_options_that_a_system_cannot_use(fails, denoiser, doubler, filler, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory):
+    spec, tiny = Spec(16, 16, 1, ("a", "red, round", "c")), {"width": 4, "depth": 1, "head": 4, "patches": 8}
+    return make_run(tmp_path_factory.mktemp("translate"), "translate", spec, {**tiny, "classes": ("a", "red, round")})
+
+
+def test_translation_into_a_class(translator, tmp_path, capsys):
+    picture(tmp_path / "in" / "a.png", 40, 23, 4)
+    picture(tmp_path / "in" / "b.png", 16, 16)
+    words = ["restore", str(translator), str(tmp_path / "in"), "-o"]
+    for out, name in (("one", "red, round"), ("two", "a")):
+        assert main([*words, str(tmp_path / out), "--to", name]) == 0
+        assert marks.read(tmp_path / out / "a.png")["to"] == name
+    one, two = (read(tmp_path / out / "a.png") for out in ("one", "two"))
+    assert one.shape == (40, 23, 4) and not np.array_equal(one, two)
+    capsys.readouterr()
+    assert main([*words, str(tmp_path / "one"), "--to", "red, round"]) == 0
+    assert "2 were there already" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "one"), "--to", "a"]) == 2
+    assert "is something else" in capsys.readouterr().out, "another class is another answer"
+    assert ganforge.Run(translator).restore(tmp_path / "in", tmp_path / "three", to="a").written == 2
+
+
+def test_classes_that_it_has_not_learned(translator, denoiser, fails, tmp_path):
+    picture(tmp_path / "in" / "a.png", 9, 9)
+    words = ("restore", translator, tmp_path / "in", "-o", tmp_path / "out")
+    assert "Say which with --to; it has learned a, red, round." in fails(*words)
+    assert "has not learned a class 'red round'. Did you mean red, round?" in fails(*words, "--to", "red round")
+    assert "has not learned a class 'c'. There is: a, red, round" in fails(*words, "--to", "c")
+    message = fails("restore", denoiser, *words[2:], "--to", "a")
+    assert "dae, as it was trained, takes no --to. Those that may: translate" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_short_memory_is_said_once(doubler, tmp_path, capsys, monkeypatch):
     picture(tmp_path / "in" / "a.png", 150, 150, 3)
     picture(tmp_path / "in" / "b.png", 150, 150, 3)
