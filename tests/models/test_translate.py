@@ -79,15 +79,15 @@ def test_classes_are_drawn_evenly_from_the_others():
 
 
 @pytest.mark.parametrize("model", [{"keep": "cycle"}, {"classes": ("c", "a")}])
-def test_other_settings_keep_the_contract(model, tmp_path):
+def test_translate_keeps_the_contract_with_other_settings(model, tmp_path):
     check_system("translate", Spec(17, 13, 4, ("a", "b", "c")), tmp_path, {**TINY, **model})
 
 
-@pytest.mark.parametrize("keep", ["patches", "cycle"])
-def test_it_learns_to_change_the_brightness_and_keeps_the_place(keep, tmp_path):
+@pytest.mark.parametrize(("keep", "steps"), [("patches", 200), ("cycle", 120)])
+def test_it_learns_to_change_the_brightness_and_keeps_the_rest(keep, steps, tmp_path):
     store = two_brightnesses(tmp_path / "s")
     model = {**TINY, "classes": ("dark", "bright"), "keep": keep, "lr": 2e-3}
-    loop = {"images": 16 * 150, "batch": 16, "precision": "fp32", "ema_ramp": 0.01}
+    loop = {"images": 16 * steps, "batch": 16, "precision": "fp32"}
     run = train("translate", store, tmp_path / "r", device_name="cpu", overrides={"model": model, "train": loop})
     system = run.build()
     rows = store.heldout[store.labels[store.heldout] != 1]
@@ -98,12 +98,13 @@ def test_it_learns_to_change_the_brightness_and_keeps_the_place(keep, tmp_path):
         """Mean of the squares' pixels, from 0 to 255, of the dark and of the bright ones."""
         return [float((made[labels == n][squares[labels == n]] + 1).mean() * 127.5) for n in (0, 2)]
 
-    dark, bright = brightness(system.restore(images, labels=2 - labels))
-    assert dark > 180 and bright < 150, "each is like the other class"
-    dark, bright = brightness(system.restore(images, labels=labels))
-    assert dark < 140 and bright > 190, "its own class changes nothing"
+    assert brightness(images) == pytest.approx([90, 240])
     made = system.restore(images, labels=2 - labels)
-    assert ((made > -0.7) == squares).float().mean() > 0.95
+    dark, bright = brightness(made)
+    assert dark > 150 and bright < 140, "each is more like the other class"
+    assert ((made > -0.7) == squares).float().mean() > 0.7, "in its place"
+    dark, bright = brightness(system.restore(images, labels=labels))
+    assert dark < 120 and bright > 220, "its own class changes little"
 
 
 def test_it_learns_from_its_classes_alone(tmp_path):

@@ -190,15 +190,7 @@ class Translate(ImageToImage):
         fake = self.discriminator(batch.shared["translated"], batch.shared["wanted"])
         return {"loss": hinge(real, fake), "real": real.mean(), "fake": fake.mean()}
 
-    def restore(
-        self,
-        images: Tensor,
-        *,
-        holes: Tensor | None = None,
-        strength: float | None = None,
-        latents: Tensor | None = None,
-        labels: Tensor | None = None,
-    ) -> Tensor:
+    def restore(self, images: Tensor, *, labels: Tensor | None = None) -> Tensor:
         """(N, C, H, W) in [-1, 1], of any size, and the wanted classes (N,) -> the same shape, in these classes."""
         assert labels is not None
         made: Tensor = self.generator(images, labels)[0]
