@@ -71,9 +71,9 @@ class Generator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The pictures in these classes, and the maps of `UNet.encode`."""
-        vector = self.embedding(labels)
+        vector, (height, width) = self.embedding(labels), images.shape[2:]
         maps = self.unet.encode(images, vector)
-        return images + self.unet.decode(maps, *images.shape[2:], vector), maps
+        return images + self.unet.decode(maps, height, width, vector), maps
 
     def encode(self, images: Tensor, labels: Tensor) -> list[Tensor]:
         """The maps alone."""
@@ -91,8 +91,9 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         scores, maps = self.patches(images)
-        projected: Tensor = (self.embedding(labels)[:, :, None, None] * maps[-1].float()).sum(1, keepdim=True)
-        return scores + projected
+        projected = (self.embedding(labels)[:, :, None, None] * maps[-1].float()).sum(1, keepdim=True)
+        total: Tensor = scores + projected
+        return total
 
 
 class Heads(nn.ModuleList):
@@ -155,7 +156,7 @@ class Translate(ImageToImage):
         self.receptive_radius = self.generator.unet.receptive_radius
 
     def adam(self) -> dict[str, Adam]:
-        adam = Adam(self.config.lr, 0.5, 0.99)
+        adam = Adam(self.config.lr, 0.5, 0.999)
         return dict.fromkeys((*self._learners(), "discriminator"), adam)
 
     def phases(self) -> list[Phase]:

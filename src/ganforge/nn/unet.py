@@ -111,7 +111,8 @@ class UNet(nn.Module):
         """Radius in pixels of the receptive field, or ANY."""
 
     def forward(self, images: Tensor, vector: Tensor | None = None) -> Tensor:
-        return self.decode(self.encode(images, vector), *images.shape[2:], vector)
+        height, width = images.shape[2:]
+        return self.decode(self.encode(images, vector), height, width, vector)
 
     def encode(self, images: Tensor, vector: Tensor | None = None) -> list[Tensor]:
         """The maps of the encoder half, of the padded pictures, the finest first: one for each connection, (N, C, h, w)

@@ -150,7 +150,7 @@ class Restorer:
                 options["holes"] = holes[:, :, rows, columns].expand(count, -1, -1, -1).to(device)
             if system.strengths:
                 options["strength"] = self.strength
-            if system.translates:
+            if self.label is not None:
                 options["labels"] = torch.full((count,), self.label, device=device)
             if field is not None:
                 cut = field[:, :, _times(rows, scale), _times(columns, scale)]
