@@ -112,6 +112,7 @@ def test_a_system_that_returns_its_input_has_the_numbers_of_what_is_given(store,
 def test_a_system_that_knows_the_answer_has_100_db_and_the_floor(store, degradation):
     numbers = table(Oracle(RGB, degradation), store)
     best, wanted = numbers["restored"], numbers["wanted"]
+    assert numbers.given == degradation
     assert (best.psnr, best.ssim) == (100.0, 1.0)
     assert best.hole_psnr in (None, 100.0)
     assert (best.distance, best.consistency, best.saturation) == (

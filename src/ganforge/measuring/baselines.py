@@ -18,7 +18,7 @@ from ganforge.sources.transform import resize
 
 RADIUS = 3
 """Pixels around each missing one that the inpainting of OpenCV looks at."""
-WINDOW, COLOUR_DEVIATION, SPACE_DEVIATION = 5, 75, 2
+WINDOW, COLOUR_DEVIATION, SPACE_DEVIATION = 5, 100, 2
 """Of the bilateral filter: its diameter in pixels, and the deviations of its two Gaussians, in levels and pixels."""
 
 Missing = npt.NDArray[np.bool_]

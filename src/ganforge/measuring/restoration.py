@@ -280,7 +280,9 @@ def given_as(system: System) -> str:
         return "the pictures themselves"
     if isinstance(system.spec.medium, Pair):
         return "the first halves of pairs"
-    return str(getattr(system.config, "degradation", "")) or "noise of its own"
+    terms = system.degrade.terms.items()
+    ranges = {word: f"{low:g}" if low == high else f"{low:g}..{high:g}" for word, (low, high) in terms if high}
+    return ", ".join(f"{word} {ranges.get(word, '')}".strip() for word, _ in terms) or "noise of its own"
 
 
 @dataclass
