@@ -388,7 +388,7 @@ class _Comparison:
         rows = {name: np.concatenate(row.shown) for name, row in self.rows.items()}
         if not isinstance(medium, Pair):
             rows = {name: medium.as_pictures(pixels) for name, pixels in rows.items()}
-        rows = {name: enlarge(pixels) for name, pixels in rows.items()}
+        rows = {name: enlarge(pixels, 96) for name, pixels in rows.items()}
         count, _, width, _ = rows[WANTED].shape
         columns = max(n for n in range(1, count + 1) if n == 1 or n * width <= 1600)
         starts = range(0, count // columns * columns, columns)
