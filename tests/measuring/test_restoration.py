@@ -263,6 +263,8 @@ def test_psnr_is_never_the_verdict_alone(psnr, distance, meaning):
         "wanted": scores(None, 2.0),
     }  # fmt: skip
     verdict = Restoration(rows, 50, "down 4", ("as given", "bicubic")).verdict
+    with pytest.raises(KeyError, match="Did you mean restored"):
+        Restoration(rows, 50, "down 4", ())["restord"]
     first, last = verdict.splitlines()
     assert first.startswith(f'restored: 1.00 dB {"above" if psnr > 24 else "below"} "bicubic"')
     assert first.endswith(f'"as given" 8.00, real pictures 2.00: {meaning}.')

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ganforge.base.errors import DataError
+from ganforge.base.errors import DataError, did_you_mean
 from ganforge.base.images import Pixels, enlarge, grid, name_rows, write_image
 from ganforge.base.seeds import key, permuted
 from ganforge.image_to_image import ImageToImage
@@ -87,6 +87,9 @@ class Restoration:
     """Sentences about numbers that are missing."""
 
     def __getitem__(self, name: str) -> Scores:
+        """The row of that name. KeyError where there is none."""
+        if name not in self.rows:
+            raise KeyError(f"{name} is no row of this table.{did_you_mean(name, self.rows)}")
         return self.rows[name]
 
     def as_dict(self) -> dict[str, Any]:
