@@ -48,7 +48,7 @@ class Config:
     blocks: int = setting(4, "residual blocks at the coarsest scale", low=1, high=64)
     head: int = setting(256, "numbers in the vector of a patch", low=4, high=4096)
     patches: int = setting(256, "most patches of a map that are told from each other", low=2, high=65536)
-    lr: float = setting(1e-3, "learning rate of all networks", low=0.0, high=1.0)
+    lr: float = setting(2e-4, "learning rate of all networks", low=0.0, high=1.0)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -156,7 +156,7 @@ class Translate(ImageToImage):
         self.receptive_radius = self.generator.unet.receptive_radius
 
     def adam(self) -> dict[str, Adam]:
-        adam = Adam(self.config.lr, 0.5, 0.999)
+        adam = Adam(self.config.lr, 0.5, 0.99)
         return dict.fromkeys((*self._learners(), "discriminator"), adam)
 
     def phases(self) -> list[Phase]:
