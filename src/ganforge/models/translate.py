@@ -100,9 +100,7 @@ class Heads(nn.ModuleList):
     """Maps of the generator (N, C, h, w) -> vectors of length 1 of some of their pixels, (N, P, head) float32, by two
     layers for each map (Park et al. 2020, section 3.2). `pixels` has the numbers of these, (P,) for each map."""
 
-    def __init__(self, config: Config) -> None:
-        widths = [config.width * 2 ** min(n, 2) for n in range(config.depth + 1)]
-        head = config.head
+    def __init__(self, widths: Sequence[int], head: int) -> None:
         super().__init__(nn.Sequential(nn.Linear(w, head), nn.ReLU(), nn.Linear(head, head)) for w in widths)
 
     def forward(self, maps: Sequence[Tensor], pixels: Sequence[Tensor]) -> list[Tensor]:
@@ -152,7 +150,7 @@ class Translate(ImageToImage):
         self.generator = Generator(config, spec)
         self.discriminator = Discriminator(config, spec)
         if config.keep == "patches":
-            self.heads = Heads(config)
+            self.heads = Heads(self.generator.unet.widths, config.head)
         self.receptive_radius = self.generator.unet.receptive_radius
 
     def adam(self) -> dict[str, Adam]:

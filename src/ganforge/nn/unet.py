@@ -93,7 +93,8 @@ class UNet(nn.Module):
         vector: int = 0, gated: bool = False, spectral: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        widths = [width * 2 ** min(n, 2) for n in range(depth + 1)]
+        self.widths = widths = [width * 2 ** min(n, 2) for n in range(depth + 1)]
+        """Channels of the maps of `encode`."""
         self.first = _convolution(4 * inputs, width, gated)
         self.before = nn.ModuleList(ResidualBlock(w, vector, gated) for w in widths[:-1])
         self.downs = nn.ModuleList(Down(a, b) for a, b in pairwise(widths))
