@@ -20,7 +20,7 @@ import torch
 import common
 from ganforge.base.images import Pixels, write_image
 from ganforge.measuring.reference import Reference
-from ganforge.media.spec import to_float, to_uint8
+from ganforge.measuring.translation import translated
 from ganforge.metrics import frechet
 from ganforge.metrics.fidelity import psnr
 from ganforge.runs import RunFolder
@@ -28,18 +28,6 @@ from ganforge.store.store import Store
 from ganforge.system import System
 
 SHOWN = 16  # pictures on a sheet
-PORTION = 100
-
-
-@torch.no_grad()
-def translated(system: System, pixels: Pixels, label: int) -> Pixels:
-    """(N, H, W, C) uint8 in the class `label`."""
-    parts = []
-    for start in range(0, len(pixels), PORTION):
-        images = to_float(torch.from_numpy(pixels[start : start + PORTION]), system.spec)
-        made = system.restore(images, labels=torch.full((len(images),), label))
-        parts.append(to_uint8(made, system.spec).numpy())
-    return np.concatenate(parts)
 
 
 def edges(pixels: Pixels) -> np.ndarray:

@@ -26,6 +26,7 @@ from ganforge.measuring.progress import Remaining
 from ganforge.measuring.reference import Reference
 from ganforge.measuring.restoration import FEWEST as FEWEST_RESTORED
 from ganforge.measuring.restoration import Restoration, chosen, measure_restoration
+from ganforge.measuring.translation import measure_translation
 from ganforge.media.clip import Clip
 from ganforge.media.pair import Pair
 from ganforge.media.sound import Sound
@@ -100,14 +101,17 @@ def measure_system(system: System, store: Store, samples: int = SAMPLES, sheets:
     if restores and system.generates and len(store.heldout) < FEWEST_RESTORED:
         log.info(f"reconstructing is not measured: fewer than {FEWEST_RESTORED} pictures are held out")
         restores = False
-    indices = chosen(store, samples) if restores else None
+    indices = chosen(store, samples) if restores and not system.translates else None
     started = time.perf_counter()
     device.keep_memory()
     reference = Reference(store, next(system.parameters()).device)
     weights = f"averaged weights {weights_hash(system.state_dict())}"
     restoration: Restoration | None = None
-    if indices is not None:
-        restoration = measure_restoration(system, reference, indices, sheets and sheets / "restored.png")
+    sheet = sheets and sheets / "restored.png"
+    if system.translates:
+        restoration = measure_translation(system, reference, samples, sheet)
+    elif indices is not None:
+        restoration = measure_restoration(system, reference, indices, sheet)
     if restoration is not None and not system.generates:
         count, made_by = restoration.pictures, f"held-out pictures restored, {weights}"
         return Measured((), _protocol(reference, (), count, count, made_by, started), restoration)

@@ -118,15 +118,18 @@ class Restoration:
     def verdict(self) -> str:
         """What the numbers say of each row that is restored, PSNR and distance together, and what is missing."""
         sentences = [self._sentence(name) for name in self.rows if name not in (*self.baselines, WANTED)]
-        sentences.append(
-            "PSNR alone is no verdict, for the blurred mean of all answers has the most: read it with the distance, "
-            "and look at restored.png."
-        )
+        if any(row.psnr is not None for row in self.rows.values()):
+            sentences.append(
+                "PSNR alone is no verdict, for the blurred mean of all answers has the most: read it with the "
+                "distance, and look at restored.png."
+            )
         return "\n".join([*sentences, *self.notes])
 
     def _sentence(self, name: str) -> str:
         row, floor = self.rows[name], self.rows[WANTED].distance
-        assert row.psnr is not None
+        if row.psnr is None:
+            before = self.rows[GIVEN].distance
+            return f'{name}: a distance of {row.distance:.2f}, "{GIVEN}" {before:.2f}, real pictures {floor:.2f}.'
         if not self.baselines:
             return f"{name}: {row.psnr:.2f} dB and a distance of {row.distance:.2f}, real pictures {floor:.2f}."
         simple = {other: self.rows[other] for other in self.baselines}

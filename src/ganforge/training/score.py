@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganforge.base.errors import DataError, GanforgeError
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import permuted
-from ganforge.measuring import reference, restoration
+from ganforge.measuring import reference, restoration, translation
 from ganforge.measuring.reference import Reference
 from ganforge.media.spec import to_uint8
 from ganforge.metrics import frechet, neighbours
@@ -89,6 +89,8 @@ class Scorer:
             self.share = 0.0
             return {}
         real = self.reference
+        if system.translates:
+            return self._translation(system, real)
         self.moments = self.moments or frechet.moments(real.train)
         started, parts, waiting = time.perf_counter(), list[Tensor](), list[Pixels]()
         try:
@@ -109,6 +111,16 @@ class Scorer:
         self.last = time.perf_counter() - started
         return {name: round(value, 4) for name, value in scores.items()}
 
+    def _translation(self, system: System, real: Reference) -> dict[str, float]:
+        """The mean distance of translated held-out pictures from the training pictures of the wanted classes."""
+        started = time.perf_counter()
+        try:
+            distance = translation.measure_translation(system, real, SAMPLES)[translation.TRANSLATED].distance
+        except DataError:
+            return {}
+        self.last = time.perf_counter() - started
+        return {"distance": round(distance, 4)}
+
     def _pictures(self, system: System) -> Iterator[Pixels]:
         """Portions of what is scored."""
         if system.generates:
@@ -121,7 +133,9 @@ class Scorer:
 
     def fidelity(self, system: System) -> dict[str, float]:
         """Mean PSNR in dB of HELD restored held-out pictures, the same at every report; nothing where too few are held
-        out or what the system makes is not finite."""
+        out, what the system makes is not finite, or it translates, for which no truth is known."""
+        if system.translates:
+            return {}
         try:
             pairs = [
                 pair
