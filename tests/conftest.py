@@ -52,7 +52,7 @@ def logged() -> Iterator[list[str]]:
     logger.setLevel(logging.NOTSET)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def every_door() -> Iterator[str]:
     """The name of a small picture-to-picture system that takes everything that `restore` may take."""
     with pytest.MonkeyPatch.context() as patch:
