@@ -12,7 +12,7 @@ from ganforge.base.errors import InputError
 from ganforge.media.clip import Clip
 from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec
-from ganforge.models.flow import heun
+from ganforge.models.flow import DEVIATION, heun, spread
 from ganforge.testing import check_system
 
 TINY = {"width": 8, "depth": 1, "blocks": 1, "steps": 2}
@@ -37,6 +37,27 @@ def test_heuns_method_has_order_two():
         (heun(lambda x, t: x * math.cos(3 * t), start, n) - math.exp(math.sin(3) / 3)).abs().item() for n in (200, 400)
     ]
     assert 3.8 < errors[0] / errors[1] < 4.2
+
+
+@torch.no_grad()
+def test_untrained_it_turns_noise_into_pictures_without_structure_of_the_usual_deviation():
+    """The network returns 0, so that the velocity is the best linear estimate, whose flow is known."""
+    loaded = models.load("flow")
+    system = loaded.system(loaded.config(**{**TINY, "steps": 200}), Spec(16, 16, 3))
+    noise = 0.3 * torch.randn(2, 3, 16, 16)
+    made = system.generate(noise.flatten(1))
+    torch.testing.assert_close(made, DEVIATION * noise, atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_the_networks_part_has_variance_one():
+    """For normal pictures, what the best linear estimate of the velocity lacks, in units of d / s."""
+    pictures, noise = DEVIATION * torch.randn(100_000, dtype=torch.float64), torch.randn(100_000, dtype=torch.float64)
+    for t in (0.1, 0.5, 0.9):
+        x, s = t * pictures + (1 - t) * noise, spread(torch.tensor([t], dtype=torch.float64))
+        rest = (pictures - noise - x * (t * DEVIATION**2 - (1 - t)) / s**2) * s / DEVIATION
+        assert abs(rest.std() - 1) < 0.01 and abs((x / s).std() - 1) < 0.01
+        assert abs((rest * x).mean()) < 0.01
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 Liu et al. 2023, "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow"; Lipman et al.
 2023, "Flow Matching for Generative Modeling". Times of training are logit-normal (Esser et al. 2024, "Scaling
-Rectified Flow Transformers for High-Resolution Image Synthesis", section 3.1). Samples are integrated by Heun's method.
+Rectified Flow Transformers for High-Resolution Image Synthesis", section 3.1). What the network sees and returns has
+variance 1 at all times (Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models",
+section 5 and appendix B.6, carried over to velocities). Samples are integrated by Heun's method.
 With `conditional`, classifier-free guidance (Ho and Salimans 2021); its weight 1 is none. With a degradation, or with a
 store of pairs, the network is also shown what is given, and restores by the same integration: each seed is another
 answer."""
@@ -28,6 +30,7 @@ from ganforge.nn.unet import ANY, UNet
 from ganforge.system import Adam, Batch, Phase
 
 FREQUENCIES, VECTOR, WITHOUT = 32, 128, 0.1  # the last: share of training pictures that are shown without their class
+DEVIATION = 0.7  # of the values of pictures, about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,7 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 48, "depth": 1, "blocks": 3},
+    "small": {"width": 32, "depth": 1, "blocks": 3, "lr": 2e-3, "train.batch": 32},
     "medium": {},
     "large": {"width": 128, "depth": 3, "blocks": 8, "lr": 2e-4, "train.images": 25_000_000},
 }
@@ -57,7 +60,11 @@ TRAIN: dict[str, Any] = {"batch": 64, "cooldown": 0.5}
 
 class Velocity(nn.Module):
     """x (N, C, H, W) at times (N,) from 0 to 1, what is given (N, G, H, W) or None, labels (N,) from 0 to `classes`,
-    which stands for no class, or None -> the velocity (N, C, H, W)."""
+    which stands for no class, or None -> the velocity (N, C, H, W).
+
+    x = t picture + (1 - t) noise has the variance s^2 = t^2 d^2 + (1 - t)^2, where d is DEVIATION. The best linear
+    estimate of the velocity from it is x (t d^2 - (1 - t)) / s^2, with an error of the variance (d / s)^2: the network
+    is shown x / s, and returns the rest in units of d / s."""
 
     def __init__(self, config: Config, channels: int, given: int, classes: int) -> None:
         super().__init__()
@@ -68,12 +75,19 @@ class Velocity(nn.Module):
         self.unet = UNet(channels + given, channels, config.width, config.depth, config.blocks, vector=VECTOR)
 
     def forward(self, x: Tensor, times: Tensor, given: Tensor | None, labels: Tensor | None) -> Tensor:
+        t, s = times[:, None, None, None], spread(times)[:, None, None, None]
         angles = times[:, None] * self.frequencies
         vector = self.time(torch.cat([angles.cos(), angles.sin()], 1))
         if self.embedding is not None:
             vector = vector + self.embedding(labels)
-        velocity: Tensor = self.unet(x if given is None else torch.cat([x, given], 1), F.silu(vector))
+        seen = x / s if given is None else torch.cat([x / s, given], 1)
+        velocity: Tensor = x * (t * DEVIATION**2 - (1 - t)) / s**2 + self.unet(seen, F.silu(vector)) * DEVIATION / s
         return velocity
+
+
+def spread(times: Tensor) -> Tensor:
+    """Times (N,) -> the standard deviation of x then, (N,)."""
+    return ((DEVIATION * times) ** 2 + (1 - times) ** 2).sqrt()
 
 
 def heun(velocity: Callable[[Tensor, float], Tensor], x: Tensor, steps: int) -> Tensor:
@@ -126,7 +140,8 @@ class Flow(ImageToImage):
         return [Phase("velocity", ("velocity",), self.loss)]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean squared error of the velocity at x = (1 - t) noise + t picture (Liu et al. 2023, eq. 1)."""
+        """The mean squared error of the velocity at x = (1 - t) noise + t picture (Liu et al. 2023, eq. 1), in units of
+        the error of the best linear estimate."""
         given, wanted, labels = None, batch.images, batch.labels if self.classes else None
         if self.restores:
             small, wanted, holes = self.pair(random_crops(batch.images, self.config.patch))
@@ -135,7 +150,8 @@ class Flow(ImageToImage):
         if labels is not None:
             labels = labels.where(torch.rand(len(labels), device=labels.device) >= WITHOUT, self.classes)
         x = noise.lerp(wanted, times[:, None, None, None])
-        return {"loss": (self.velocity(x, times, given, labels) - (wanted - noise)).square().mean()}
+        error = (self.velocity(x, times, given, labels) - (wanted - noise)).square().mean((1, 2, 3))
+        return {"loss": (error * (spread(times) / DEVIATION) ** 2).mean()}
 
     def latents(self, seeds: Iterable[int]) -> Tensor:
         """Seeds, 0 to 2^32-1, -> noise (N, C x H x W) float32 on the CPU."""

@@ -38,7 +38,7 @@ class Config:
     )
     alone: int = setting(500_000, "images of the phase without the discriminator", low=1)
     adversarial: float = setting(
-        0.01, "weight of the adversarial loss; the mean absolute error has 1", low=0.0, high=100.0
+        0.03, "weight of the adversarial loss; the mean absolute error has 1", low=0.0, high=100.0
     )
     matching: float = setting(0.1, "weight of feature matching", low=0.0, high=100.0)
     lr: float = setting(1e-3, "learning rate of the first phase at first", low=0.0, high=1.0)
