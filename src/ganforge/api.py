@@ -31,7 +31,7 @@ from ganforge.measuring.measure import measure as _measure
 from ganforge.measuring.measure import measure_folder as _measure_folder
 from ganforge.preparing.prepare import prepare
 from ganforge.report import write as _report
-from ganforge.restoring.restore import Restored
+from ganforge.restoring.call import Restored
 from ganforge.restoring.restore import restore as _restore
 from ganforge.runs import RunFolder
 from ganforge.sampling import Labels
@@ -117,12 +117,13 @@ class Run(RunFolder):
         strength: float | None = None,
         seeds: Sequence[int] | None = None,
         to: str | None = None,
+        missing: Sequence[int] | None = None,
     ) -> Restored:
-        """Denoise, reconstruct, enlarge, fill or translate the pictures of a folder, a zip or a file; see
-        `ganforge.restoring.restore`."""
+        """Denoise, reconstruct, enlarge, fill or translate the pictures of a folder, a zip or a file, or fill in
+        missing frames of clips; see `ganforge.restoring.restore`."""
         return _restore(
             self, source, out, reference=reference, mask=mask, holes=holes, strength=strength, seeds=seeds,
-            to=to, device_name=device,
+            to=to, missing=missing, device_name=device,
         )  # fmt: skip
 
     def report(self, out: str | Path | None = None) -> Path:

@@ -193,16 +193,18 @@ def parser() -> argparse.ArgumentParser:
 
     restore = verb("restore", "pictures to pictures with a run: denoise, reconstruct, enlarge, fill, translate")
     restore.add_argument("run", type=Path)
-    restore.add_argument("source", type=Path, help="a picture, or a folder or a zip of them, of any size")
+    restore.add_argument("source", type=Path, help="a picture or a clip, or a folder or a zip of them, of any size")
     restore.add_argument(
-        "-o", "--out", type=Path, required=True, help="folder for the results, PNG under the same names"
-    )
+        "-o", "--out", type=Path, required=True,
+        help="folder for the results under the same names: PNG, of clips WebP",
+    )  # fmt: skip
     restore.add_argument("--reference", type=Path, help="the same names without noise: prints PSNR and SSIM")
     restore.add_argument("--mask", type=Path, metavar="FOLDER", help="the same names, white where something is missing")
     restore.add_argument("--holes", help="transparent: what is fully transparent is missing")
     restore.add_argument("--strength", type=number, help="0 to 1, for a system that has one")
     restore.add_argument("--seeds", help="such as 0-3: several answers, for a system that has them")
     restore.add_argument("--to", metavar="CLASS", help="the class to translate into, for a system that translates")
+    restore.add_argument("--missing", metavar="FRAMES", help="such as 3-5: the missing frames of clips, from 0")
     checkpoint(restore)
     device(restore)
 

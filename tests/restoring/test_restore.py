@@ -354,7 +354,7 @@ def test_short_memory_is_said_once(doubler, tmp_path, capsys, monkeypatch):
 def test_an_answer_that_does_not_fit_on_the_disk_is_not_begun(doubler, tmp_path, capsys, monkeypatch):
     picture(tmp_path / "in" / "a.png", 30, 30, 3)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("ganforge.restoring.restore.LARGE", 1000)
+    monkeypatch.setattr("ganforge.restoring.call.LARGE", 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000))
     words = ["restore", str(doubler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]
     assert main(words) == 2

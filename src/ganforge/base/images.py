@@ -20,7 +20,8 @@ Pixels = npt.NDArray[np.uint8]
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Kinds of picture files that can carry a mark."""
-_SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+SIDES = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+"""Pixels that a side of a picture has at most in these kinds of files."""
 
 
 def grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:
@@ -80,7 +81,7 @@ def write_image(path: Path, pixels: Pixels, made_by: dict[str, Any] | None = Non
     check_suffix(path, pixels.shape[-1])
     suffix, options = path.suffix.lower(), dict[str, Any]()
     height, width = pixels.shape[:2]
-    if max(height, width) > (limit := _SIDES.get(suffix, 1 << 31)):
+    if max(height, width) > (limit := SIDES.get(suffix, 1 << 31)):
         raise InputError(
             f"{path} would have {width:,} x {height:,} pixels, and {suffix} holds {limit:,} a side. Let it end in .png."
         )

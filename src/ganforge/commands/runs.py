@@ -114,21 +114,21 @@ def _seeds(args: argparse.Namespace, usual: str) -> list[int]:
     return _numbers(usual if args.seeds is None else args.seeds)
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(text: str, things: str = "seeds") -> list[int]:
     """1,5-7 -> [1, 5, 6, 7]."""
-    seeds: list[int] = []
+    numbers: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
             span = range(int(first), int(last if dash else first) + 1)
         except ValueError:
-            raise InputError(f"sample: the seeds {part!r} are not understood; such as 7 or 0-63 or 1,5,9.") from None
+            raise InputError(f"The {things} {part!r} are not understood; such as 7 or 0-63 or 1,5,9.") from None
         if not 1 <= len(span) <= 1_000_000:
             raise InputError(
-                f"sample: {part} is {len(span):,} seeds; it takes the first and the last of 1 to 1,000,000."
+                f"{part.strip()} is {len(span):,} {things}; it takes the first and the last of 1 to 1,000,000."
             )
-        seeds += span
-    return seeds
+        numbers += span
+    return numbers
 
 
 def _labels(text: str | None, run: RunFolder) -> str | list[str] | None:
@@ -189,7 +189,7 @@ def restore(args: argparse.Namespace) -> int:
         restored = restore(
             run, args.source, args.out, reference=args.reference, mask=args.mask, holes=args.holes,
             strength=args.strength, seeds=None if args.seeds is None else _numbers(args.seeds), to=args.to,
-            device_name=args.device,
+            missing=None if args.missing is None else _numbers(args.missing, "frames"), device_name=args.device,
             progress=lambda count: status.update(f"{count:,.1f} files"),
         )  # fmt: skip
     for file, reason in restored.skipped:
@@ -200,7 +200,8 @@ def restore(args: argparse.Namespace) -> int:
         own = f"{run.spec.height}x{run.spec.width}"
         print(f"  {restored.resized:,} were resized to {own}, the only size that {run.system_name} knows, and back")
     earlier = f", {restored.kept:,} were there already" if restored.kept else ""
-    print(f"{args.out}: {restored.written:,} pictures restored{earlier}")
+    things = "pictures" if args.missing is None else "clips"
+    print(f"{args.out}: {restored.written:,} {things} restored{earlier}")
     if restored.scores:
         print(restored)
     return 2 if restored.skipped else 0

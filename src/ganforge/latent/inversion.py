@@ -22,7 +22,7 @@ from ganforge.base.tables import write_csv
 from ganforge.latent import points
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import noise_seed
-from ganforge.restoring.restore import free_stem
+from ganforge.restoring.call import free_stem
 from ganforge.runs import RunFolder
 from ganforge.sampling import check_generates, drawn, made_by
 from ganforge.sources.decode import decode, fit_channels

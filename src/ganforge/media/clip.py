@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from ganforge.base import marks
 from ganforge.base.errors import InputError
 from ganforge.base.files import atomic_file, writing
-from ganforge.base.images import Pixels, as_image, enlarge, grid
+from ganforge.base.images import MODES, Pixels, as_image, enlarge, grid
 from ganforge.media.medium import Medium, Unusable
 
 SUFFIXES = frozenset((".gif", ".webp", ".png", ".apng"))
@@ -92,16 +93,23 @@ class Clip(Medium):
             raise InputError(f"{path} cannot hold clips. Let its name end in .webp.")
         frames = self.split(rows)
         sheets = [frames[0, n] if len(rows) == 1 else grid(enlarge(frames[:, n], 56)) for n in range(self.frames)]
-        _write_webp(path, sheets, self.rate, made_by)
+        write_webp(path, sheets, [float(round(1000 / self.rate))] * self.frames, made_by)
 
 
-def _write_webp(path: Path, frames: Sequence[Pixels], rate: float, made_by: dict[str, Any] | None) -> None:
-    """Frames (H, W, C) as a looping lossless WebP; written beside its place and renamed. DataError."""
-    options: dict[str, Any] = {} if made_by is None else {"xmp": marks.packet(made_by).encode()}
-    first, *rest = (as_image(frame).convert("RGB") for frame in frames)
+def write_webp(
+    path: Path,
+    frames: Sequence[Pixels],
+    durations: Sequence[float],
+    made_by: dict[str, Any] | None,
+    mark: str = "generated",
+) -> None:
+    """Frames (H, W, C), each shown for so many milliseconds, as a looping lossless WebP; written beside its place and
+    renamed. `made_by` marks it as `generated` or `restored`. DataError."""
+    options: dict[str, Any] = {} if made_by is None else {"xmp": marks.packet(made_by, mark).encode()}
+    first, *rest = (as_image(frame) for frame in frames)
     with writing(path), atomic_file(path) as partial:
         first.save(
-            partial, "WEBP", save_all=True, append_images=rest, loop=0, duration=round(1000 / rate), lossless=True,
+            partial, "WEBP", save_all=True, append_images=rest, loop=0, duration=list(durations), lossless=True,
             minimize_size=False, allow_mixed=False, kmin=0, **options,
         )  # fmt: skip
 
@@ -132,21 +140,61 @@ def frames(data: bytes, rate: float) -> Iterator[Pixels]:
     A frame that is shown for longer comes several times, one that is shown for less than half a moment may not come at
     all. A still picture comes once. Unusable where the file is damaged or over the limits."""
     with _opened(data) as image:
-        header = _header(image)
-        milliseconds, shown = 0.0, 0
-        for number in range(header.frames):
-            try:
-                image.seek(number)
-                frame = np.asarray(image.convert("RGBA"))
-                milliseconds += float(image.info.get("duration") or 0) or 1000 / RATE
-            except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to
-                raise Unusable(f"cut short or damaged: frame {number}: {_first_line(error)}") from error
-            until = round(milliseconds * rate / 1000) if header.frames > 1 else 1
-            if until > MOST_FRAMES:
-                raise Unusable(f"over the limit of {MOST_FRAMES:,} frames, at {rate:g} a second")
+        count, milliseconds, shown = _header(image).frames, 0.0, 0
+        for frame, duration in _stored(image, count):
+            milliseconds += duration
+            until = _nearest(milliseconds * rate / 1000) if count > 1 else 1
+            _check_count(until)
             for _ in range(shown, until):
                 yield frame
             shown = max(shown, until)
+
+
+def all_frames(data: bytes) -> tuple[list[Pixels], list[float]]:
+    """All frames of an animation, (H, W, 4) uint8, RGBA, and for how many milliseconds each is shown.
+
+    A frame that is shown n times as long as the shortest one comes n times: writers of WebP and GIF join equal
+    frames. Unusable where the file is damaged or over the limits."""
+    with _opened(data) as image:
+        stored = list(_stored(image, _header(image).frames))
+    shortest = min(duration for _, duration in stored)
+    frames: list[Pixels] = []
+    durations: list[float] = []
+    for frame, duration in stored:
+        times = _nearest(duration / shortest)
+        _check_count(len(frames) + times)
+        frames += [frame] * times
+        durations += [duration / times] * times
+    return frames, durations
+
+
+def laid(frame: Pixels, background: tuple[int, int, int], channels: int) -> Pixels:
+    """A frame (H, W, 4) laid over the background, in grey or RGB: (H, W, channels)."""
+    image = Image.fromarray(frame)
+    opaque = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
+    return np.asarray(opaque.convert(MODES[channels])).reshape(*frame.shape[:2], channels)
+
+
+def _stored(image: Image.Image, count: int) -> Iterator[tuple[Pixels, float]]:
+    """The frames as the file holds them, (H, W, 4) uint8, RGBA, and the milliseconds of each."""
+    for number in range(count):
+        try:
+            image.seek(number)
+            frame = np.asarray(image.convert("RGBA"))
+            duration = float(image.info.get("duration") or 0) or 1000 / RATE
+        except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to
+            raise Unusable(f"cut short or damaged: frame {number}: {_first_line(error)}") from error
+        yield frame, duration
+
+
+def _nearest(number: float) -> int:
+    """Rounded, halves always up: `round` goes to the even one, and every other frame would come too early."""
+    return math.floor(number + 0.5)
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_FRAMES:
+        raise Unusable(f"over the limit of {MOST_FRAMES:,} frames, counted by how long each is shown")
 
 
 @contextlib.contextmanager

@@ -10,10 +10,9 @@ from statistics import quantiles
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from ganforge.base.errors import DataError, InputError
-from ganforge.base.images import MODES, Pixels
+from ganforge.base.images import Pixels
 from ganforge.media import clip, waves
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Unusable
@@ -23,7 +22,7 @@ from ganforge.preparing.parts import Meta
 from ganforge.preparing.settings import Settings
 from ganforge.preparing.shape import parse_resolution, propose
 from ganforge.sources import survey
-from ganforge.sources.decode import decode, probe
+from ganforge.sources.decode import decode_frames, probe
 from ganforge.sources.entry import Entry, Skip, Source
 from ganforge.sources.formats import refusal
 from ganforge.sources.transform import fit
@@ -203,10 +202,8 @@ def _clips(entry: Entry, plan: Plan, medium: Clip) -> Iterator[tuple[Pixels, Met
     frames: list[Pixels] = []
     size = 0, 0
     for frame in _frames(entry, plan, medium, digest):
-        if frames and frame.shape[:2] != size:
-            raise Skip(f"frames of several sizes: {size[0]}x{size[1]}, {frame.shape[0]}x{frame.shape[1]}")
         size = frame.shape[0], frame.shape[1]
-        flat = _flat(frame, plan.background, plan.spec.channels // medium.frames)
+        flat = clip.laid(frame, plan.background, plan.spec.channels // medium.frames)
         frames.append(fit(flat[None], plan.spec.height, plan.spec.width, plan.fit, plan.fill)[0])
     for start in medium.starts(len(frames), plan.stride):
         row = medium.row(frames[start : start + medium.frames])
@@ -218,24 +215,13 @@ def _clips(entry: Entry, plan: Plan, medium: Clip) -> Iterator[tuple[Pixels, Met
 
 def _frames(entry: Entry, plan: Plan, medium: Clip, digest: hashlib._Hash) -> Iterator[Pixels]:
     """(H, W, 4) uint8, RGBA."""
-    if not entry.frames:
-        data = entry.read()
-        if not isinstance(data, bytes):
-            raise Skip("not a clip")
-        digest.update(data)
-        yield from clip.frames(data, medium.rate)
+    if entry.frames:
+        for read, frame in decode_frames(entry, max(plan.spec.height, plan.spec.width)):
+            digest.update(read)
+            yield frame
         return
-    if len(entry.frames) > clip.MOST_FRAMES:
-        raise Skip(f"{len(entry.frames):,} frames, over the limit of {clip.MOST_FRAMES:,}")
-    side = max(plan.spec.height, plan.spec.width)
-    for read in entry.frames:
-        data = read()
-        digest.update(data)
-        yield decode(data, 4, (255, 255, 255), side)[0]
-
-
-def _flat(frame: Pixels, background: tuple[int, int, int], channels: int) -> Pixels:
-    """RGBA laid over the background, in grey or RGB."""
-    image = Image.fromarray(frame)
-    laid = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
-    return np.asarray(laid.convert(MODES[channels])).reshape(*frame.shape[:2], channels)
+    data = entry.read()
+    if not isinstance(data, bytes):
+        raise Skip("not a clip")
+    digest.update(data)
+    yield from clip.frames(data, medium.rate)

@@ -60,7 +60,7 @@ class Restorer:
         colour, alpha = pixels[..., :3], pixels[..., 3:]
 
         def run(planes: Pixels) -> Pixels:
-            return self._run(planes, holes, seed, progress)
+            return self.run(planes, holes, seed, progress)
 
         if system.given == 4:
             out = run(fit_channels(pixels, 4)[None])[0]
@@ -87,23 +87,24 @@ class Restorer:
         if system.given != system.wanted:
             planes = torch.from_numpy(np.ascontiguousarray(alpha)).permute(2, 0, 1)[None]
             return resize(planes, height * system.scale, width * system.scale)[0].permute(1, 2, 0).numpy()
-        grey = self._run(fit_channels(alpha, system.given)[None], None, seed, None)[0]
+        grey = self.run(fit_channels(alpha, system.given)[None], None, seed, None)[0]
         return fit_channels(grey, 1)
 
-    def _run(
+    def run(
         self, pixels: Pixels, holes: Holes | None, seed: int | None, progress: Callable[[float], None] | None
     ) -> Pixels:
-        """Planes (N, H, W, given) uint8 of one picture -> (N, scale H, scale W, wanted) uint8."""
+        """Planes (N, H, W, given) uint8 of one picture or clip, of which `holes`, (H, W) or (H, W, given), are missing
+        -> (N, scale H, scale W, wanted) uint8. For the rest see `__call__`."""
         system, (height, width) = self.system, pixels.shape[1:3]
         own = (system.spec.height, system.spec.width)
+        missing = None if holes is None else torch.tensor(np.atleast_3d(holes)).permute(2, 0, 1)[None].float()
         fixed = system.receptive_radius == 0 and (height, width) != own
         if fixed:
             planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(0, 3, 1, 2).contiguous()
             ids = isinstance(system.spec.medium, Pair) and system.spec.medium.palette
             planes = interpolate(planes, own, mode="nearest-exact") if ids else resize(planes, *own)
             pixels = planes.permute(0, 2, 3, 1).contiguous().numpy()
-            holes = None if holes is None else _resized(holes, *own)
-        missing = None if holes is None else torch.from_numpy(holes)[None, None].float()
+            missing = None if missing is None else adaptive_max_pool2d(missing, own)
         field: Tensor | None = None
         if system.answers:
             assert isinstance(system, ImageToImage)
@@ -187,11 +188,3 @@ def _wider(span: slice, margin: int, side: int) -> slice:
 
 def _times(span: slice, scale: int) -> slice:
     return slice(span.start * scale, span.stop * scale)
-
-
-def _resized(holes: Holes, height: int, width: int) -> Holes:
-    """(H, W) -> (height, width), True where anything was missing."""
-    planes = torch.from_numpy(holes)[None, None].float()
-    covered = adaptive_max_pool2d(planes, (height, width))
-    result: Holes = covered[0, 0].numpy() > 0
-    return result

@@ -18,8 +18,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.GifImagePlugin import GifImageFile
 
 from ganforge.base.images import MODES, Pixels
+from ganforge.media import clip
 from ganforge.sources import depth, formats, profiles
-from ganforge.sources.entry import Skip
+from ganforge.sources.entry import Entry, Skip
 from ganforge.sources.formats import JPEG, PNG
 
 MAX_PIXELS = 64_000_000
@@ -145,6 +146,20 @@ def decode_whole(data: bytes | Pixels, levels: depth.Levels | None = None) -> Pi
     except Skip:
         channels = 3  # decode says what is wrong
     return decode(data, channels, WHITE, FULL_SIZE, levels)[0]
+
+
+def decode_frames(entry: Entry, short_side: int) -> Iterator[tuple[bytes, Pixels]]:
+    """The frames of a clip that are files of their own: the bytes of each, and (H, W, 4) uint8, RGBA; for `short_side`
+    see `decode`. Raises Skip, also where they differ in size or are too many."""
+    if len(entry.frames) > clip.MOST_FRAMES:
+        raise Skip(f"{len(entry.frames):,} frames, over the limit of {clip.MOST_FRAMES:,}")
+    size = None
+    for read in entry.frames:
+        data = read()
+        frame, own = decode(data, 4, WHITE, short_side)
+        if own != (size := size or own):
+            raise Skip(f"frames of several sizes: {size[0]}x{size[1]}, {own[0]}x{own[1]}")
+        yield data, frame
 
 
 def open_image(data: bytes) -> Image.Image:
