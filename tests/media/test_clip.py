@@ -71,13 +71,30 @@ def test_a_clip_written_is_read_again_with_its_mark(tmp_path):
         CLIP.write(tmp_path / "a.gif", row[None])
 
 
+def test_all_frames_have_their_own_durations_and_joined_ones_come_apart():
+    """The shortest duration is that of one frame; the others are whole numbers of frames, as near as can be."""
+    buffer = io.BytesIO()
+    first, *rest = (Image.fromarray(frame) for frame in FRAMES)
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=[30, 40, 30, 60, 100, 40])
+    frames, durations = clip.all_frames(buffer.getvalue())
+    assert durations == [30, 40, 30, 30, 30, *[100 / 3] * 3, 40]
+    assert [len({frame.tobytes() for frame in frames[:n]}) for n in (1, 2, 3, 5, 8, 9)] == [1, 2, 3, 4, 5, 6]
+    still = animation(FRAMES[:1], "PNG")
+    assert len(clip.all_frames(still)[0]) == 1
+    with pytest.raises(Unusable, match="over the limit of"):
+        buffer = io.BytesIO()
+        first.save(buffer, "GIF", save_all=True, append_images=rest, duration=[10, 200_000, 10, 10, 10, 10])
+        clip.all_frames(buffer.getvalue())
+
+
 def test_frames_that_last_longer_come_more_often(tmp_path):
     """The writer of WebP joins equal frames to one that is shown for longer."""
     row = CLIP.row([FRAMES[0], FRAMES[0], FRAMES[0], FRAMES[1]])
     CLIP.write(tmp_path / "a.webp", row[None])
     found = np.stack(list(clip.frames((tmp_path / "a.webp").read_bytes(), 8.0)))
     assert np.array_equal(CLIP.row(list(found[..., :3])), row)
-    assert len(list(clip.frames(animation(FRAMES, "WEBP"), 4.0))) == 3, "every other moment"
+    every_other = np.stack(list(clip.frames(animation(FRAMES, "WEBP"), 4.0)))
+    assert np.array_equal(every_other[..., :3], FRAMES[::2]), "evenly, halves are rounded up"
     assert len(list(clip.frames(animation(FRAMES, "WEBP"), 16.0))) == 12
 
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from ganforge.preparing.prepare import prepare
-from ganforge.sources.decode import decode, identify, open_image, orientation_of
-from ganforge.sources.entry import Skip
+from ganforge.sources.decode import decode, decode_frames, identify, open_image, orientation_of
+from ganforge.sources.entry import Entry, Skip
 from hostile import encoded
 from synthetic import picture
 
@@ -154,3 +154,13 @@ def test_frames_of_a_gif_are_held_to_the_limit(frame):
         data += b"\x02\x0a" + b"\x84\x8f\xa9\xcb\xed\x0f\xa3\x9c\xb4\xda" + b"\0"
     with pytest.raises(Skip, match="65535x65535 is 4295 megapixels, over the limit of 64"):
         list(ImageSequence.Iterator(open_image(data + b";")))
+
+
+def test_frames_of_a_clip_are_of_one_size():
+    small, large = (encoded(np.zeros((side, 8, 3), np.uint8), "PNG") for side in (8, 9))
+    frames = list(decode_frames(Entry("a", bytes, frames=(lambda: small, lambda: small)), 8))
+    assert [(data, frame.shape) for data, frame in frames] == [(small, (8, 8, 4))] * 2
+    with pytest.raises(Skip, match="frames of several sizes: 8x8, 9x8"):
+        list(decode_frames(Entry("a", bytes, frames=(lambda: small, lambda: large)), 8))
+    with pytest.raises(Skip, match="over the limit of 10,000"):
+        next(decode_frames(Entry("a", bytes, frames=(lambda: small,) * 10_001), 8))
