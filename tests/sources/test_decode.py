@@ -157,7 +157,7 @@ def test_frames_of_a_gif_are_held_to_the_limit(frame):
 
 
 def test_frames_of_a_clip_are_of_one_size():
-    small, large = (encoded(np.zeros((side, 8, 3), np.uint8), "PNG") for side in (8, 9))
+    small, large = (encoded(Image.new("RGB", (8, side))) for side in (8, 9))
     frames = list(decode_frames(Entry("a", bytes, frames=(lambda: small, lambda: small)), 8))
     assert [(data, frame.shape) for data, frame in frames] == [(small, (8, 8, 4))] * 2
     with pytest.raises(Skip, match="frames of several sizes: 8x8, 9x8"):
