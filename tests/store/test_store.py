@@ -13,7 +13,7 @@ import pytest
 
 from defects import save
 from ganforge.base import files
-from ganforge.base.errors import StoreError
+from ganforge.base.errors import DataError, StoreError
 from ganforge.cli import main
 from ganforge.measuring.measure import measure
 from ganforge.measuring.reference import extractor
@@ -283,6 +283,17 @@ def test_the_root_hash_is_that_of_the_content_whatever_wrote_the_tables(tmp_path
     assert root_hash(manifest) == store.root
     manifest["files"]["meta.parquet"]["content"] = "other rows"
     assert root_hash(manifest) != store.root
+
+
+def test_some_of_the_classes(tmp_path):
+    store = make_store(tmp_path / "s", Spec(8, 8, 1, ("a", "b", "c")), 60)
+    assert store.of_classes(()) is store
+    some = store.of_classes((2, 0))
+    for rows, before in ((some.train, store.train), (some.heldout, store.heldout)):
+        assert rows.tolist() == [row for row in before if store.labels[row] != 1]
+    store.train = store.train[store.labels[store.train] != 2]
+    with pytest.raises(DataError, match="no training pictures of 'c'"):
+        store.of_classes((0, 2))
 
 
 def test_a_label_that_is_no_class_is_refused(tmp_path):

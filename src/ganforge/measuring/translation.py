@@ -83,7 +83,7 @@ def measure_translation(system: System, reference: Reference, most: int, sheet: 
     train_labels = reference.store.labels[reference.store.train]
     numbers: dict[str, list[tuple[float, float, float | None]]] = defaultdict(list)
     kept: list[float] = []
-    shown: dict[str, Pixels] = {}
+    shown: list[tuple[str, Pixels]] = []
     count = 0
     for one in translations(system, reference.store, most):
         moments = frechet.moments(reference.train[torch.from_numpy(train_labels == one.label)])
@@ -92,7 +92,8 @@ def measure_translation(system: System, reference: Reference, most: int, sheet: 
             distance, spread = frechet.estimate(moments, features, len(features))
             accuracy = label_accuracy.accuracy(reference.extract, features, [one.label] * len(features))
             numbers[name].append((distance, spread, accuracy))
-            shown[f"{name}: {system.spec.classes[one.label]}"] = enlarge(pixels[:SHOWN])
+            into = "" if name == GIVEN else f": {system.spec.classes[one.label]}"
+            shown.append((name + into, enlarge(pixels[:SHOWN])))
         kept.append(float(np.mean([psnr(made, given) for made, given in zip(one.made, one.given, strict=True)])))
         count += len(one.given)
     rows = {}
@@ -109,7 +110,7 @@ def measure_translation(system: System, reference: Reference, most: int, sheet: 
             saturation=None,
         )
     if sheet is not None:
-        least = min(map(len, shown.values()))
-        drawn = name_rows(grid(np.concatenate([pixels[:least] for pixels in shown.values()]), least), list(shown))
-        write_image(sheet, drawn, {"run": sheet.parent.name, "rows": list(shown)}, "restored")
+        least, names = min(len(pixels) for _, pixels in shown), [name for name, _ in shown]
+        drawn = name_rows(grid(np.concatenate([pixels[:least] for _, pixels in shown]), least), names)
+        write_image(sheet, drawn, {"run": sheet.parent.name, "rows": names}, "restored")
     return Restoration(rows, count, "held-out pictures of other classes", (GIVEN,))
