@@ -19,9 +19,9 @@ from ganforge.sources.entry import Entry, Skip
 LARGE = 1 << 28
 """Bytes that an answer may have without a look at the free space; a file is hardly ever larger than its pixels."""
 Scores = tuple[float, ...]
-Given = TypeVar("Given")
+GivenT = TypeVar("GivenT")
 """What is read of a file."""
-Made = TypeVar("Made")
+MadeT = TypeVar("MadeT")
 """What is written for it."""
 
 
@@ -61,7 +61,7 @@ class Restored:
 
 
 @dataclass
-class Call(ABC, Generic[Given, Made]):
+class Call(ABC, Generic[GivenT, MadeT]):
     """What stays the same from file to file. A subclass says how a file is read, answered and written."""
 
     out: Path
@@ -79,26 +79,26 @@ class Call(ABC, Generic[Given, Made]):
     """Of the files that are written."""
 
     @abstractmethod
-    def read(self, entry: Entry) -> tuple[Given, dict[str, Any]]:
+    def read(self, entry: Entry) -> tuple[GivenT, dict[str, Any]]:
         """A file, and what the mark says of it and of what is missing. Raises Skip."""
 
     @abstractmethod
-    def size(self, given: Given) -> int:
+    def size(self, given: GivenT) -> int:
         """The most bytes that its answer may have."""
 
     @abstractmethod
-    def answer(self, given: Given, seed: int | None, progress: Callable[[float], None]) -> Made:
+    def answer(self, given: GivenT, seed: int | None, progress: Callable[[float], None]) -> MadeT:
         """Restored; `progress` is called with the share that is done. Raises Skip."""
 
     @abstractmethod
-    def write(self, target: Path, made: Made, mark: dict[str, Any]) -> None:
+    def write(self, target: Path, made: MadeT, mark: dict[str, Any]) -> None:
         """Write an answer with its mark."""
 
     @abstractmethod
-    def written(self, target: Path) -> Made:
+    def written(self, target: Path) -> MadeT:
         """What `write` has written there. OSError, ValueError or SyntaxError where that cannot be read."""
 
-    def compare(self, given: Given, made: Made, name: str) -> None:
+    def compare(self, given: GivenT, made: MadeT, name: str) -> None:
         """Take an answer into the scores, where there is a reference. Raises Skip where it has none that fits."""
 
     def notes(self) -> list[str]:
@@ -122,8 +122,8 @@ class Call(ABC, Generic[Given, Made]):
             self.compare(given, made, entry.name)
 
     def _one(
-        self, given: Given, seed: int | None, target: Path, mark: dict[str, Any], progress: Callable[[float], None]
-    ) -> Made:
+        self, given: GivenT, seed: int | None, target: Path, mark: dict[str, Any], progress: Callable[[float], None]
+    ) -> MadeT:
         """One answer, which is written unless an earlier call did. Raises Skip."""
         if target.exists():
             try:

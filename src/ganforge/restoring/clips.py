@@ -93,7 +93,7 @@ def _spans(numbers: Collection[int]) -> list[list[int]]:
 
 
 @dataclass
-class Clips(Call[Moving, Moving]):
+class ClipCall(Call[Moving, Moving]):
     """Files of clips. `missing` are the same frames of each of them."""
 
     missing: frozenset[int] = frozenset()

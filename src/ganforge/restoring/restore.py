@@ -25,7 +25,7 @@ from ganforge.media.picture import Picture
 from ganforge.metrics.fidelity import WINDOW, psnr, ssim
 from ganforge.restoring import clips, masks
 from ganforge.restoring.call import Call, Restored, Scores, report, stem
-from ganforge.restoring.clips import Clips
+from ganforge.restoring.clips import ClipCall
 from ganforge.restoring.masks import Holes
 from ganforge.restoring.tiles import Restorer
 from ganforge.runs import RunFolder, weights_hash
@@ -110,9 +110,9 @@ def restore(
     restorer, names = Restorer(system, strength, label), list[str]()
     call: Call[Any, Any]
     if isinstance(medium, Clip):
-        call = Clips(out, restorer, seeds, origin, missing=numbers)
+        call = ClipCall(out, restorer, seeds, origin, missing=numbers)
     else:
-        call = Pictures(out, restorer, seeds, origin, transparent=holes is not None)
+        call = PictureCall(out, restorer, seeds, origin, transparent=holes is not None)
         call.open_sources(source, mask, reference)
     result = call.result
     for count, entry in enumerate(_entries(source, Clip.kind if isinstance(medium, Clip) else Picture.kind)):
@@ -174,7 +174,7 @@ class Given:
 
 
 @dataclass
-class Pictures(Call[Given, Pixels]):
+class PictureCall(Call[Given, Pixels]):
     """Files of pictures, and of maps of ids."""
 
     transparent: bool = False
