@@ -109,7 +109,7 @@ class Task:
 TASKS = {
     "x4": Task("srgan", flowers, 10, {"degradation": "down 4"}),
     "holes": Task(
-        "inpaint", flowers, 20, {"degradation": "strokes 0.05..0.4, boxes 0..2"}, ("strokes 0.17", "centre 0.25")
+        "inpaint", flowers, 20, {"degradation": "strokes 0.05..0.4, boxes 1..2"}, ("strokes 0.17", "centre 0.25")
     ),
     "colour": Task("pix2pix", flowers, 15, {"degradation": "grey"}),
     "frames": Task("inpaint", moving, 10, {"degradation": "frames 1..3"}),
