@@ -111,8 +111,8 @@ TASKS = {
     "holes": Task(
         "inpaint", flowers, 20, {"degradation": "strokes 0.05..0.4, boxes 1..2"}, ("strokes 0.17", "centre 0.25")
     ),
-    "colour": Task("pix2pix", flowers, 15, {"degradation": "grey"}),
-    "frames": Task("inpaint", moving, 10, {"degradation": "frames 1..3"}),
+    "colour": Task("pix2pix", flowers, 15, {"degradation": "grey", "patch": 128, "error": 30.0}, train={"batch": 8}),
+    "frames": Task("inpaint", moving, 10, {"degradation": "frames 1..3", "width": 64}),
     "clothes": Task("pix2pix", fashion, 5, {"degradation": "edges 0.15"}),
     "emoji": Task("pix2pix", emoji, 10, {"degradation": "edges 0.1"}),
 }

@@ -8,7 +8,7 @@ import torch
 from ganforge import models
 from ganforge.media.clip import Clip
 from ganforge.media.spec import Spec
-from ganforge.models.inpaint import pull_push
+from ganforge.models.inpaint import between, pull_push
 from ganforge.system import Batch
 
 
@@ -50,6 +50,20 @@ def test_known_pixels_come_back_to_the_bit(size):
     assert torch.equal(made[known], images[known]) and not torch.equal(made, images)
     hidden = torch.where(holes > 0, torch.rand_like(images), images)
     assert torch.equal(system.restore(hidden, holes=holes), made), "what is in a hole is looked at"
+
+
+def test_frames_between_known_ones_are_interpolated():
+    clips = torch.arange(6.0)[None, :, None, None].expand(2, -1, 4, 5).clone()
+    holes = torch.zeros(2, 6, 4, 5)
+    holes[0, [2, 3]] = 1  # between 1 and 4
+    holes[1, [0, 4, 5]] = 1  # both ends
+    filled = between(clips * (1 - holes), holes, 6)
+    torch.testing.assert_close(filled[0], clips[0])
+    assert filled[1, :, 0, 0].tolist() == [1, 1, 2, 3, 3, 3]
+    assert not between(torch.zeros(1, 6, 4, 5), torch.ones(1, 6, 4, 5), 6).any()
+    rgb = torch.rand(1, 6, 4, 5)  # two frames
+    missing = torch.cat([torch.ones(1, 3, 4, 5), torch.zeros(1, 3, 4, 5)], 1)
+    assert torch.equal(between(rgb * (1 - missing), missing, 2)[:, :3], rgb[:, 3:])
 
 
 @torch.no_grad()

@@ -3,8 +3,9 @@
 A U-Net of gated convolutions (Yu et al. 2019, "Free-Form Image Inpainting with Gated Convolution") whose coarsest scale
 sees the whole picture by Fourier units (Suvorov et al. 2022, "Resolution-robust Large Mask Inpainting with Fourier
 Convolutions"). It adds to a smooth filling from coarser and coarser averages of what is known (pull-push, Gortler et
-al. 1996, "The Lumigraph", section 3.4). The discriminator of patches sees the composite, what is given where it is
-given, and calls a patch generated only where it touches a hole (Suvorov et al. 2022, section 2.2.2)."""
+al. 1996, "The Lumigraph", section 3.4), missing frames to the interpolation of their neighbours. The discriminator of
+patches sees the composite, what is given where it is given, and calls a patch generated only where it touches a hole
+(Suvorov et al. 2022, section 2.2.2)."""
 
 from __future__ import annotations
 
@@ -129,12 +130,34 @@ class Inpaint(ImageToImage):
 
     def _made(self, given: Tensor, holes: Tensor) -> Tensor:
         """Given (N, C, H, W), 0 in the holes -> the whole picture, known parts too."""
-        made: Tensor = pull_push(given, holes) + self.generator(torch.cat([given, holes], 1))
+        frames = "frames" in self.degrade.terms
+        smooth = between(given, holes, self.degrade.frames) if frames else pull_push(given, holes)
+        made: Tensor = smooth + self.generator(torch.cat([smooth if frames else given, holes], 1))
         return made
 
     def _touched(self, holes: Tensor, score: Tensor) -> Tensor:
         """(N, 1 or C, H, W) -> 1 where the patch of a score has a part of a hole in its middle, (N, 1, h, w)."""
         return F.adaptive_max_pool2d(holes.amax(1, keepdim=True), score.shape[2:])
+
+
+def between(given: Tensor, holes: Tensor, frames: int) -> Tensor:
+    """Given clips (N, frames x C, H, W), 0 in the missing frames, (N, frames x C, H, W) 1, -> the same, where missing
+    frames are interpolated between the nearest known one before and the nearest one after, or are that one of them
+    which there is."""
+    clips, known = given.unflatten(1, (frames, -1)), holes.unflatten(1, (frames, -1))[:, :, 0, 0, 0] < 0.5
+    number = torch.arange(frames, device=given.device).expand(len(given), -1)
+    before = number.where(known, -1).cummax(1).values
+    after = number.where(known, frames).flip(1).cummin(1).values.flip(1)
+    first = before.where(before >= 0, after).clamp(max=frames - 1)
+    last = after.where(after < frames, before).clamp(min=0)
+    share = (number - first) / (last - first).clamp(min=1)
+
+    def of(index: Tensor) -> Tensor:
+        return clips.gather(1, index[:, :, None, None, None].expand_as(clips))
+
+    filled = of(first).lerp(of(last), share[:, :, None, None, None].to(clips.dtype))
+    whole: Tensor = filled.where(~known[:, :, None, None, None], clips).flatten(1, 2)
+    return whole
 
 
 def pull_push(given: Tensor, holes: Tensor) -> Tensor:

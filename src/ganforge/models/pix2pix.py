@@ -34,7 +34,7 @@ class Config:
     width: int = setting(
         48, "channels at half of the resolution, doubled by each halving up to 4 times", low=4, high=512
     )
-    depth: int = setting(2, "halvings after the first", low=1, high=3)
+    depth: int = setting(3, "halvings after the first", low=1, high=3)
     blocks: int = setting(4, "residual blocks at the coarsest scale", low=1, high=64)
     patch: int = setting(
         128, "side in pixels of the random crops that larger pictures are trained on", low=16, high=1024
@@ -49,7 +49,7 @@ class Config:
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 32, "patch": 64, "alone": later_phases(0.2)},
     "medium": {"alone": later_phases(0.2)},
-    "large": {"width": 96, "depth": 3, "blocks": 9, "patch": 256, "alone": later_phases(0.2)},
+    "large": {"width": 96, "blocks": 9, "patch": 256, "alone": later_phases(0.2)},
 }
 TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 10_000, "cooldown": 0.5}
 
