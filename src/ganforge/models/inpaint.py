@@ -42,15 +42,13 @@ class Config:
         128, "side in pixels of the random crops that larger pictures are trained on", low=16, high=1024
     )
     alone: int = setting(500_000, "images of the phase without the discriminator", low=1)
-    known: float = setting(
-        0.2, "weight of the error where the picture is known; in the holes it is 1", low=0.0, high=100.0
-    )
-    adversarial: float = setting(0.02, "weight of the adversarial loss", low=0.0, high=100.0)
-    matching: float = setting(0.2, "weight of feature matching", low=0.0, high=100.0)
+    adversarial: float = setting(0.05, "weight of the adversarial loss", low=0.0, high=100.0)
+    matching: float = setting(0.5, "weight of feature matching", low=0.0, high=100.0)
     lr: float = setting(1e-3, "learning rate of the U-Net", low=0.0, high=1.0)
     lr_discriminator: float = setting(2e-4, "learning rate of the discriminator", low=0.0, high=1.0)
 
 
+SMOOTHED = 8, 2  # times that a filling is averaged with its neighbours, at coarse scales and at the finest
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"width": 32, "patch": 64, "alone": later_phases(0.5)},
     "medium": {"alone": later_phases(0.5)},
@@ -87,14 +85,15 @@ class Inpaint(ImageToImage):
         ]
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean absolute error, in holes and elsewhere; later feature matching and the scores of the patches that
+        """The mean absolute error in the holes; later feature matching and the scores of the patches that
         touch a hole."""
         given, wanted, holes = self.pair(random_crops(batch.images, self.config.patch))
         assert holes is not None
         made, c = self._made(given, holes), self.config
-        error = (made - wanted).abs() * (c.known + (1 - c.known) * holes)
+        where = holes.expand_as(wanted)
+        error = ((made - wanted).abs() * where).sum() / where.sum().clamp(min=1)
         composite = given.lerp(made, holes)
-        report = {"loss": error.mean(), "hole": _hole_db(made, wanted, holes)}
+        report = {"loss": error, "hole": _hole_db(made, wanted, holes)}
         if batch.seen < c.alone:
             return report
         batch.shared |= {"wanted": wanted, "composite": composite.detach(), "holes": holes}
@@ -132,7 +131,7 @@ class Inpaint(ImageToImage):
         """Given (N, C, H, W), 0 in the holes -> the whole picture, known parts too."""
         frames = "frames" in self.degrade.terms
         smooth = between(given, holes, self.degrade.frames) if frames else pull_push(given, holes)
-        made: Tensor = smooth + self.generator(torch.cat([smooth if frames else given, holes], 1))
+        made: Tensor = smooth + self.generator(torch.cat([smooth, holes], 1))
         return made
 
     def _touched(self, holes: Tensor, score: Tensor) -> Tensor:
@@ -162,15 +161,20 @@ def between(given: Tensor, holes: Tensor, frames: int) -> Tensor:
 
 def pull_push(given: Tensor, holes: Tensor) -> Tensor:
     """Given (N, C, H, W), 0 in the holes (N, 1 or C, H, W), -> the same, where holes have the average of what is known
-    at the finest scale at which anything is: halved as often as possible, then enlarged bilinearly."""
+    at the finest scale at which anything is: halved as often as possible, then enlarged bilinearly, and made smoother
+    at each scale."""
     known = (1 - holes).expand_as(given)
     levels = [(given, known)]
     while min(levels[-1][0].shape[2:]) > 1:
         colour, weight = (F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) for x in levels[-1])
         levels.append((colour / weight.clamp(min=1e-6) * (weight > 0), (weight > 0).to(weight.dtype)))
-    filled = levels[-1][0]
-    for colour, weight in reversed(levels[:-1]):
+    filled = levels.pop()[0]
+    while levels:
+        colour, weight = levels.pop()
         filled = F.interpolate(filled, size=colour.shape[2:], mode="bilinear").lerp(colour, weight)
+        for _ in range(SMOOTHED[not levels]):
+            around = F.avg_pool2d(F.pad(filled, (1, 1, 1, 1), mode="replicate"), 3, 1)
+            filled = around.lerp(colour, weight)
     return filled
 
 

@@ -52,8 +52,8 @@ class FourierUnit(nn.Module):
 
 class ResidualBlock(nn.Module):
     """Two convolutions 3x3, added to their input: (N, C, H, W), and a vector (N, V) where `vector` is V -> the same
-    shape. With a vector, the pixels' vectors are normalised, scaled and shifted before the second convolution; scale
-    and shift start as 1 and 0."""
+    shape. The pixels' vectors are normalised before the second convolution, and with a vector scaled and shifted; scale
+    and shift start as 1 and 0. Without the norm, values grow from block to block until rectifiers die."""
 
     def __init__(self, channels: int, vector: int = 0, gated: bool = False, spectral: bool = False) -> None:
         super().__init__()
@@ -65,15 +65,21 @@ class ResidualBlock(nn.Module):
             nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, vector: Tensor | None = None) -> Tensor:
-        inner = self.one(F.relu(x))
+        inner = pixel_norm(self.one(rectified(x)))
         if self.modulation is not None:
             scale, shift = self.modulation(vector)[:, :, None, None].to(inner.dtype).chunk(2, 1)
-            inner = torch.addcmul(shift, pixel_norm(inner), 1 + scale)
+            inner = torch.addcmul(shift, inner, 1 + scale)
         y: Tensor = x + self.two(F.relu(inner))
         if self.fourier is not None:
             seen = self.fourier.mix.in_channels // 2
-            y = torch.cat([y[:, :seen] + self.fourier(x[:, :seen]).to(y.dtype), y[:, seen:]], 1)
+            spectral = self.fourier(pixel_norm(x[:, :seen])).to(y.dtype)
+            y = torch.cat([y[:, :seen] + spectral, y[:, seen:]], 1)
         return y
+
+
+def rectified(x: Tensor) -> Tensor:
+    """Leaky, since x is not normalised: where all values are negative, learning goes on."""
+    return F.leaky_relu(x, 0.2)
 
 
 def _convolution(channels: int, out: int, gated: bool) -> nn.Module:
@@ -134,6 +140,6 @@ class UNet(nn.Module):
         for block in self.coarse:
             x = block(x, vector)
         for block, up in zip(reversed(self.after), reversed(self.ups), strict=True):
-            x = block(up(F.relu(x)) + skips.pop(), vector)
-        out = F.pixel_shuffle(self.last(F.relu(x)), 2)[:, :, :height, :width]
+            x = block(up(rectified(x)) + skips.pop(), vector)
+        out = F.pixel_shuffle(self.last(rectified(x)), 2)[:, :, :height, :width]
         return out.to(torch.promote_types(out.dtype, torch.float32))
