@@ -143,7 +143,8 @@ def between(given: Tensor, holes: Tensor, frames: int) -> Tensor:
     """Given clips (N, frames x C, H, W), 0 in the missing frames, (N, frames x C, H, W) 1, -> the same, where missing
     frames are interpolated between the nearest known one before and the nearest one after, or are that one of them
     which there is."""
-    clips, known = given.unflatten(1, (frames, -1)), holes.unflatten(1, (frames, -1))[:, :, 0, 0, 0] < 0.5
+    clips: Tensor = given.unflatten(1, (frames, -1))
+    known = holes.unflatten(1, (frames, -1))[:, :, 0, 0, 0] < 0.5
     number = torch.arange(frames, device=given.device).expand(len(given), -1)
     before = number.where(known, -1).cummax(1).values
     after = number.where(known, frames).flip(1).cummin(1).values.flip(1)
