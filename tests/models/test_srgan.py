@@ -8,6 +8,7 @@ import torch
 from ganforge import models
 from ganforge.media.spec import Spec
 from ganforge.system import Batch
+from ganforge.transforms.resize import resized
 
 
 @pytest.fixture
@@ -26,10 +27,9 @@ def learn(system, phase, times=3):
         optimizer.step()
 
 
-def test_untrained_it_repeats_pixels(system):
-    small = torch.rand(2, 3, 5, 7) * 2 - 1
-    made = system.restore(small)
-    assert torch.equal(made, small.repeat_interleave(4, 2).repeat_interleave(4, 3))
+def test_untrained_it_is_bicubic(system):
+    small = torch.rand(2, 3, 5, 7) - 0.5
+    torch.testing.assert_close(system.restore(small), resized(small, 20, 28))
 
 
 def test_phases_follow_one_another_and_the_second_begins_with_the_first(system):
@@ -64,3 +64,15 @@ def test_the_discriminator_learns_from_the_same_step(system):
     loss.backward()
     assert all(p.grad is None for p in system.generator.parameters())
     assert any(p.grad is not None for p in system.discriminator.parameters())
+
+
+@torch.no_grad()
+def test_a_pixel_depends_on_the_receptive_field_alone(system):
+    for p in system.parameters():
+        p.add_(torch.randn_like(p) * 0.05)
+    small = torch.rand(1, 3, 21, 21) - 0.5
+    changed, middle = small.clone(), 10
+    radius = system.receptive_radius
+    changed[:, :, middle, middle] += 0.3
+    moved = (system.restore(small) != system.restore(changed)).any(1)[0].nonzero() // system.scale
+    assert middle - radius <= moved.min() and moved.max() <= middle + radius

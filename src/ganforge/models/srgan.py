@@ -24,6 +24,7 @@ from ganforge.nn.patch import PatchDiscriminator, feature_matching
 from ganforge.nn.schedules import Cosine
 from ganforge.system import Adam, Batch, Phase, later_phases
 from ganforge.transforms import degrade
+from ganforge.transforms.resize import resized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 10_000}
 
 
 class Enlarger(nn.Module):
-    """(N, C, h, w) -> (N, C, scale h, scale w): the nearest pixels, and what convolutions at low resolution add."""
+    """(N, C, h, w) -> (N, C, scale h, scale w): bicubic interpolation, and what convolutions at low resolution add."""
 
     def __init__(self, config: Config, given: int, wanted: int, scale: int) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class Enlarger(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         added = F.pixel_shuffle(self.last(self.body(images.contiguous(memory_format=torch.channels_last))), self.scale)
-        return F.interpolate(images, scale_factor=self.scale) + added.float()
+        return resized(images, *added.shape[2:]) + added.float()
 
 
 class SRGAN(ImageToImage):
