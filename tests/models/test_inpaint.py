@@ -76,12 +76,19 @@ def test_missing_frames():
     assert torch.equal(made[holes == 0], given[holes == 0])
 
 
-def test_patches_without_a_hole_count_as_real():
+def test_patches_without_a_hole_do_not_count():
     system = new(Spec(32, 32, 3)).eval()
     images = torch.rand(2, 3, 32, 32) * 2 - 1
+    holes = torch.zeros(2, 1, 32, 32)
     batch = Batch(images, torch.zeros(2, dtype=torch.int64), 0)
-    batch.shared |= {"wanted": images, "composite": images, "holes": torch.zeros(2, 1, 32, 32)}
+    batch.shared |= {"wanted": images, "composite": images, "holes": holes}
     report = system.discriminator_loss(batch)
     score = system.discriminator(images)[0]
-    torch.testing.assert_close(report["loss"], 2 * torch.relu(1 - score).mean())
+    torch.testing.assert_close(report["loss"], torch.relu(1 - score).mean())
     assert report["fake"] == 0
+    holes[:, :, :8, :8] = 1
+    report = system.discriminator_loss(batch)
+    side = 8 * score.shape[2] // 32
+    touched = score[:, :, :side, :side]
+    torch.testing.assert_close(report["loss"], torch.relu(1 - score).mean() + torch.relu(1 + touched).mean())
+    torch.testing.assert_close(report["fake"], touched.mean())

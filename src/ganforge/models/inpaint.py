@@ -4,8 +4,7 @@ A U-Net of gated convolutions (Yu et al. 2019, "Free-Form Image Inpainting with 
 sees the whole picture by Fourier units (Suvorov et al. 2022, "Resolution-robust Large Mask Inpainting with Fourier
 Convolutions"). It adds to a smooth filling from coarser and coarser averages of what is known (pull-push, Gortler et
 al. 1996, "The Lumigraph", section 3.4), missing frames to the interpolation of their neighbours. The discriminator of
-patches sees the composite, what is given where it is given, and calls a patch generated only where it touches a hole
-(Suvorov et al. 2022, section 2.2.2)."""
+patches sees the composite, what is given where it is given, and judges the patches that touch a hole."""
 
 from __future__ import annotations
 
@@ -71,7 +70,7 @@ class Inpaint(ImageToImage):
         self.generator = UNet(
             self.given + missing, self.wanted, config.width, config.depth, config.blocks, gated=True, spectral=True
         )
-        self.discriminator = PatchDiscriminator(self.wanted, config.width)
+        self.discriminator = PatchDiscriminator(self.wanted, config.width, halvings=2)  # small patches: in or out
         self.receptive_radius = self.generator.receptive_radius
 
     def adam(self) -> dict[str, Adam]:
@@ -107,12 +106,14 @@ class Inpaint(ImageToImage):
         return report
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The hinge loss; patches of a composite that touch no hole count as real."""
+        """The hinge loss, of a composite on the patches that touch a hole. (To count the others as real, as Suvorov et
+        al. do, taught the discriminator in short runs to call everything real.)"""
         s = batch.shared
         real, fake = self.discriminator(s["wanted"])[0], self.discriminator(s["composite"])[0]
         touched = self._touched(s["holes"], fake)
-        loss = F.relu(1 - real).mean() + F.relu(1 - fake * (1 - 2 * touched)).mean()
-        return {"loss": loss, "real": real.mean(), "fake": (fake * touched).sum() / touched.sum().clamp(min=1)}
+        count = touched.sum().clamp(min=1)
+        loss = F.relu(1 - real).mean() + (F.relu(1 + fake) * touched).sum() / count
+        return {"loss": loss, "real": real.mean(), "fake": (fake * touched).sum() / count}
 
     def restore(
         self,
