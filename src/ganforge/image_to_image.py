@@ -63,6 +63,15 @@ class ImageToImage(System):
         if min(spec.height, spec.width) < degrade.scale:
             raise InputError(f"model.degradation is {text!r}, and the pictures have {spec.height}x{spec.width} pixels.")
 
+    @classmethod
+    def continued(cls, config: Any, spec: Spec, seen: int, to: Spec) -> dict[str, Any] | None:
+        """As `System.continued`. A system that begins without its discriminator goes on in the phase that it has
+        reached: what is left of its `alone` images."""
+        settings = super().continued(config, spec, seen, to)
+        if settings is not None and hasattr(config, "alone"):
+            settings |= {"alone": max(0, config.alone - seen)}
+        return settings
+
     def __init__(self, config: Any, spec: Spec) -> None:
         super().__init__(config, spec)
         self.degrade = _degrade(_text(config), spec)

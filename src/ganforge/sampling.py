@@ -142,7 +142,7 @@ def check_generates(system: System) -> None:
     """InputError for a system that does not generate."""
     if not system.generates:
         raise InputError(
-            f"{type(system).__name__} cleans pictures and makes none of its own. "
+            f"{type(system).__module__.rpartition('.')[2]} restores pictures and makes none of its own. "
             "Use: ganforge restore RUN FOLDER -o OUT"
         )
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from ganforge import models
+from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec
 from ganforge.system import Batch
+from ganforge.testing import make_store
 from ganforge.transforms.resize import resized
 
 
@@ -30,6 +32,13 @@ def learn(system, phase, times=3):
 def test_untrained_it_is_bicubic(system):
     small = torch.rand(2, 3, 5, 7) - 0.5
     torch.testing.assert_close(system.restore(small), resized(small, 20, 28))
+
+
+def test_it_learns_from_pictures_alone(tmp_path, fails):
+    make_store(tmp_path / "store", Spec(8, 8, 4, medium=Pair(1, ("3 #ff0000", "9 #00ff00"))))
+    words = ("train", "srgan", tmp_path / "store", "--out", tmp_path / "run", "--images", 16)
+    message = fails(*words, "--model.degradation", "none")
+    assert "srgan learns from pictures, and" in message and "pix2pix" in message
 
 
 def test_phases_follow_one_another_and_the_second_begins_with_the_first(system):

@@ -235,6 +235,40 @@ def test_masks_say_what_is_missing_and_the_rest_is_untouched(filler, tmp_path, c
     assert "a.png exists already and is something else" in capsys.readouterr().out, "another mask is another answer"
 
 
+def test_a_mask_or_a_reference_that_cannot_be_read_is_named(filler, tmp_path, capsys):
+    for name in ("a.png", "b.png", "c.png", "two.png"):
+        picture(tmp_path / "in" / name, 10, 12, 3)
+        black_and_white(tmp_path / "masks" / name, 10, 12)
+        picture(tmp_path / "clean" / name, 10, 12, 3)
+    picture(tmp_path / "in" / "two.webp", 10, 12, 3)
+    (tmp_path / "masks" / "a.png").write_bytes(b"\x89PNG\r\n")
+    for name in ("b.txt", "b.csv"):  # not masks, and no reason to stop
+        (tmp_path / "masks" / name).write_text("x")
+    (tmp_path / "clean" / "b.png").write_bytes(b"\x89PNG\r\n")
+    (tmp_path / "clean" / "c.txt").write_text("x")
+    (tmp_path / "clean" / "two.png").rename(tmp_path / "clean" / "two.gif")
+    picture(tmp_path / "clean" / "two.bmp", 10, 12, 3)
+    words = ["restore", str(filler), str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main([*words, "--mask", str(tmp_path / "masks"), "--reference", str(tmp_path / "clean")]) == 2
+    message = capsys.readouterr().out
+    for line in (
+        "'a.png': its mask 'a.png': not an image",
+        "'b.png': restored, but not compared: its reference 'b.png': not an image",
+        "'two.png': restored, but not compared: 'two.bmp', 'two.gif' may be its reference",
+        "means over 1 pictures",
+    ):
+        assert line in message
+
+
+def test_animations_are_restored_in_part_and_that_is_said(denoiser, tmp_path, capsys):
+    frames = [Image.fromarray(RNG.integers(0, 256, (9, 9, 3), dtype=np.uint8)) for _ in range(2)]
+    (tmp_path / "in").mkdir()
+    frames[0].save(tmp_path / "in" / "a.gif", save_all=True, append_images=frames[1:])
+    picture(tmp_path / "in" / "b.png", 9, 9, 3)
+    assert main(["restore", str(denoiser), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+    assert "1 are animations, of which the first frame was taken" in capsys.readouterr().out
+
+
 def test_one_picture_with_one_mask_of_any_name(filler, tmp_path):
     picture(tmp_path / "p.png", 10, 12)
     left = black_and_white(tmp_path / "m.png", 10, 12)
@@ -302,7 +336,10 @@ def test_options_that_a_system_cannot_use(fails, denoiser, doubler, filler, tmp_
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory):
-    spec, tiny = Spec(16, 16, 1, ("a", "red, round", "c")), {"width": 4, "depth": 1, "head": 4, "patches": 8}
+    spec, tiny = (
+        Spec(16, 16, 1, ("a", "red, round", "c")),
+        {"width": 4, "depth": 1, "head": 4, "patches": 8, "lr": 0.01},
+    )
     return make_run(tmp_path_factory.mktemp("translate"), "translate", spec, {**tiny, "classes": ("a", "red, round")})
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ganforge import models
+from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec
 from ganforge.models import dae
 from ganforge.restoring.tiles import TILE, Restorer, tiles
@@ -156,3 +157,19 @@ def test_progress_is_the_share_of_tiles(every_door):
     restorer.tile = 32
     restorer(bytes_of(60, 60, 1), progress=shares.append)
     assert shares == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_is_wanted_of_pairs_and_of_a_class_has_its_own_channels(every_door, channels):
+    pixels = bytes_of(20, 30, channels)
+    loaded = models.load(every_door)
+    pairs = loaded.system(loaded.config(degradation=""), Spec(16, 16, 6, medium=Pair(3))).eval()
+    loaded = models.load("translate")
+    classes = loaded.system(loaded.config(width=4, depth=1, blocks=1), Spec(16, 16, 3, ("a", "b"))).eval()
+    torch.nn.init.normal_(classes.generator.unet.last.weight, 0, 0.3)
+    for restorer in (Restorer(pairs), Restorer(classes, label=1)):
+        out = restorer(pixels)
+        assert out.shape == (20, 30, max(3, channels))
+        assert (out[..., 0] != out[..., 1]).any(), "a grey picture has colours now"
+        if channels == 4:
+            assert np.array_equal(out[..., 3], pixels[..., 3])

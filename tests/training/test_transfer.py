@@ -82,7 +82,7 @@ def test_a_killed_run_takes_over_again_and_a_finished_one_resumes(first, store, 
     [
         ("gan", SPEC, "is of dcgan"),
         ("dcgan", Spec(8, 16, 1, ("a", "b")), "--resolution 8x8"),
-        ("dcgan", Spec(8, 8, 3), ""),
+        ("dcgan", Spec(8, 8, 3), "fit rows of the same shape: take another store."),
     ],
 )
 def test_another_system_or_shape_is_refused(first, tmp_path, fails, system, spec, message):
@@ -152,3 +152,22 @@ def test_a_growing_system_goes_on_at_twice_the_resolution(tmp_path, name, logged
     assert "prepare the store with --resolution 16x16, or twice that, 32x32" in message
     short = fails("train", name, tmp_path / "large", "--from", run.path, "--images", 95, "--out", tmp_path / "third")
     assert "has grown to its full size after 96 images" in short
+
+
+@pytest.mark.parametrize("system", ["srgan", "inpaint", "pix2pix"])
+def test_a_system_with_later_phases_goes_on_in_the_phase_that_it_has_reached(tmp_path, system, logged):
+    make_store(tmp_path / "store", Spec(16, 16, 3), 120)
+    tiny = {"width": 4, "depth": 1} | ({} if system == "srgan" else {"blocks": 1})
+    tiny |= {"degradation": "grey"} if system == "pix2pix" else {}
+    words = (system, tmp_path / "store")
+    loop = LOOP | {"keep": "all", "measure": 0.0, "report": 16}
+    first = train(*words, tmp_path / "first", size="small", overrides={"model": tiny | {"alone": 48}, "train": loop})
+    for at, left in ((16, 32), (48, 0), (64, 0)):
+        source = RunFolder(first.path, at)
+        run = train(*words, tmp_path / f"{at}", source=source, overrides={"train": {"images": 48}})
+        assert run.section("model")["alone"] == left
+        assert any(name.startswith("optimizer.discriminator") for name in run.load()[0])
+    begun = tmp_path / "again"
+    train(*words, begun, source=first, overrides={"model": {"alone": 64}, "train": {"images": 48}})
+    late = "generator, discriminator" if system == "srgan" else "discriminator"
+    assert any(f"ends at 48 images, and what begins at 64 is left out of it: {late}." in line for line in logged)

@@ -40,7 +40,7 @@ class Config:
     patch: int = setting(
         128, "side in pixels of the random crops that larger pictures are trained on", low=16, high=1024
     )
-    alone: int = setting(500_000, "images of the phase without the discriminator", low=1)
+    alone: int = setting(500_000, "images of the phase without the discriminator", low=0)
     adversarial: float = setting(0.05, "weight of the adversarial loss", low=0.0, high=100.0)
     matching: float = setting(0.5, "weight of feature matching", low=0.0, high=100.0)
     lr: float = setting(1e-3, "learning rate of the U-Net", low=0.0, high=1.0)

@@ -39,7 +39,7 @@ class Config:
     patch: int = setting(
         128, "side in pixels of the random crops that larger pictures are trained on", low=16, high=1024
     )
-    alone: int = setting(100_000, "images before the discriminator begins", low=1)
+    alone: int = setting(100_000, "images before the discriminator begins", low=0)
     error: float = setting(10.0, "weight of the mean absolute error; the adversarial loss has 1", low=0.0, high=1000.0)
     matching: float = setting(10.0, "weight of feature matching", low=0.0, high=1000.0)
     lr: float = setting(1e-3, "learning rate of the U-Net", low=0.0, high=1.0)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ganforge.base.config import setting
 from ganforge.image_to_image import ImageToImage, random_crops
+from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec
 from ganforge.nn.losses import decibels, hinge
 from ganforge.nn.patch import PatchDiscriminator, feature_matching
@@ -37,7 +38,7 @@ class Config:
     patch: int = setting(
         64, "side in pixels of the random crops that larger pictures are trained on", low=16, high=1024
     )
-    alone: int = setting(500_000, "images of the phase without the discriminator", low=1)
+    alone: int = setting(500_000, "images of the phase without the discriminator", low=0)
     adversarial: float = setting(
         0.03, "weight of the adversarial loss; the mean absolute error has 1", low=0.0, high=100.0
     )
@@ -77,6 +78,7 @@ class SRGAN(ImageToImage):
     """Small pictures -> large ones. `faithful` is trained for the error alone, `generator` goes on from it."""
 
     averaged = ("faithful", "generator")
+    media = (Picture,)
     strengths = True
     config: Config
 
@@ -90,7 +92,7 @@ class SRGAN(ImageToImage):
     def adam(self) -> dict[str, Adam]:
         c = self.config
         second = Adam(c.lr_adversarial, 0.9, 0.99)
-        first = Adam(Cosine(c.lr, c.lr / 50, c.alone), 0.9, 0.99)
+        first = Adam(Cosine(c.lr, c.lr / 50, max(1, c.alone)), 0.9, 0.99)
         return {"faithful": first, "generator": second, "discriminator": second}
 
     def phases(self) -> list[Phase]:

@@ -23,11 +23,14 @@ def transparent(pixels: Pixels) -> Holes:
 
 
 def read(mask: Entry | None, pixels: Pixels) -> Holes:
-    """The mask of a picture (H, W, C) -> (H, W), True where it is white. Raises Skip where there is none, or it has
-    another size, transparency, more than two levels or no white."""
+    """The mask of a picture (H, W, C) -> (H, W), True where it is white. Raises Skip where there is none, or it
+    cannot be read, or has another size, transparency, more than two levels or no white."""
     if mask is None:
         raise Skip("there is no mask of that name")
-    levels = decode_whole(mask.read())
+    try:
+        levels = decode_whole(mask.read())
+    except Skip as skip:
+        raise Skip(f"its mask {mask.name!r}: {skip}") from skip
     if levels.shape[:2] != pixels.shape[:2]:
         size, own = (f"{shape[0]}x{shape[1]}" for shape in (levels.shape, pixels.shape))
         raise Skip(f"its mask {mask.name!r} has {size} pixels, and it has {own}")

@@ -30,10 +30,11 @@ from ganforge.restoring.masks import Holes
 from ganforge.restoring.tiles import Restorer
 from ganforge.runs import RunFolder, weights_hash
 from ganforge.sources import labels, maps, survey
-from ganforge.sources.decode import decode_whole, fit_channels
+from ganforge.sources.decode import decode_whole, fit_channels, probe
 from ganforge.sources.depth import Levels
 from ganforge.sources.entry import Entry, Skip, digest, read_file
 from ganforge.sources.formats import has_picture_suffix, refusal
+from ganforge.sources.layout import some
 from ganforge.sources.source import keep_apart, open_source
 from ganforge.sources.transform import resize
 from ganforge.system import System
@@ -180,10 +181,12 @@ class PictureCall(Call[Given, Pixels]):
     transparent: bool = False
     """Whether what is transparent is missing."""
     masks: dict[str, Entry] | None = None
-    clean: dict[str, Entry] | None = None
+    clean: dict[str, list[Entry]] | None = None
     levels: Levels | None = None
     map: Pair | None = None
     """The medium, where what is given are maps of ids."""
+    animated: int = 0
+    """Number of files with several frames."""
 
     suffix = Picture.suffix
 
@@ -191,16 +194,16 @@ class PictureCall(Call[Given, Pixels]):
         """Find masks and references, and the levels of the source. DataError where one of them cannot be used."""
         if mask is not None:
             self.masks = {}
-            for entry in _entries(Path(mask)):
-                other = self.masks.setdefault(stem(entry.name), entry)
-                if other is not entry:
+            for name, (entry, *others) in _by_stem(Path(mask)).items():
+                self.masks[name] = entry
+                if others:
                     raise DataError(
-                        f"{other.name!r} and {entry.name!r} are masks of one picture. Take one of them out."
+                        f"{entry.name!r} and {others[0].name!r} are masks of one picture. Take one of them out."
                     )
             if _is_one(source) and _is_one(Path(mask)):  # they belong together, whatever their names
                 self.masks = {stem(source.name): entry for entry in self.masks.values()}
         if reference:
-            self.clean = {stem(entry.name): entry for entry in _entries(Path(reference))}
+            self.clean = _by_stem(Path(reference))
         medium = self.restorer.system.spec.medium
         if isinstance(medium, Pair) and medium.palette:
             self.map = medium
@@ -213,6 +216,7 @@ class PictureCall(Call[Given, Pixels]):
             raise Skip(why)
         data = entry.read()
         pixels = maps.numbers(maps.read(data), self.map) if self.map else decode_whole(data, self.levels)
+        self.animated += isinstance(data, bytes) and probe(data).animated
         facts: dict[str, Any] = {"given": digest(pixels).hex()}
         if self.masks is not None:
             holes = masks.read(self.masks.get(stem(entry.name)), pixels)
@@ -220,6 +224,10 @@ class PictureCall(Call[Given, Pixels]):
         if self.transparent:
             return Given(pixels, masks.transparent(pixels)), {**facts, "holes": "transparent"}
         return Given(pixels), facts
+
+    def notes(self) -> list[str]:
+        frames = [f"{self.animated:,} are animations, of which the first frame was taken."] if self.animated else []
+        return super().notes() + frames
 
     def size(self, given: Given) -> int:
         (height, width, channels), system = given.pixels.shape, self.restorer.system
@@ -244,12 +252,16 @@ class PictureCall(Call[Given, Pixels]):
     def compare(self, given: Given, made: Pixels, name: str) -> None:
         if self.clean is None:
             return
-        entry = self.clean.get(stem(name))
-        if entry is None:
+        entries = self.clean.get(stem(name), [])
+        entries = [entry for entry in entries if entry.name == name] or entries
+        if not entries:
             raise Skip("restored, but not compared: the reference has no file of that name")
-        if why := refusal(entry.name):
-            raise Skip(f"restored, but not compared: its reference is {why}")
-        truth = decode_whole(entry.read(), self.levels and replace(self.levels, clip=True))
+        if len(entries) > 1:
+            raise Skip(f"restored, but not compared: {some([entry.name for entry in entries])} may be its reference")
+        try:
+            truth = decode_whole(entries[0].read(), self.levels and replace(self.levels, clip=True))
+        except Skip as skip:
+            raise Skip(f"restored, but not compared: its reference {entries[0].name!r}: {skip}") from skip
         self.result.compare(_scores(None if self.map else given.pixels, made, truth))
 
 
@@ -279,6 +291,15 @@ def _entries(path: Path, medium: str = Picture.kind) -> Iterator[Entry]:
     if _is_one(path):
         return iter([Entry(path.name, lambda: read_file(path))])
     return open_source(path, medium=medium).entries()
+
+
+def _by_stem(path: Path) -> dict[str, list[Entry]]:
+    """The pictures of a source by their names without suffix."""
+    entries: dict[str, list[Entry]] = {}
+    for entry in _entries(path):
+        if not refusal(entry.name):
+            entries.setdefault(stem(entry.name), []).append(entry)
+    return entries
 
 
 def _is_one(path: Path) -> bool:

@@ -52,11 +52,13 @@ class Restorer:
         uint8. `progress` is called with the share that is done.
 
         A system that takes as many channels as it returns keeps those of the picture: a grey one restores each colour
-        for itself. Transparency stays as it is, enlarged as a grey picture of its own, unless the system has learned
-        it; what was missing is opaque. Pixels that are not missing are those of the picture. Raises Skip where a
-        system that takes pictures in one piece has not the memory for this one."""
+        for itself. One of pairs, and one that translates, returns its own channels. Transparency stays as it is,
+        enlarged as a grey picture of its own, unless the system has learned it; what was missing is opaque. Pixels that
+        are not missing are those of the picture. Raises Skip where a system that takes pictures in one piece has not
+        the memory for this one."""
         system, channels = self.system, pixels.shape[2]
-        same = system.given == system.wanted
+        other = system.translates or isinstance(system.spec.medium, Pair)  # what is wanted has colours of its own
+        same = system.given == system.wanted and not other
         colour, alpha = pixels[..., :3], pixels[..., 3:]
 
         def run(planes: Pixels) -> Pixels:

@@ -91,6 +91,7 @@ class Trainer:
             return
         if not self.progress.seen:
             log.info(self._disk())
+        self._tell_phases(self.settings.images or math.inf)
         rows = stats.Log(self.run.path, self.progress.seen)
         trackers = Trackers(self.run.path, self.settings.track, self.sections, self.progress.seen)
         with _interruptible() as interrupted, _bar(self) as bar, Busy() as busy, trackers:
@@ -131,6 +132,7 @@ class Trainer:
                 trackers.notice()
                 if reporting or went_back:
                     reported, mark = self.progress.seen, saved
+        self._tell_phases(self.progress.seen)
         if p := self.progress.skipped:
             steps = self.progress.seen // self.settings.batch
             back = f", and training went back {self.progress.rollbacks} times" if self.progress.rollbacks else ""
@@ -242,6 +244,14 @@ class Trainer:
         tensors = self._tensors() | self.means.tensors()
         self.run.save(self.progress.seen, tensors, asdict(self.progress), self.sections, newest)
         self.exhausted = self._exhausted()
+
+    def _tell_phases(self, images: float) -> None:
+        """Log a warning where phases begin later than a run of so many images ends."""
+        if late := [phase for phase in self.phases if phase.since >= images]:
+            log.warning(
+                f"The run ends at {images:,} images, and what begins at {min(phase.since for phase in late):,} is left "
+                f"out of it: {', '.join(phase.name for phase in late)}. Train it longer, or let that begin earlier."
+            )
 
     def _ended(self, best: Path) -> str:
         """A line about the best checkpoint and the last."""

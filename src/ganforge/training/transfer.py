@@ -33,10 +33,12 @@ def continued(source: RunFolder, system: str, store: Store) -> dict[str, Any]:
     if settings is None:
         doubled = Spec(2 * spec.height, 2 * spec.width, spec.channels, spec.classes, medium=spec.medium)
         grows = loaded.system.continued(old, spec, 0, doubled) is not None
+        resolution = f"prepare the store with --resolution {spec.height}x{spec.width}"
+        resolution += f", or twice that, {doubled.height}x{doubled.width}." if grows else "."
+        alike = (spec.channels, spec.medium) == (store.spec.channels, store.spec.medium)
         raise RunError(
             f"{source.path} makes {spec}; {store.address} holds {store.spec}. Its weights fit rows of the same shape: "
-            f"prepare the store with --resolution {spec.height}x{spec.width}"
-            + (f", or twice that, {doubled.height}x{doubled.width}." if grows else ".")
+            + (resolution if alike else "take another store.")
         )
     return settings
 
