@@ -10,11 +10,13 @@ import torch
 
 from ganforge.base.errors import DataError
 from ganforge.cli import main
+from ganforge.measuring.measure import measure_system
 from ganforge.measuring.reference import Reference
 from ganforge.measuring.translation import measure_translation, translated, translations
 from ganforge.media.spec import Spec
 from ganforge.models import translate
-from ganforge.testing import make_store
+from ganforge.preparing.parts import Meta
+from ganforge.testing import make_store, store_of
 from ganforge.training.score import Scorer
 from ganforge.training.train import train
 
@@ -45,6 +47,19 @@ def test_translations_are_of_other_classes_and_as_many_real_ones(store):
         assert {labels[row.tobytes()] for row in one.given} == {other}
         assert {labels[row.tobytes()] for row in one.wanted} == {label}
         assert np.array_equal(one.made, translated(system, one.given, label))
+
+
+def test_few_samples_are_at_least_eight_of_a_class_and_the_class_with_too_few_is_named(store, tmp_path):
+    system = Same(translate.Config(**TINY), SPEC)
+    assert [len(one.given) for one in translations(system, store, 4)] == [8, 8]
+    metas = [Meta(f"{n}.png", "a" if n < 80 else "b", "heldout" if n % 2 else "train") for n in range(90)]
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 16, 16, 1), dtype=np.uint8)
+    spec = Spec(16, 16, 1, ("a", "b"))
+    few = store_of(tmp_path / "few", spec, pixels, metas)
+    system = Same(translate.Config(**TINY | {"classes": ()}), spec)
+    with pytest.raises(DataError, match="holds out 5 pictures of 'b'"):
+        measure_system(system, few)
+    assert not (few.path / "features").exists()
 
 
 def test_a_system_that_changes_nothing_has_the_numbers_of_what_it_is_given(store):

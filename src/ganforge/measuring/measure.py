@@ -26,7 +26,7 @@ from ganforge.measuring.progress import Remaining
 from ganforge.measuring.reference import Reference
 from ganforge.measuring.restoration import FEWEST as FEWEST_RESTORED
 from ganforge.measuring.restoration import Restoration, chosen, measure_restoration
-from ganforge.measuring.translation import measure_translation
+from ganforge.measuring.translation import measure_translation, of_learned
 from ganforge.media.clip import Clip
 from ganforge.media.pair import Pair
 from ganforge.media.sound import Sound
@@ -101,6 +101,8 @@ def measure_system(system: System, store: Store, samples: int = SAMPLES, sheets:
     if restores and system.generates and len(store.heldout) < FEWEST_RESTORED:
         log.info(f"reconstructing is not measured: fewer than {FEWEST_RESTORED} pictures are held out")
         restores = False
+    if system.translates:
+        of_learned(system, store)  # raises before features are learned
     indices = chosen(store, samples) if restores and not system.translates else None
     started = time.perf_counter()
     device.keep_memory()

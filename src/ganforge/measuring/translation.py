@@ -57,19 +57,27 @@ def translated(system: System, pixels: Pixels, label: int) -> Pixels:
     return np.concatenate(parts)
 
 
-def translations(system: System, store: Store, most: int) -> Iterator[Translation]:
-    """One for each class that was learned, of keyed choices, with at most `most` and MOST translated pictures in all.
-    DataError where fewer than FEWEST of a class are held out."""
+def of_learned(system: System, store: Store) -> Store:
+    """The pictures of the classes that were learned. DataError where fewer than FEWEST of one are held out."""
     store = store.of_classes(system.learned)
-    labels, share = store.labels[store.heldout], min(most, MOST) // len(system.learned)
+    counts = {label: int((store.labels[store.heldout] == label).sum()) for label in system.learned}
+    label = min(counts, key=counts.__getitem__)
+    if counts[label] < FEWEST:
+        raise DataError(
+            f"{store.address} holds out {counts[label]} pictures of {store.spec.classes[label]!r}, and translating is "
+            f"measured on at least {FEWEST} of each class. Prepare it with a larger --heldout."
+        )
+    return store
+
+
+def translations(system: System, store: Store, most: int) -> Iterator[Translation]:
+    """One for each class that was learned, of keyed choices, with at most `most` and MOST translated pictures in all,
+    and at least FEWEST of a class. DataError as `of_learned`."""
+    store = of_learned(system, store)
+    labels, share = store.labels[store.heldout], max(FEWEST, min(most, MOST) // len(system.learned))
     for label in system.learned:
         own, others = store.heldout[labels == label], store.heldout[labels != label]
         count = min(share, len(own), len(others))
-        if count < FEWEST:
-            raise DataError(
-                f"{store.address} holds out {len(own)} pictures of {store.spec.classes[label]!r}, and translating is "
-                f"measured on at least {FEWEST} of each class. Prepare it with a larger --heldout."
-            )
         chosen = [rows[permuted(0, f"translate/{label}", len(rows), np.arange(count))] for rows in (others, own)]
         given, wanted = (store.read(rows) for rows in chosen)
         yield Translation(label, given, translated(system, given, label), wanted)
