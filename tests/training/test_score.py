@@ -116,7 +116,7 @@ def test_real_pictures_are_read_once_for_all_sheets(tmp_path):
     assert read == [64]
 
 
-def test_a_system_that_restores_is_scored_by_its_held_out_pictures(tmp_path):
+def test_a_system_that_restores_is_scored_by_its_held_out_pictures(tmp_path, logged):
     store = make_store(tmp_path / "store", Spec(16, 16, 3), 200)
     system = load("dae").system(load("dae").config(width=4), store.spec).eval()  # untrained, it is the identity
     scorer = Scorer(store, CPU, 1.0)
@@ -128,6 +128,8 @@ def test_a_system_that_restores_is_scored_by_its_held_out_pictures(tmp_path):
     assert scorer.score(system) == {"distance": pytest.approx(measured.restoration["restored"].distance, rel=1e-3)}
     few = make_store(tmp_path / "few", store.spec, 30)
     assert Scorer(few, CPU, 1.0).fidelity(system) == Scorer(few, CPU, 1.0).score(system) == {}
+    assert "cannot be measured on the way" in logged[-1] and "Prepare it with a larger --heldout" in logged[-1]
+    assert not (few.path / "features").exists()
     for parameter in system.parameters():
         torch.nn.init.constant_(parameter, float("nan"))
     assert scorer.fidelity(system) == scorer.score(system) == {}

@@ -83,9 +83,13 @@ class Scorer:
         if not self.share:
             return {}
         try:
+            if system.translates:
+                translation.of_learned(system, self.store)  # raises where too few are held out
+            elif not system.generates:
+                restoration.chosen(self.store, SAMPLES)
             self.reference = self.reference or Reference(self.store, self.device)
         except GanforgeError as error:
-            log.warning(f"The samples cannot be measured on the way: {error}")
+            log.warning(f"It cannot be measured on the way: {error}")
             self.share = 0.0
             return {}
         real = self.reference
