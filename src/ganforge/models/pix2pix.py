@@ -47,9 +47,9 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"width": 32, "patch": 64, "alone": later_phases(0.2)},
-    "medium": {"alone": later_phases(0.2)},
-    "large": {"width": 96, "blocks": 9, "patch": 256, "alone": later_phases(0.2)},
+    "small": {"width": 32, "patch": 64, "alone": later_phases(0.5)},
+    "medium": {"alone": later_phases(0.5)},
+    "large": {"width": 96, "blocks": 9, "patch": 256, "alone": later_phases(0.5)},
 }
 TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 10_000, "cooldown": 0.5}
 
@@ -68,7 +68,7 @@ class Pix2Pix(ImageToImage):
 
     def adam(self) -> dict[str, Adam]:
         c = self.config
-        return {"generator": Adam(c.lr, 0.5, 0.99), "discriminator": Adam(c.lr_discriminator, 0.5, 0.99)}
+        return {"generator": Adam(c.lr, 0.9, 0.99), "discriminator": Adam(c.lr_discriminator, 0.5, 0.99)}
 
     def phases(self) -> list[Phase]:
         return [
