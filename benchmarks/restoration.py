@@ -13,6 +13,7 @@ import argparse
 import gzip
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ TASKS = {
     "holes": Task(
         "inpaint", flowers, 20, {"degradation": "strokes 0.05..0.4, boxes 1..2"}, ("strokes 0.17", "centre 0.25")
     ),
-    "colour": Task("pix2pix", flowers, 15, {"degradation": "grey", "patch": 128, "error": 30.0}, train={"batch": 8}),
+    "colour": Task("pix2pix", flowers, 14, {"degradation": "grey", "patch": 128, "error": 30.0}, train={"batch": 8}),
     "frames": Task("inpaint", moving, 10, {"degradation": "frames 1..3", "width": 64}),
     "clothes": Task("pix2pix", fashion, 5, {"degradation": "edges 0.15"}),
     "emoji": Task("pix2pix", emoji, 10, {"degradation": "edges 0.1"}),
@@ -159,14 +160,19 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
-    kept = common.read("restoration")
+    kept, failed = common.read("restoration"), list[str]()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, spawn, torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
         run = partial(one, data=args.data, work=args.work, scale=args.scale, size=args.size)
         jobs = {pool.submit(run, name): name for name in args.tasks}
         for job in as_completed(jobs):
+            if problem := job.exception():
+                failed.append(f"{jobs[job]}: {problem!r}")
+                continue
             kept[jobs[job]] = {**job.result(), "threads": threads}
             common.write("restoration", kept)
+    if failed:
+        sys.exit("\n".join(failed))
 
 
 if __name__ == "__main__":
