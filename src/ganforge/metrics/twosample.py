@@ -84,7 +84,8 @@ def accuracy(real: Pixels, fake: Pixels, unseen: Pixels, others: Pixels, seed: i
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "two samples"))
-        network = TwoSampleNetwork(real.shape[-1], min(real.shape[1:3])).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = TwoSampleNetwork(real.shape[-1], min(real.shape[1:3]))
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS, pct_start=0.2)
     target = torch.tensor([1.0] * BATCH + [0.0] * BATCH)

@@ -162,14 +162,7 @@ class Flow(ImageToImage):
         noise = latents.unflatten(1, (self.spec.channels, self.spec.height, self.spec.width))
         return self._integrated(noise, None, labels if self.classes else None)
 
-    def restore(
-        self,
-        images: Tensor,
-        *,
-        holes: Tensor | None = None,
-        strength: float | None = None,
-        latents: Tensor | None = None,
-    ) -> Tensor:
+    def restore(self, images: Tensor, *, holes: Tensor | None = None, latents: Tensor | None = None) -> Tensor:
         assert latents is not None
         made = self._integrated(latents, self._shown(images, holes), None)
         return made if holes is None else torch.where(holes > 0, made, images)

@@ -115,17 +115,9 @@ class Inpaint(ImageToImage):
         loss = F.relu(1 - real).mean() + (F.relu(1 + fake) * touched).sum() / count
         return {"loss": loss, "real": real.mean(), "fake": (fake * touched).sum() / count}
 
-    def restore(
-        self,
-        images: Tensor,
-        *,
-        holes: Tensor | None = None,
-        strength: float | None = None,
-        latents: Tensor | None = None,
-    ) -> Tensor:
+    def restore(self, images: Tensor, *, holes: Tensor | None = None) -> Tensor:
         """(N, C, H, W) in [-1, 1], and `holes` (N, 1 or C, H, W), 1 where it is missing -> the same, filled."""
-        if holes is None:
-            return images
+        assert holes is not None
         return torch.where(holes > 0, self._made(images * (1 - holes), holes).clamp(-1, 1), images)
 
     def _made(self, given: Tensor, holes: Tensor) -> Tensor:

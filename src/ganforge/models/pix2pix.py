@@ -100,14 +100,7 @@ class Pix2Pix(ImageToImage):
         real, fake = (self.discriminator(s[name], s["shown"])[0] for name in ("wanted", "made"))
         return {"loss": hinge(real, fake), "real": real.mean(), "fake": fake.mean()}
 
-    def restore(
-        self,
-        images: Tensor,
-        *,
-        holes: Tensor | None = None,
-        strength: float | None = None,
-        latents: Tensor | None = None,
-    ) -> Tensor:
+    def restore(self, images: Tensor) -> Tensor:
         """(N, given, h, w) in [-1, 1] -> (N, wanted, scale h, scale w) in [-1, 1]."""
         made: Tensor = self.generator(self._shown(images))
         return made.clamp(-1, 1)

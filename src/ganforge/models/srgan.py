@@ -131,14 +131,7 @@ class SRGAN(ImageToImage):
         real, fake = (self.discriminator(s[name], s["given"])[0] for name in ("wanted", "made"))
         return {"loss": hinge(real, fake), "real": real.mean(), "fake": fake.mean()}
 
-    def restore(
-        self,
-        images: Tensor,
-        *,
-        holes: Tensor | None = None,
-        strength: float | None = None,
-        latents: Tensor | None = None,
-    ) -> Tensor:
+    def restore(self, images: Tensor, *, strength: float | None = None) -> Tensor:
         """(N, C, h, w) -> (N, C, scale h, scale w) in [-1, 1]. `strength` 0 takes the weights of the first phase, 1 or
         None those of the second, a number between interpolates them."""
         share = 1.0 if strength is None else strength

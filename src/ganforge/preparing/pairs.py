@@ -122,10 +122,7 @@ def choose_pair(source: Source, settings: Settings) -> tuple[Spec, tuple[Half, .
     ones. DataError where the given ones are to be maps of ids and are not."""
     s = settings
     both = [(entry, entry.partner) for entry in source.entries() if isinstance(entry.partner, Entry)]
-    given, wanted = (
-        Source(source.name, in_portions(len(one), lambda start, stop, one=one: iter(one[start:stop])), Layout(), False)  # type: ignore[misc]
-        for one in zip(*both, strict=True)
-    )
+    given, wanted = (_source(source.name, one) for one in zip(*both, strict=True))
     spec, levels, notes = choose(wanted, s.resolution, s.channels, s.background, s.levels)
     notes = [f"{WANTED}: {note}" for note in notes]
     halves = [Half(spec.channels, levels, s.channels is None and spec.channels == 1)]
@@ -141,6 +138,12 @@ def choose_pair(source: Source, settings: Settings) -> tuple[Spec, tuple[Half, .
         halves.insert(0, Half(like.channels, levels, like.channels == 1))
     channels = medium.given + spec.channels
     return Spec(spec.height, spec.width, channels, source.classes, medium=medium), tuple(halves), notes
+
+
+def _source(name: str, entries: Sequence[Entry]) -> Source:
+    """These entries alone."""
+    portions = in_portions(len(entries), lambda start, stop: iter(entries[start:stop]))
+    return Source(name, portions, Layout(), False)
 
 
 # ----------------------------------------------------------------------------------------------------------------- rows

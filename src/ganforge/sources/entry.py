@@ -6,6 +6,7 @@ import hashlib
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def in_portions(count: int, between: Callable[[int, int], Iterator[Entry]]) -> C
     """Portions of `count` pictures, of which `between(start, stop)` gives some."""
 
     def portions(size: int) -> list[Portion]:
-        return [lambda start=start: between(start, min(start + size, count)) for start in range(0, count, size)]  # type: ignore[misc]
+        return [partial(between, start, min(start + size, count)) for start in range(0, count, size)]
 
     return portions
 
