@@ -19,6 +19,7 @@ import common
 from ganforge import models
 from ganforge.base import device
 from ganforge.base.images import Pixels
+from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec
 from ganforge.runs import RunFolder
 from ganforge.sampling import examples, pictures
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--size", default="medium")
-    parser.add_argument("--systems", nargs="+", default=models.names())
+    parser.add_argument("--systems", nargs="+", default=models.of_medium(Picture))
     asked = parser.parse_args()
     chosen = device.choose(asked.device)
     results: dict[str, object] = {"device": str(chosen), "size": asked.size, "batch": asked.batch}

@@ -32,6 +32,7 @@ from ganforge.base.logs import printed
 from ganforge.base.stats import read
 from ganforge.measuring.measure import FIRST_SEED, measure
 from ganforge.measuring.reference import extractor
+from ganforge.media.picture import Picture
 from ganforge.media.spec import to_float, to_uint8
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import RunFolder
@@ -147,7 +148,8 @@ def shown(value: Any) -> str:
 
 def main() -> None:
     """Measure and write the results."""
-    default = [n for n in models.names() if n == "dae" or (n != "composed" and models.load(n).system.generates)]
+    systems = {name: models.load(name).system for name in models.of_medium(Picture)}
+    default = [name for name, one in systems.items() if name == "dae" or (name != "composed" and one.generates)]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--set", default="fashion-mnist")

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ganforge import models
+from ganforge.media.picture import Picture
 
 PROGRAMS = Path(__file__).parents[1] / "benchmarks"
 
@@ -33,11 +34,10 @@ def test_the_program_for_accelerators(tmp_path, monkeypatch, capsys):
     names["main"]()
     found = json.loads((tmp_path / "gpu-cpu.json").read_text())
     differences = found["largest difference between samples here and on the CPU, of 255"]
-    assert {name.split(",")[0] for name in differences} == set(models.names())
+    assert {name.split(",")[0] for name in differences} == set(models.of_medium(Picture))
     assert max(differences.values()) <= 1  # a rounding: the memory is laid out otherwise in training
-    assert all(
-        found["images_per_second"][f"{n}, 28x28 grey, {p}"] > 0 for n in models.names() for p in ("fp32", "bf16")
-    )
+    speeds = found["images_per_second"]
+    assert all(speeds[f"{n}, 28x28 grey, {p}"] > 0 for n in models.of_medium(Picture) for p in ("fp32", "bf16"))
 
 
 SIZES = {  # ours over the published, parameters and multiply-adds: from, to

@@ -20,6 +20,7 @@ from PIL import Image
 from ganforge import models
 from ganforge.base.errors import RunError
 from ganforge.cli import APART, NEEDS, _verbs, main, parser
+from ganforge.media.picture import Picture
 from ganforge.runs import RunFolder
 from ganforge.training.train import Trainer, train
 
@@ -209,7 +210,7 @@ def test_a_system_with_a_mistake_in_its_file(tmp_path, monkeypatch, capsys, fail
     assert next(line for line in printed if "broken" in line).startswith("The system broken cannot be used")
     assert "SyntaxError" in fails("train", "broken", tmp_path)
     assert "SYSTEM" in fails("train", "empty", tmp_path)
-    assert "gan" in models.without_labels()
+    assert "gan" in models.without_labels(Picture)
 
 
 def test_a_full_disk_is_one_sentence(made, tmp_path):

@@ -172,6 +172,11 @@ class System(nn.Module):
         """(N, Z) float32, and (N,) int64 where `classes` is not 0 -> (N, C, H, W) in [-1, 1]."""
         raise NotImplementedError
 
+    @property
+    def latent(self) -> int:
+        """Numbers in a latent, Z."""
+        return int(self.config.latent)
+
     def latents(self, seeds: Iterable[int]) -> Tensor:
         """Seeds, 0 to 2^32-1, -> latents z: (N, Z) float32 on the CPU, from N(0, I).
 
@@ -179,7 +184,7 @@ class System(nn.Module):
         rows = []
         for seed in seeds:
             generator = torch.Generator().manual_seed(key(seed, "latent"))
-            rows.append(torch.randn(self.config.latent, generator=generator))
+            rows.append(torch.randn(self.latent, generator=generator))
         return torch.stack(rows)
 
     def restore(self, images: Tensor) -> Tensor:
@@ -213,7 +218,7 @@ class System(nn.Module):
 
     def noise(self, batch: Batch) -> Tensor:
         """Latents z of a training step: (N, Z) float32 on the device of the batch, from torch's global generator."""
-        return torch.randn(len(batch.images), self.config.latent, device=batch.images.device)
+        return torch.randn(len(batch.images), self.latent, device=batch.images.device)
 
 
 def with_label(x: Tensor, labels: Tensor | None, classes: int) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from ganforge import models
 from ganforge.base.images import Pixels
 from ganforge.image_to_image import ImageToImage
+from ganforge.media.clip import Clip
 from ganforge.media.spec import Spec, to_float
 from ganforge.preparing.parts import Meta, Sides, join, new_part
 from ganforge.runs import RunFolder
@@ -24,7 +25,7 @@ from ganforge.training.train import Trainer, plan, train
 
 
 def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
-    """A store of `count` pictures of coarse noise whose brightness depends on the class, every fifth one held out."""
+    """A store of `count` rows of coarse noise whose brightness depends on the class, every fifth one held out."""
     rng = np.random.default_rng(seed)
     pictures, metas = [], []
     for n in range(count):
@@ -32,7 +33,8 @@ def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: i
         coarse = rng.integers(0, 128, (4, 4, spec.channels)) + 30 * label
         rows, columns = np.arange(spec.height) * 4 // spec.height, np.arange(spec.width) * 4 // spec.width
         pictures.append(coarse[rows][:, columns].clip(0, 255).astype(np.uint8))
-        metas.append(Meta(f"{n}.png", spec.classes[label] if spec.classes else None, "train" if n % 5 else "heldout"))
+        file = f"{n}.png" + "#0" * isinstance(spec.medium, Clip)  # clips have the number of their first frame
+        metas.append(Meta(file, spec.classes[label] if spec.classes else None, "train" if n % 5 else "heldout"))
     return store_of(path, spec, np.stack(pictures), metas, shards, folds)
 
 

@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 import pytest
 
 from ganforge import models
+from ganforge.media.clip import Clip
+from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec
 from ganforge.testing import check_system
 
@@ -19,6 +21,19 @@ SPECS = {
     "RGBA 17x13": Spec(17, 13, 4),
     "labelled 28x28": Spec(28, 28, 1, ("a", "b", "c")),
 }
+OTHERS = {
+    "clips 16x16": Spec(16, 16, 4, medium=Clip(4, 10.0)),
+    "colour clips 13x18": Spec(13, 18, 9, ("a", "b"), medium=Clip(3, 10.0)),
+}
+"""For systems that do not learn from pictures."""
+PICTURES = models.of_medium(Picture)
+CASES = [(name, spec) for name in PICTURES for spec in SPECS] + [
+    (name, spec)
+    for name in models.names()
+    if name not in PICTURES
+    for spec in OTHERS
+    if name in models.of_medium(type(OTHERS[spec].medium))
+]
 
 
 LABELLED = Spec(16, 16, 3, ("a", "b", "c"))
@@ -40,10 +55,9 @@ def test_contract_with_ada(name, tmp_path):
     check_system(name, Spec(16, 24, 3), tmp_path, {"width": 8, "latent": 16, "augment": "color, ada"})
 
 
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize(("name", "spec"), CASES)
 def test_contract(name, spec, tmp_path):
-    loaded, target = models.load(name), SPECS[spec]
+    loaded, target = models.load(name), {**SPECS, **OTHERS}[spec]
     if loaded.system.needs_labels(loaded.config()):
         target = replace(target, classes=("a", "b", "c"))
     known = {field.name for field in fields(loaded.config)}
@@ -60,10 +74,12 @@ def test_contract(name, spec, tmp_path):
         ("vae", {"conditional": True}),
         ("cgan", {"condition": "concatenation"}),
         ("sagan", {"labels": "none"}),
+        ("video", {"conditional": True, "augment": "translation"}),
     ],
 )
 def test_contract_with_and_without_labels(name, settings, tmp_path):
-    check_system(name, LABELLED, tmp_path, {**TINY, **settings})
+    spec = LABELLED if name in PICTURES else OTHERS["colour clips 13x18"]
+    check_system(name, spec, tmp_path, {**TINY, **settings})
 
 
 def test_classic_discriminator_and_augmentation(tmp_path):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ganforge.base.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from ganforge.media.medium import Medium
     from ganforge.system import System
 
 _HERE = Path(__file__).parent
@@ -65,10 +66,21 @@ def load(name: str) -> Loaded:
         raise InputError(_broken(name, error)) from error
 
 
-def without_labels() -> list[str]:
-    """The names of the systems that can be trained without labels."""
+def of_medium(kind: type[Medium]) -> list[str]:
+    """The names of the systems that learn from rows of this medium."""
+    return [name for name, entry in _loaded().items() if issubclass(kind, entry.system.media)]
+
+
+def without_labels(kind: type[Medium]) -> list[str]:
+    """The names of those of them that can be trained without labels."""
+    loaded = _loaded()
+    return [name for name in of_medium(kind) if not loaded[name].system.needs_labels(loaded[name].config())]
+
+
+def _loaded() -> dict[str, Loaded]:
+    """All systems by name, without files that have a mistake."""
     loaded = {}
     for name in names():
-        with contextlib.suppress(InputError):  # a file with a mistake
+        with contextlib.suppress(InputError):
             loaded[name] = load(name)
-    return [name for name, entry in loaded.items() if not entry.system.needs_labels(entry.config())]
+    return loaded

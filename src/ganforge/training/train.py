@@ -110,7 +110,7 @@ def plan(
     if loaded.system.needs_labels(model) and not store.labelled:
         raise InputError(
             f"{system} makes pictures by class here, and {store.address} has no labels. "
-            f"Without labels do, as they come: {', '.join(models.without_labels())}."
+            f"Without labels do, as they come: {', '.join(models.without_labels(type(store.spec.medium)))}."
         )
     if settings.fold >= 0:
         store.fold(settings.fold)  # raises where there is none
@@ -172,7 +172,7 @@ def _check_medium(name: str, system: type[System], model: Any, settings: Setting
     it."""
     medium = store.spec.medium
     if not isinstance(medium, system.media):
-        others = [other for other in models.names() if isinstance(medium, models.load(other).system.media)]
+        others = models.of_medium(type(medium))
         raise InputError(
             f"{name} learns from {' and '.join(kind.plural for kind in system.media)}, and {store.address} holds "
             f"{medium.plural}. For {medium.plural} there is: {', '.join(others)}."
