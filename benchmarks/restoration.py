@@ -10,7 +10,6 @@ is taken as it is. Results are added to `results/restoration.json` one by one.""
 from __future__ import annotations
 
 import argparse
-import gzip
 import multiprocessing
 import os
 import sys
@@ -27,6 +26,7 @@ from PIL import Image
 
 import common
 from ganforge.base.logs import printed
+from ganforge.collecting.moving_digits import bouncing, read_mnist
 from ganforge.image_to_image import ImageToImage
 from ganforge.measuring.reference import Reference
 from ganforge.measuring.restoration import chosen, measure_restoration
@@ -36,7 +36,7 @@ from ganforge.training.train import train
 from ganforge.transforms.degrade import Degrade
 
 SAMPLES = 2_000
-CLIPS, FRAMES, SIDE, DIGIT = 4_000, 8, 48, 28
+CLIPS, FRAMES, SIDE = 4_000, 8, 48
 
 
 def flowers(data: Path, work: Path) -> dict[str, Any]:
@@ -68,30 +68,13 @@ def moving(data: Path, work: Path) -> dict[str, Any]:
     folder = work / "moving"
     if not folder.exists():
         folder.mkdir(parents=True)
-        raw = gzip.decompress((data / "mnist" / "train-images-idx3-ubyte.gz").read_bytes())
-        digits = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, DIGIT, DIGIT)
+        digits, _ = read_mnist(data / "mnist")
         for number in range(CLIPS):
-            first, *others = map(Image.fromarray, _bouncing(digits, np.random.default_rng([0, number])))
+            random = np.random.default_rng([0, number])
+            first, *others = map(Image.fromarray, bouncing(digits, random, 2, FRAMES, SIDE, (2, 5))[0])
             file = folder / f"{number:04d}.webp"
             first.save(file, save_all=True, append_images=others, duration=100, lossless=True)
     return {"source": folder, "medium": "clip", "frames": FRAMES}
-
-
-def _bouncing(digits: np.ndarray[Any, Any], random: np.random.Generator) -> np.ndarray[Any, Any]:
-    """(FRAMES, SIDE, SIDE) uint8."""
-    frames, room = np.zeros((FRAMES, SIDE, SIDE), np.uint8), SIDE - DIGIT
-    for _ in range(2):
-        digit, position = digits[random.integers(len(digits))], random.uniform(0, room, 2)
-        angle = random.uniform(0, 2 * np.pi)
-        speed = random.uniform(2, 5) * np.array([np.sin(angle), np.cos(angle)])
-        for frame in frames:
-            top, left = np.rint(position).astype(int)
-            window = frame[top : top + DIGIT, left : left + DIGIT]
-            np.maximum(window, digit, out=window)
-            position = position + speed
-            speed = np.where((position < 0) | (position > room), -speed, speed)
-            position = position.clip(0, room)
-    return frames
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ganforge.base.errors import DataError
@@ -55,8 +55,9 @@ def make(originals: Path, out: Path) -> list[dict[str, str]]:
     """Write the clips of MNIST's training digits in the folder `originals` into `out`: DIGIT/NUMBER-DIRECTION.webp.
     Returns `file`, `sha256` and `label` of each. The same originals always give the same bytes. DataError where they
     are damaged, OSError where `out` cannot be written."""
-    digits, labels = read_mnist(originals)
-    rows = []
+    pictures, labels = read_mnist(originals)
+    small = resized(torch.from_numpy(pictures.copy())[:, None].float(), DIGIT, DIGIT)
+    digits, rows = small[:, 0].round().clamp(0, 255).byte().numpy(), []
     for number in range(CLIPS):
         random = np.random.default_rng(key(0, "moving digits", number))
         clip, (digit,), (direction,) = bouncing(digits, random, 1, FRAMES, SIDE, SPEED)
@@ -68,15 +69,14 @@ def make(originals: Path, out: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read_mnist(folder: Path) -> tuple[Pixels, np.ndarray[Any, np.dtype[np.uint8]]]:
-    """MNIST's training digits, reduced to (60000, DIGIT, DIGIT) uint8, and their labels (60000,) uint8."""
+def read_mnist(folder: Path) -> tuple[Pixels, npt.NDArray[np.uint8]]:
+    """MNIST's training digits, (60000, 28, 28) uint8, and their labels (60000,) uint8. DataError where the folder does
+    not hold them."""
     try:
         pictures, labels = (
             np.frombuffer(gzip.decompress((folder / f"train-{name}-ubyte.gz").read_bytes()), np.uint8, offset=offset)
             for name, offset in (("images-idx3", 16), ("labels-idx1", 8))
         )
-        digits = pictures.reshape(len(labels), 28, 28)
+        return pictures.reshape(len(labels), 28, 28), labels
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{folder} does not hold MNIST's training digits: {error}.") from error
-    small = resized(torch.from_numpy(digits.copy())[:, None].float(), DIGIT, DIGIT)
-    return small[:, 0].round().clamp(0, 255).byte().numpy(), labels

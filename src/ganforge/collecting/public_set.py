@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.files import atomic_folder, writing
 from ganforge.base.tables import write_csv
+from ganforge.collecting import moving_digits
 from ganforge.store import history, provenance
 from ganforge.web import public
 
@@ -26,7 +28,7 @@ def collect_public_set(name: str, out: Path, originals: str | Path | None) -> Pa
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out} exists and holds something else. Choose another place with --out.")
     with writing(out), atomic_folder(out) as partial:
-        rows = public.fetch(name, partial, Path(originals) if originals else None)
+        rows = _fetch(name, partial, Path(originals) if originals else None)
         write_csv(partial / provenance.NAME, provenance.FIELDS, rows)
         history.record(partial, "collect", sources=[name], files=len(rows))
         if out.exists():
@@ -34,3 +36,14 @@ def collect_public_set(name: str, out: Path, originals: str | Path | None) -> Pa
     public_set = public.SETS[name]
     log.info(f"{out}: {public_set.title}. Licence: {public_set.licence}.")
     return out
+
+
+def _fetch(name: str, out: Path, originals: Path | None) -> list[dict[str, str]]:
+    """The files of a set, in the folder `out`, and their rows for `provenance.csv`; of a set that is made of another
+    one's files, what is made."""
+    if name != "moving-digits":
+        return public.fetch(name, out, originals)
+    with TemporaryDirectory(dir=out) as files:
+        fetched = public.fetch(name, Path(files), originals)
+        made = moving_digits.make(Path(files), out)
+    return [{**fetched[0], **row} for row in made]

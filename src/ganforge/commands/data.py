@@ -28,7 +28,8 @@ def collect(args: argparse.Namespace) -> int:
     if is_public(args.sources) and not given and not args.pictures:
         with logs.printed():
             folder = collect(args.sources[0], args.out, args.source)
-        print(f"Next: ganforge prepare {folder}")
+        words = "" if (medium := SETS[args.sources[0]].medium) == "picture" else f" --medium {medium}"
+        print(f"Next: ganforge prepare {folder}{words}")
         return 0
     with Console(stderr=True).status("looking") as status:
         collected = collect_pictures(args.sources, args.out, source=args.source, progress=status.update, **given)

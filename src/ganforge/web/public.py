@@ -44,7 +44,18 @@ class PublicSet:
     files: tuple[PublishedFile, ...] = ()
     members: tuple[PublishedFile, ...] = ()
     """Members of a published archive; a folder of the user's may hold them instead of the archive."""
+    medium: str = "picture"
+    """What `prepare` has to read its files as."""
 
+
+_MNIST = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+_MNIST_TRAIN = (
+    PublishedFile("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873", 9_912_422),
+    PublishedFile("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432", 28_881),
+)
 
 SETS = {
     "digits": PublicSet(
@@ -56,16 +67,20 @@ SETS = {
         title="70,000 handwritten digits, 28x28 grey",
         licence="CC BY-SA 3.0 (as commonly stated)",
         author="LeCun, Cortes, Burges",
-        mirrors=(
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        ),
+        mirrors=_MNIST,
         files=(
-            PublishedFile("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873", 9_912_422),
-            PublishedFile("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432", 28_881),
+            *_MNIST_TRAIN,
             PublishedFile("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3", 1_648_877),
             PublishedFile("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c", 4_542),
         ),
+    ),
+    "moving-digits": PublicSet(
+        title="6,000 clips of 16 frames: a digit of MNIST that moves and bounces, 32x32 grey",
+        licence="CC BY-SA 3.0 (as commonly stated)",
+        author="LeCun, Cortes, Burges; moved by ganforge",
+        mirrors=_MNIST,
+        files=_MNIST_TRAIN,
+        medium="clip",
     ),
     "fashion-mnist": PublicSet(
         title="70,000 pieces of clothing, 28x28 grey",
