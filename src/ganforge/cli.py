@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     )
     collect.add_argument(
         "sources", nargs="+", metavar="SOURCE",
-        help="digits, mnist, fashion-mnist, cifar10, a folder, a zip, a list (CSV, TXT, Parquet) or a recipe (TOML)",
+        help="digits, shapes, mnist, fashion-mnist, cifar10; a folder, zip, list (CSV, TXT, Parquet) or recipe (TOML)",
     )  # fmt: skip
     collect.add_argument("-o", "--out", type=Path, help="folder for the originals (data/NAME)")
     collect.add_argument("--from", dest="source", type=Path, help="a folder that has a public set's files already")

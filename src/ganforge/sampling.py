@@ -268,17 +268,18 @@ def write(
     """Write samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each file
     carries the mark of its origin. Returns the paths.
 
-    Sounds and clips have their own files: seed-N.wav and seed-N.webp, and all samples of a sheet in one beside it.
+    Other media have their own files: seed-N.wav, seed-N.webp, seed-N.stl, and all samples of a sheet in one beside it
+    (.wav, .webp, .npy).
     With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the name of each
     class."""
     system = run.build(device_name)
     check_generates(system)
     spec, medium = system.spec, system.spec.medium
-    together = None if medium.suffix == Picture.suffix else out.with_suffix(medium.suffix)
+    together = None if medium.suffix == Picture.suffix else out.with_suffix(medium.several or medium.suffix)
     if as_grid:
         out = out.with_suffix(".png") if out == together else out
         check_suffix(out, spec.shown_channels)
-    elif out.suffix.lower() in (*SUFFIXES, medium.suffix):
+    elif out.suffix.lower() in (*SUFFIXES, medium.suffix, medium.several or medium.suffix):
         raise InputError(f"{out} is the name of a file; single files go into a folder. Name one, or make a sheet.")
     columns = len(seeds) if every_class(labels, system.spec) else None
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)

@@ -33,3 +33,26 @@ def test_digits_need_no_network(tmp_path):
     lines = (out / "provenance.csv").read_text().splitlines()
     assert len(lines) == 1798
     assert collect("digits", out) == out
+
+
+def test_shapes_need_no_network_and_are_labelled_by_folder(tmp_path, monkeypatch):
+    import csv
+
+    import numpy as np
+
+    from ganforge.collecting.collect import collect
+    from ganforge.media import shapes
+    from ganforge.web import public
+
+    monkeypatch.setattr(public, "SHAPES", 2)
+    out = collect("shapes", tmp_path / "shapes")
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.npy")) == sorted(
+        f"{kind}/{number:04d}.npy" for kind in shapes.KINDS for number in range(2)
+    )
+    assert np.array_equal(np.load(out / "chair" / "0001.npy"), shapes.shape("chair", 1))
+    with (out / "provenance.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["licence"] for row in rows} == {"CC0-1.0"}
+    assert {row["label"] for row in rows} == {*shapes.KINDS}
+    again = collect("shapes", tmp_path / "again")
+    assert all((again / row["file"]).read_bytes() == (out / row["file"]).read_bytes() for row in rows)

@@ -12,6 +12,7 @@ from ganforge.base import config
 from ganforge.base.errors import InputError
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
+from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
 from ganforge.media.spec import MEDIA, Spec, spec_from, to_float, to_uint8
 from ganforge.store import augment
@@ -21,6 +22,7 @@ SPECS = (
     Spec(28, 20, 1, ("a", "b")),
     Spec(64, 48, 1, ("0", "1"), medium=Sound.of_rate(8000)),
     Spec(16, 16, 24, medium=Clip(8, 12.5)),
+    Spec(16, 16, 16, ("a",), medium=Solid()),
 )
 
 
@@ -39,6 +41,7 @@ def test_each_says_what_it_is():
         "28x20 grey, 2 classes",
         "64x48 log-mel, 0.752 s at 8,000 Hz, 2 classes",
         "16x16 RGB, 8 frames at 12.5 a second",
+        "16x16x16 voxels, 1 classes",
     ]
 
 
@@ -49,6 +52,7 @@ def test_each_says_what_it_is():
         {"medium": {"kind": "clip", "frames": 7, "rate": 1.0}},
         {"medium": {"kind": "clip", "frames": 8, "rate": 1.0, "more": 1}},
         {"medium": {"kind": "sound"}},
+        {"medium": {"kind": "solid"}},
         {"medium": {"kind": "sound", **{**Sound.of_rate(8000).to_plain(), "rate": "fast"}} | {"kind": "sound"}},
         {"medium": 3},
         {"channels": 5},

@@ -1,8 +1,8 @@
 """The machine-readable mark of what a system made: an XMP packet with IPTC's digital source type and, as JSON, seeds,
 run and weights.
 
-Everything that ganforge writes as a picture, a video or a sound carries it; `read` gets it back from any of these
-formats."""
+Everything that ganforge writes as a picture, a video or a sound carries it; beside a file that cannot, `FILE.json`
+says it. `read` gets it back from all of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from ganforge.base.files import atomic_file, writing
 from ganforge.base.tables import read_json
 
+SUFFIX = ".json"
+"""What the name of a file of a format that cannot carry a mark is followed by in the name of the file of its mark."""
 JPEG_BYTES = 65_000
 """What fits into one segment of a JPEG file."""
 _TERMS = {"generated": "trainedAlgorithmicMedia", "restored": "algorithmicallyEnhanced"}
@@ -42,6 +45,22 @@ def packet(made_by: Mapping[str, Any], mark: str = "generated") -> str:
     return _PACKET.format(_TERMS[mark], html.escape(text(made_by, mark)))
 
 
+def write_beside(path: Path, made_by: Mapping[str, Any] | None) -> None:
+    """Write the mark of a file of a format that cannot carry one to `PATH.json`; without a mark, an older one there is
+    removed. DataError where it cannot be written."""
+    beside = _beside(path)
+    with writing(beside):
+        if made_by is None:
+            beside.unlink(missing_ok=True)
+            return
+        with atomic_file(beside) as partial:
+            partial.write_text(text(made_by) + "\n", "utf-8")
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + SUFFIX)
+
+
 def add_to_mp4(path: Path, made_by: Mapping[str, Any]) -> None:
     """Add the packet to an MP4 file, as a box of its own at the end. OSError where it cannot be written."""
     data = _BOX + packet(made_by).encode()
@@ -50,8 +69,10 @@ def add_to_mp4(path: Path, made_by: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """What the mark of a PNG, JPEG, WebP, GIF, MP4 or WAV file says, or None where there is none. OSError where it
-    cannot be read."""
+    """What the mark of a PNG, JPEG, WebP, GIF, MP4 or WAV file says, or that beside another file; None where there is
+    none. OSError where it cannot be read."""
+    if _beside(path).is_file():
+        return _record(_beside(path).read_bytes())
     if path.suffix.lower() == ".wav":
         return _wav_comment(path.read_bytes())
     if path.suffix.lower() == ".mp4":

@@ -22,7 +22,9 @@ def collect(args: argparse.Namespace) -> int:
 
     if args.pictures and not is_public(args.sources):
         raise InputError("collect: --pictures is for one public set alone; of a mix there are only pictures.")
-    if args.source and not any(source in {*SETS} - {"digits"} or source.endswith(".toml") for source in args.sources):
+    if args.source and not any(
+        source.endswith(".toml") or (source in SETS and SETS[source].files) for source in args.sources
+    ):
         raise InputError("collect: --from names the folder of a public set's files, and none of the sources has files.")
     given = options.given(args, Settings)
     if is_public(args.sources) and not given and not args.pictures:

@@ -29,6 +29,7 @@ from ganforge.measuring.restoration import Restoration, chosen, measure_restorat
 from ganforge.measuring.translation import measure_translation, of_learned
 from ganforge.media.clip import Clip
 from ganforge.media.pair import Pair
+from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
 from ganforge.metrics import copies, features, frechet, kernel, label_accuracy, neighbours, pyramid, sliced, twosample
@@ -174,6 +175,8 @@ def _like(spec: Spec, recipe: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"medium": spec.medium.kind, "resolution": f"{spec.height}x{spec.width}"}
     if isinstance(spec.medium, Sound):
         return options | {"rate": spec.medium.rate}
+    if isinstance(spec.medium, Solid):
+        return options
     background = "#" + "".join(f"{v:02x}" for v in recipe.get("background", [255] * 3)[:3])
     options |= {"fit": recipe.get("fit", "crop"), "background": background, "channels": spec.channels}
     if isinstance(spec.medium, Clip):

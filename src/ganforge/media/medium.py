@@ -1,7 +1,7 @@
 """The protocol of a medium: what the numbers of a row mean, beyond their shape.
 
-A row of a store is always (H, W, C) uint8. `picture.py`, `sound.py` and `clip.py` hold a medium each: its settings as a
-frozen dataclass, how files become rows, how rows become a file, and how rows are looked at."""
+A row of a store is always (H, W, C) uint8. `picture.py`, `sound.py`, `clip.py` and `solid.py` hold a medium each: its
+settings as a frozen dataclass, how files become rows, how rows become a file, and how rows are looked at."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Medium:
     """What several rows are called in sentences."""
     suffix: ClassVar[str]
     """Of the file that holds one sample."""
+    several: ClassVar[str] = ""
+    """Of the file that holds several; empty: the same one."""
     augmentations: ClassVar[frozenset[str] | None] = None
     """The words of `train.augment` and `model.augment` that make sense for it; None: all of them."""
 

@@ -16,10 +16,11 @@ from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
 from ganforge.media.pair import Pair
 from ganforge.media.picture import Picture
+from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
 
 PICTURE = Picture()
-MEDIA: tuple[type[Medium], ...] = (Picture, Sound, Clip, Pair)
+MEDIA: tuple[type[Medium], ...] = (Picture, Sound, Clip, Pair, Solid)
 """All media."""
 LARGEST = 1024
 """Numbers that a side of a store's rows has at most."""

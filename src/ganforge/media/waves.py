@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import math
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ganforge.base import marks
-from ganforge.base.files import atomic_file, writing
+from ganforge.base.files import atomic_file, suffix_of, writing
 from ganforge.media.medium import Unusable
 
 Wave = npt.NDArray[np.float32]
@@ -151,22 +150,12 @@ def _samples(data: bytes, wav: _Wav) -> Wave:
     return numbers.reshape(-1, wav.channels)
 
 
-def has_sound_suffix(name: str) -> bool:
-    """Whether the suffix of `name` is that of a sound format that is read."""
-    return _suffix(name) in SUFFIXES
-
-
 def missing(name: str) -> str:
     """Why a sound file of this name cannot be read here; "" where it can."""
-    suffix = _suffix(name)
+    suffix = suffix_of(name)
     if suffix in CODED and importlib.util.find_spec("soundfile") is None:
         return f'{suffix} needs pip install "ganforge[sound]"'
     return "" if suffix in SUFFIXES or suffix in ("", ".") else f"not a sound: {suffix} file"
-
-
-def _suffix(name: str) -> str:
-    """In lower case, with the dot."""
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (called for every file, and Path takes far longer)
 
 
 def _coded_header(data: bytes) -> WaveHeader:

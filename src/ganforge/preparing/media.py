@@ -1,4 +1,4 @@
-"""Sounds and clips: the shape of their rows, as asked or as the files suggest, and the rows of one file."""
+"""Sounds, clips and solids: the shape of their rows, as asked or as the files suggest, and the rows of one file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.images import Pixels
-from ganforge.media import clip, waves
+from ganforge.media import clip, voxels, waves
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Unusable
+from ganforge.media.solid import SIDES, Solid
 from ganforge.media.sound import Sound
 from ganforge.media.spec import LARGEST, Spec
 from ganforge.preparing.parts import Meta
@@ -41,6 +42,8 @@ NEUTRAL = 8
 """Levels between the channels of a grey that some writers leave."""
 FRAMES = 16
 """Frames of a clip at most, unless more are asked for."""
+SIDE, MOST_SIDE = 32, 64
+"""Voxels a side of a solid where meshes are read, and at most, unless more are asked for."""
 
 
 _WITHOUT_EFFECT = {
@@ -48,6 +51,7 @@ _WITHOUT_EFFECT = {
     "sound": ("channels", "fit", "background", "levels", "frames", "stride"),
     "clip": ("levels", "seconds"),
     "pair": ("rate", "seconds", "frames", "stride"),
+    "solid": ("channels", "fit", "background", "levels", "rate", "seconds", "frames", "stride"),
 }
 
 
@@ -168,6 +172,32 @@ def _has_colours(frame: Pixels) -> bool:
     return bool(np.ptp(frame[..., :3], 2).max(initial=0) > NEUTRAL)
 
 
+def choose_solid(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
+    """The spec of a set of solids, and what the user should know. InputError where what is asked for is out of range,
+    DataError where none of the files looked at can be read."""
+    longest, problem = [], "none is there"
+    for entry in survey.sample(source):
+        try:
+            longest.append(max(voxels.probe(_bytes(entry, "solid"), entry.name).sides))
+        except (Skip, Unusable) as error:
+            problem = str(error)
+    if not longest:
+        raise DataError(f"{source.name} holds no solids that can be read: {problem}.")
+    if settings.resolution is not None:
+        height, width = parse_resolution(settings.resolution)
+        if height != width or not SIDES[0] <= height <= SIDES[1]:
+            raise InputError(
+                f"resolution is {settings.resolution}; of solids it takes the side of a cube, {SIDES[0]} to {SIDES[1]}."
+            )
+        return Spec(height, height, height, source.classes, medium=Solid()), []
+    usual = Counter(longest).most_common(1)[0][0]
+    side = min(max(usual, SIDES[0]), MOST_SIDE) if usual else SIDE
+    notes = [f"resolution {side}; --resolution sets it"]
+    if others := sum(0 < own != side for own in longest):
+        notes.append(f"{others:,} of {len(longest):,} solids looked at have another longest side and are scaled")
+    return Spec(side, side, side, source.classes, medium=Solid()), notes
+
+
 def rows(entry: Entry, plan: Plan) -> Iterator[tuple[Pixels, Meta]]:
     """The rows of one file, and what `meta.parquet` says of each. Skip or Unusable where it cannot be used."""
     spec = plan.spec
@@ -176,15 +206,22 @@ def rows(entry: Entry, plan: Plan) -> Iterator[tuple[Pixels, Meta]]:
         yield _sound(entry, spec, spec.medium)
     elif isinstance(spec.medium, Clip):
         yield from _clips(entry, plan, spec.medium)
+    elif isinstance(spec.medium, Solid):
+        yield from _solids(entry, spec)
+
+
+def _bytes(entry: Entry, kind: str) -> bytes:
+    data = entry.read()
+    if not isinstance(data, bytes):
+        raise Skip(f"not a {kind}")
+    return data
 
 
 def _sound(entry: Entry, spec: Spec, sound: Sound) -> tuple[Pixels, Meta]:
     """Of a sound, `height` and `width` in its row are its rate and its samples."""
     if reason := waves.missing(entry.name):
         raise Skip(reason)
-    data = entry.read()
-    if not isinstance(data, bytes):
-        raise Skip("not a sound")
+    data = _bytes(entry, "sound")
     wave, header = waves.read(data, sound.rate, sound.samples(spec.width))
     row = sound.row(wave, spec.height, spec.width)
     meta = Meta(
@@ -220,8 +257,21 @@ def _frames(entry: Entry, plan: Plan, medium: Clip, digest: hashlib._Hash) -> It
             digest.update(read)
             yield frame
         return
-    data = entry.read()
-    if not isinstance(data, bytes):
-        raise Skip("not a clip")
+    data = _bytes(entry, "clip")
     digest.update(data)
     yield from clip.frames(data, medium.rate)
+
+
+def _solids(entry: Entry, spec: Spec) -> Iterator[tuple[Pixels, Meta]]:
+    """The solids of a file; several are named by their numbers, NAME#0, NAME#1. `height` and `width` in their rows are
+    the voxels along x and y, 0 of a mesh."""
+    if reason := voxels.missing(entry.name):
+        raise Skip(reason)
+    data = _bytes(entry, "solid")
+    digest, several = hashlib.sha256(data).digest(), voxels.probe(data, entry.name).count > 1
+    for number, solid in enumerate(voxels.read(data, entry.name, spec.height)):
+        row = np.ascontiguousarray(solid.voxels)
+        yield row, Meta(
+            f"{entry.name}#{number}" if several else entry.name, entry.label, entry.split, *solid.sides[:2], digest,
+            hashlib.sha256(row.data).digest(), origin=entry.origin, remark=solid.remark,
+        )  # fmt: skip

@@ -64,6 +64,8 @@ class Meta:
     pixels_sha256: bytes = b""
     dropped: str | None = None
     origin: Origin = NOWHERE
+    remark: str = ""
+    """What is to be said of the file, which is stored all the same; it is no column."""
 
 
 class TooFew(DataError):
@@ -96,6 +98,7 @@ class PartWriter:
         self.hash = hashlib.sha256()
         self.histogram = np.zeros((spec.channels, 256), np.int64)
         self.pending: list[pa.Table] = []
+        self.remarks: dict[str, list[str]] = {}
         self.images: BinaryIO = (folder / "images.npy").open("wb")
         self.images.write(b"\0" * HEADER)
         self.meta = pq.ParquetWriter(folder / "meta.parquet", _PART, compression="zstd")
@@ -113,6 +116,9 @@ class PartWriter:
             self._write_meta()
         self.rows += len(pictures)
         self.dropped += len(metas) - len(pictures)
+        for meta in metas:
+            if meta.remark:
+                self.remarks.setdefault(meta.remark, []).append(meta.file)
         if pictures:
             block = np.ascontiguousarray(np.stack(pictures))  # of views, numpy keeps their order in memory
             self.images.write(block.data)
@@ -135,6 +141,7 @@ class PartWriter:
         facts = {
             "rows": self.rows, "dropped": self.dropped, "sha256": self.hash.hexdigest(),
             "meta_sha256": file_sha256(self.folder / "meta.parquet"), "histogram": self.histogram.tolist(),
+            **({"remarks": self.remarks} if self.remarks else {}),
         }  # fmt: skip
         write_json(self.folder / "part.json", facts)
 
@@ -166,6 +173,15 @@ class Sides:
     stratify: bool = False
     folds: int = 0
     per_class: int = 0
+
+
+def remarks(parts: Sequence[Path]) -> dict[str, list[str]]:
+    """What is to be said of files that are stored, and their names. DataError where a part is damaged."""
+    files: dict[str, list[str]] = {}
+    for part in parts:
+        for remark, names in _facts(part).get("remarks", {}).items():
+            files.setdefault(remark, []).extend(names)
+    return files
 
 
 def join(

@@ -25,7 +25,9 @@ from ganforge.base.errors import DataError, GanforgeError, InputError, Stopped, 
 from ganforge.base.files import atomic_file, cannot_write
 from ganforge.base.tables import read_json
 from ganforge.media.clip import Clip
+from ganforge.media.medium import Medium
 from ganforge.media.pair import Pair
+from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
 from ganforge.preparing import media, pairs, parts
 from ganforge.preparing.convert import Plan, convert_part
@@ -43,7 +45,12 @@ from ganforge.version import __version__
 
 FEWEST = 8
 PART_BYTES, PART_PICTURES = 256 << 20, 1 << 17
-RESIZE, RESAMPLE = "torch bicubic, antialiased", "none; scipy polyphase to one rate"
+RESIZE = "torch bicubic, antialiased"
+RESIZES: Mapping[type[Medium], str] = {
+    Sound: "none; scipy polyphase to one rate",
+    Solid: "mean of the voxels covered, or trilinear; of meshes 8 points a voxel",
+}
+"""Of media that are no pictures."""
 BESIDE = ("manifest.json", history.NAME, "README.md", "sheet.png", "augmented.png", "features")
 """What is put into a store beside the files that its manifest names."""
 
@@ -153,6 +160,8 @@ class _Work:
                 spec, notes = media.choose_sound(self.opened, s)
             case "clip":
                 spec, notes = media.choose_clip(self.opened, s)
+            case "solid":
+                spec, notes = media.choose_solid(self.opened, s)
             case "pair":
                 spec, halves, notes = pairs.choose_pair(self.opened, s)
             case _:
@@ -228,16 +237,20 @@ class _Work:
         """Join the parts and look at what came out."""
         plan = self.plan
         medium = plan.spec.medium
-        sounds, ids = isinstance(medium, Sound), isinstance(medium, Pair) and medium.palette
+        resize = RESIZES.get(type(medium), f"{RESIZE}; of ids: nearest" if _has_ids(medium) else RESIZE)
         of_halves = zip(pairs.WORDS, plan.halves, strict=False)
         depths = {"depth": plan.levels} | {f"{word}_depth": half.levels for word, half in of_halves}
         recipe = {
-            **({} if sounds else {"fit": plan.fit, "background": list(plan.background)}), "normalise": self.normalise,
+            **({} if type(medium) in RESIZES else {"fit": plan.fit, "background": list(plan.background)}),
+            "normalise": self.normalise,
             **{name: str(levels) for name, levels in depths.items() if levels != Levels()},
             **({"stride": plan.stride} if plan.stride else {}),
             "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
-            "resize": RESAMPLE if sounds else f"{RESIZE}; of ids: nearest" if ids else RESIZE,
+            "resize": resize,
         }  # fmt: skip
+        self.notes += [
+            f"{len(files):,} {remark} ({some(files)})" for remark, files in parts.remarks(self.paths).items()
+        ]
         levels = {"none": "bytes", "image": "bytes"}.get(self.normalise, self.normalise)
         reasons = parts.join(
             self.paths,
@@ -291,6 +304,10 @@ class _Work:
     def remove(self) -> None:
         """Remove the parts."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _has_ids(medium: Medium) -> bool:
+    return isinstance(medium, Pair) and bool(medium.palette)
 
 
 def _check_replaced(out: Path, overwrite: bool) -> None:

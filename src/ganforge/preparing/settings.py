@@ -17,8 +17,8 @@ class Settings(Selection):
     """Settings of `prepare`, the section [prepare] of a TOML file; docs/prepare.md says what each of them does."""
 
     medium: str | None = setting(
-        None, "what the files are (sounds where there are sounds and no pictures, else pictures)",
-        choices=("picture", "sound", "clip"),
+        None, "what the files are (pictures where there are some, else sounds or solids)",
+        choices=("picture", "sound", "clip", "solid"),
     )  # fmt: skip
     pair: Path | None = setting(
         None, "folder or zip of the wanted pictures, each of the same path as the given one, apart from the suffix"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from ganforge.base.images import Pixels
-from ganforge.media import waves
+from ganforge.media import voxels, waves
 from ganforge.sources.formats import refusal
 from ganforge.sources.layout import TABLES, Layout
 from ganforge.store import provenance
@@ -22,6 +23,20 @@ MAX_FILE_BYTES = 256 << 20
 SIDE_FILES = {"dropped.csv", "skipped.csv", "history.jsonl", "README.md", *provenance.TABLES, *TABLES}
 Table = tuple[str, bytes]
 """The name and the bytes of a CSV of labels."""
+
+
+class FileKinds(Protocol):
+    """By which names the files of a medium are known."""
+
+    SUFFIXES: frozenset[str]
+    """In lower case, with the dot."""
+
+    def missing(self, name: str) -> str:
+        """Why a file of this name cannot be read here; "" where it can."""
+
+
+FILES: Mapping[str, FileKinds] = {"sound": waves, "solid": voxels}
+"""By medium: the files of those that are not read as pictures are."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,8 @@ class Source:
         """Why a file is not tried, by its name alone; "" where it is."""
         if entry.frames:
             return ""
-        return waves.missing(entry.name) if self.medium == "sound" else refusal(entry.name)
+        files = FILES.get(self.medium)
+        return files.missing(entry.name) if files else refusal(entry.name)
 
     def entries(self) -> Iterator[Entry]:
         """All pictures."""

@@ -3,10 +3,11 @@ what is only named. `docs/formats.md` and `ganforge doctor` print it."""
 
 from __future__ import annotations
 
-import os
 import re
 from importlib.util import find_spec
 from typing import NamedTuple
+
+from ganforge.base.files import suffix_of
 
 
 class Kind(NamedTuple):
@@ -76,18 +77,18 @@ def of_content(data: bytes, suffix: str = "") -> Kind | None:
 def suits(name: str, format: str) -> bool:
     """Whether the suffix of `name` is one of the format's; pictures out of binary files and stores have no format."""
     kind = BY_NAME.get(format)
-    return kind is None or _suffix(name) in kind.suffixes
+    return kind is None or suffix_of(name) in kind.suffixes
 
 
 def has_picture_suffix(name: str) -> bool:
     """Whether the suffix of `name` is that of a picture format that is read."""
-    return _suffix(name) in EXTENSIONS
+    return suffix_of(name) in EXTENSIONS
 
 
 def refusal(name: str) -> str:
     """Why a file is not tried as a picture, by its name alone. "" where it is tried: its suffix is a picture's, or it
     has none, as pictures out of binary files."""
-    suffix = _suffix(name)
+    suffix = suffix_of(name)
     if suffix in ("", ".") or suffix in EXTENSIONS:
         return ""
     kind = of_name(name)
@@ -96,12 +97,7 @@ def refusal(name: str) -> str:
 
 def of_name(name: str) -> Kind | None:
     """The format that a name's suffix stands for, read or not."""
-    return _BY_SUFFIX.get(_suffix(name))
-
-
-def _suffix(name: str) -> str:
-    """In lower case, with the dot."""
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (called a million times, and Path takes far longer)
+    return _BY_SUFFIX.get(suffix_of(name))
 
 
 def not_read(kind: Kind) -> str:

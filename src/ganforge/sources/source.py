@@ -13,12 +13,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError, check_text
-from ganforge.base.files import resolved
-from ganforge.media import clip, waves
+from ganforge.base.files import resolved, suffix_of
+from ganforge.media import clip
 from ganforge.media.medium import Unusable
 from ganforge.sources import binaries, containers
 from ganforge.sources.entry import (
+    FILES,
     MAX_FILE_BYTES,
     SIDE_FILES,
     Entry,
@@ -163,12 +165,12 @@ def of_files(
     """Files of one folder or archive, by their relative names; `path_of` gives the path of each, where it is a file of
     its own. For `medium` see `open_source`."""
     tables: dict[str, Callable[[], bytes]] = {}
-    files = []
+    files, there = [], {*names}
     for name in names:
         base = name.rsplit("/", 1)[-1]
         if base in TABLES or base in provenance.TABLES:
             tables[name] = partial(_table, path, read, name)
-        if base not in SIDE_FILES:
+        if base not in SIDE_FILES and not (name.endswith(marks.SUFFIX) and name.removesuffix(marks.SUFFIX) in there):
             files.append(name)
     own_name = path.resolve().name if path.is_dir() else path.stem
     medium = _medium(path, files, medium)
@@ -177,8 +179,8 @@ def of_files(
         clips = _clips(list(filter(has_picture_suffix, files)), read, own_name)
         frames = {name for names in clips.values() for name in names}
         files = sorted([name for name in files if name not in frames] + list(clips))
-    has_suffix = waves.has_sound_suffix if medium == "sound" else has_picture_suffix
-    layout = arranged(sorted([*filter(has_suffix, files), *clips]), str(path), tables, labels)
+    known = [name for name in files if _is_of(name, medium)]
+    layout = arranged(sorted([*known, *clips]), str(path), tables, labels)
     origins = provenance.origins(tables)
 
     def between(start: int, stop: int) -> Iterator[Entry]:
@@ -200,12 +202,19 @@ def of_files(
 def _medium(path: Path, names: Sequence[str], medium: str | None) -> str:
     """The kind of medium that these files are read as: `medium`, or what they are. DataError where none of them is of
     that kind."""
-    sounds, pictures = any(map(waves.has_sound_suffix, names)), any(map(has_picture_suffix, names))
-    if sounds and not pictures and medium in ("picture", "clip"):
-        raise DataError(f"{path} holds sounds and no pictures. ganforge prepare makes a store of sounds.")
-    if medium == "sound" and not sounds:
-        raise DataError(f"{path} holds no sounds: no file ends in {', '.join(sorted(waves.SUFFIXES))}.")
-    return medium or ("sound" if sounds and not pictures else "picture")
+    pictures = any(map(has_picture_suffix, names))
+    others = [kind for kind in FILES if not pictures and any(_is_of(name, kind) for name in names)]
+    if others and medium in ("picture", "clip"):
+        raise DataError(f"{path} holds {others[0]}s and no pictures. ganforge prepare makes a store of {others[0]}s.")
+    if medium is not None and medium in FILES and not any(_is_of(name, medium) for name in names):
+        raise DataError(f"{path} holds no {medium}s: no file ends in {', '.join(sorted(FILES[medium].SUFFIXES))}.")
+    return medium or (others[0] if others else "picture")
+
+
+def _is_of(name: str, medium: str) -> bool:
+    """Whether the suffix of `name` is of the files of a medium."""
+    files = FILES.get(medium)
+    return suffix_of(name) in files.SUFFIXES if files else has_picture_suffix(name)
 
 
 def _clips(names: Sequence[str], read: Callable[[str], bytes], root: str) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Public data sets: where they were published, and the size and MD5 of their files."""
+"""Public data sets: where they were published, and the size and MD5 of their files; and sets that are made here."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ import numpy as np
 from ganforge.base.errors import DataError
 from ganforge.base.files import file_sha256
 from ganforge.base.images import write_image
+from ganforge.media import shapes
 
 _TIMEOUT = 30
+SHAPES = 500
+"""Shapes of each kind."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ SETS = {
         title="1,797 handwritten digits of 8x8 pixels, embedded in scikit-learn: no network",
         licence="CC BY 4.0",
         author="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998",
+    ),
+    "shapes": PublicSet(
+        title=f"{len(shapes.KINDS) * SHAPES:,} made solids of 32x32x32 voxels, {len(shapes.KINDS)} kinds: no network",
+        licence="CC0-1.0",
+        author="ganforge",
     ),
     "mnist": PublicSet(
         title="70,000 handwritten digits, 28x28 grey",
@@ -115,7 +123,8 @@ def fetch(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
     """Put the originals of a set into the folder `out`, each checked against its published MD5; `source` is a folder
     that has them already. Returns their rows for `provenance.csv`. Raises DataError, and OSError where `out` cannot be
     written."""
-    return _digits(out) if name == "digits" else _files(name, out, source)
+    makers = {"digits": _digits, "shapes": _shapes}
+    return makers[name](out) if name in makers else _files(name, out, source)
 
 
 def _row(name: str, *, file: str, address: str, sha256: str, label: str = "") -> dict[str, str]:
@@ -149,6 +158,18 @@ def _digits(out: Path) -> list[dict[str, str]]:
                 label=str(label),
             )
         )
+    return rows
+
+
+def _shapes(out: Path) -> list[dict[str, str]]:
+    rows = []
+    for kind in shapes.KINDS:
+        (out / kind).mkdir()
+        for number in range(SHAPES):
+            path = out / kind / f"{number:04d}.npy"
+            np.save(path, shapes.shape(kind, number), allow_pickle=False)
+            file, made = path.relative_to(out).as_posix(), f"ganforge.media.shapes, {kind} {number}"
+            rows.append(_row("shapes", file=file, address=made, sha256=file_sha256(path), label=kind))
     return rows
 
 
