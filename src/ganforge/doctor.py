@@ -13,7 +13,7 @@ from ganforge.version import __version__
 
 EXTRAS = {
     "web": "httpx", "clean": "cv2", "heic": "pillow_heif", "cloud": "fsspec", "ray": "ray", "video": "imageio_ffmpeg",
-    "sound": "soundfile", "ocr": "pytesseract", "track": "tensorboard",
+    "sound": "soundfile", "solid": "trimesh", "ocr": "pytesseract", "track": "tensorboard",
 }  # fmt: skip
 """The module by which each extra is known to be installed."""
 
