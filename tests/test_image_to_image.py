@@ -92,8 +92,8 @@ def test_fields_are_functions_of_the_seed_and_the_size(every_door):
 @pytest.mark.parametrize(
     ("spec", "degradation", "message"),
     [
-        (Spec(8, 8, 3), "", "learns from pairs, and the store holds single pictures"),
-        (Spec(8, 8, 3), "none", "learns from pairs"),
+        (Spec(8, 8, 3), "", "given nothing of the single pictures of this store.* or prepare pairs"),
+        (Spec(8, 8, 3), "none", 'such as --model.degradation "down 2", or'),
         (PAIRS, "down 2", "The store holds pairs, which say what is given"),
         (Spec(8, 8, 1), "grey", "grey already"),
         (Spec(3, 8, 3), "down 4", "have 3x8 pixels"),

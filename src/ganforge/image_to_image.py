@@ -41,7 +41,7 @@ class ImageToImage(System):
         system."""
         if not hasattr(config, "degradation"):
             return
-        text = _text(config)
+        text = degradation(config)
         name = cls.__module__.rpartition(".")[2]
         if isinstance(spec.medium, Pair):
             if text:
@@ -51,9 +51,11 @@ class ImageToImage(System):
                 )
             return
         if not text:
+            pairs = ", or prepare pairs" if Pair in cls.media else ""
+            usual = type(config)().degradation or "down 4"
             raise InputError(
-                f"{name} learns from pairs, and the store holds single pictures. Say what is given of them, such as "
-                '--model.degradation "down 4", or prepare pairs.'
+                f"{name} is given nothing of the single pictures of this store. Say what, such as --model.degradation "
+                f'"{usual}"{pairs}.'
             )
         if spec.levels:
             raise InputError(f"{name} learns from plain bytes. Prepare the pictures without normalisation.")
@@ -74,7 +76,7 @@ class ImageToImage(System):
 
     def __init__(self, config: Any, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.degrade = _degrade(_text(config), spec)
+        self.degrade = _degrade(degradation(config), spec)
         pair = isinstance(spec.medium, Pair)
         self.given = spec.medium.given if isinstance(spec.medium, Pair) else self.degrade.given
         self.wanted = spec.channels - self.given if pair else spec.channels
@@ -145,10 +147,10 @@ class ImageToImage(System):
         return F.pad(torch.stack([shown, made, wanted], 1), (0, right, 0, down))
 
 
-def _text(config: Any) -> str:
+def degradation(config: Any) -> str:
     """The degradation of a Config; empty where there is none."""
-    text: str = getattr(config, "degradation", "")
-    return "" if text.strip() == "none" else text
+    text: str = getattr(config, "degradation", "").strip()
+    return "" if text == "none" else text
 
 
 def _degrade(text: str, spec: Spec) -> Degrade:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ganforge import models
+from ganforge.base.errors import InputError
 from ganforge.media.clip import Clip
 from ganforge.media.spec import Spec
 from ganforge.models.inpaint import between, pull_push
@@ -16,6 +17,21 @@ def new(spec, **settings):
     loaded = models.load("inpaint")
     torch.manual_seed(0)
     return loaded.system(loaded.config(width=8, depth=1, blocks=1, **settings), spec)
+
+
+@pytest.mark.parametrize(
+    ("degradation", "message"),
+    [
+        ("noise 0.1", "'noise 0.1', which makes no holes, and inpaint learns to fill them"),
+        ("down 2", "makes no holes"),
+        ("none", r'Say what, such as --model.degradation "strokes 0.05..0.4, boxes 1..2"\.$'),
+        ("grey, strokes 0.2", "says grey and makes holes"),
+    ],
+)
+def test_what_is_given_has_holes(degradation, message):
+    loaded = models.load("inpaint")
+    with pytest.raises(InputError, match=message):
+        loaded.system.check(loaded.config(degradation=degradation), Spec(24, 24, 3))
 
 
 def test_holes_in_one_colour_get_that_colour():

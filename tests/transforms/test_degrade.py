@@ -162,6 +162,8 @@ def test_words_that_cannot_be(text, message):
         ("frames 1..4", 4, 4, "these have 4"),
         ("jpeg 30", 12, 4, "not for clips"),
         ("down 2, centre 0.25", 3, 0, "smaller and holes in them"),
+        ("grey, strokes 0.2", 3, 0, "says grey and makes holes"),
+        ("edges 0.1, boxes 1", 1, 0, "says edges and makes holes"),
     ],
 )
 def test_words_that_do_not_fit_the_pictures(text, channels, frames, message):

@@ -178,9 +178,7 @@ class Portion:
     def completed(self, made: Pixels) -> Pixels:
         """(n, H', W', wanted), with the known pixels as they are given where a hole was filled, as `ganforge restore`
         writes them."""
-        if self.missing is None or self.given.shape[1] != made.shape[3]:
-            return made
-        return np.where(self.missing, made, self.shown)
+        return made if self.missing is None else np.where(self.missing, made, self.shown)
 
     def whole(self, made: Pixels) -> Pixels:
         """Rows of the store in which what is wanted is replaced: (n, H', W', wanted) -> (n, H, W, C)."""

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from ganforge.base.config import setting
 from ganforge.base.errors import InputError
 from ganforge.base.seeds import key
-from ganforge.image_to_image import ImageToImage, random_crops
+from ganforge.image_to_image import ImageToImage, degradation, random_crops
 from ganforge.media.pair import Pair
 from ganforge.media.spec import MEDIA, Spec
 from ganforge.nn.unet import ANY, UNet
@@ -102,7 +102,7 @@ def heun(velocity: Callable[[Tensor, float], Tensor], x: Tensor, steps: int) -> 
 
 def restores(config: Config, spec: Spec) -> bool:
     """Whether something is given: by a degradation, or in the rows of a store of pairs."""
-    return config.degradation.strip() not in ("", "none") or isinstance(spec.medium, Pair)
+    return bool(degradation(config)) or isinstance(spec.medium, Pair)
 
 
 class Flow(ImageToImage):

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
+from ganforge.base.errors import InputError
 from ganforge.image_to_image import ImageToImage, random_crops
 from ganforge.media.clip import Clip
 from ganforge.media.picture import Picture
@@ -63,6 +64,15 @@ class Inpaint(ImageToImage):
     media = (Picture, Clip)
     fills = True
     config: Config
+
+    @classmethod
+    def check(cls, config: Config, spec: Spec) -> None:
+        super().check(config, spec)
+        if not any(word in degrade.parse(config.degradation) for word in degrade.HOLES):
+            raise InputError(
+                f"model.degradation is {config.degradation!r}, which makes no holes, and inpaint learns to fill them. "
+                f"Say one or more of {', '.join(degrade.HOLES)}, such as {Config().degradation!r}."
+            )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)

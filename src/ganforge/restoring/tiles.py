@@ -75,7 +75,7 @@ class Restorer:
         if alpha.shape[2] and system.given != 4 and out.shape[2] != 4:
             alpha = self._alpha(alpha, holes, seed)
             out = np.concatenate([fit_channels(out, 3), alpha], 2)
-        if holes is not None and out.shape == pixels.shape:
+        if holes is not None:
             out = np.where(holes[..., None], out, pixels)
         return np.ascontiguousarray(out)
 

@@ -51,6 +51,8 @@ SCALES = ("down", "real")
 """Words that make what is given smaller, by one number."""
 HOLES = ("strokes", "boxes", "centre", "frames")
 """Words of what is missing."""
+ONE_CHANNEL = ("grey", "edges")
+"""Words that leave one channel."""
 HELP = (
     f"what is given, made from clean pictures from left to right: {', '.join(KINDS)}; each but grey with a number or a "
     'range, such as "blur 0.2..3, down 4, noise 0..0.1, jpeg 30..95" or "strokes 0.15..0.65"'
@@ -96,7 +98,8 @@ class Degrade:
         """Sides of the clean picture over those of what is given."""
         self.holes = any(word in self.terms for word in HOLES)
         """Whether something is missing of what is given."""
-        self.given = 1 if "grey" in self.terms or "edges" in self.terms else channels
+        single = [word for word in ONE_CHANNEL if word in self.terms]
+        self.given = 1 if single else channels
         """Channels of what is given."""
         if "grey" in self.terms and channels < 3:
             raise InputError("model.degradation says grey, and the pictures are grey already. Prepare coloured ones.")
@@ -109,6 +112,11 @@ class Degrade:
             raise InputError(f"model.degradation says {', '.join(others)}, which is for pictures and not for clips.")
         if self.holes and self.scale > 1:
             raise InputError("model.degradation makes pictures smaller and holes in them; say one of the two.")
+        if self.holes and single:
+            raise InputError(
+                f"model.degradation says {single[0]} and makes holes, around which pictures stay as they are given; "
+                "say one of the two."
+            )
 
     @torch.no_grad()
     def __call__(self, clean: Tensor, strength: float | None = None) -> tuple[Tensor, Tensor | None]:
