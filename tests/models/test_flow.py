@@ -107,3 +107,8 @@ def test_each_seed_is_another_answer():
 def test_by_class_or_restoring_not_both():
     with pytest.raises(InputError, match="by class or restores"):
         new(Spec(16, 16, 3, ("a", "b")), conditional=True, degradation="grey")
+
+
+def test_guidance_is_by_class():
+    with pytest.raises(InputError, match="model.guidance is 3, which takes a flow that generates by class"):
+        new(LABELLED, guidance=3.0)

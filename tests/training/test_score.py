@@ -39,9 +39,9 @@ def test_real_pictures_are_as_diverse_as_real_ones_and_copies_of_one_are_not(tmp
     store = make_store(tmp_path / "store", Spec(8, 8, 1, ()), 400)
     scorer = Scorer(store, CPU, 1.0)
     real = store.read(store.heldout[:64])
-    assert scorer.diversity(Sheet(real, real)) == pytest.approx(1, abs=0.15)
+    assert scorer.diversity(Sheet(real, real))["diversity"] == pytest.approx(1, abs=0.15)
     alike = np.repeat(real[:1], 64, 0)
-    assert scorer.diversity(Sheet(alike, alike)) == 0
+    assert scorer.diversity(Sheet(alike, alike)) == {"diversity": 0}
 
 
 def test_a_picture_a_class_is_no_diversity(tmp_path):
@@ -49,14 +49,14 @@ def test_a_picture_a_class_is_no_diversity(tmp_path):
     labels = [label for label in range(3) for _ in range(8)]
     pixels = np.stack([store.read(store.train[store.labels[store.train] == label][:1])[0] for label in labels])
     assert pixels.reshape(24, -1).var(0).mean() > 0
-    assert Scorer(store, CPU, 1.0).diversity(Sheet(pixels, pixels, labels)) == 0
+    assert Scorer(store, CPU, 1.0).diversity(Sheet(pixels, pixels, labels)) == {"diversity": 0}
 
 
 def test_equal_real_pictures_have_no_diversity_to_compare_with(tmp_path):
     store = make_store(tmp_path / "store", Spec(8, 8, 1, ()), 40)
     scorer = Scorer(store, CPU, 1.0)
     store.read = lambda rows: np.zeros((len(rows), 8, 8, 1), np.uint8)
-    assert scorer.diversity(Sheet(np.zeros((4, 8, 8, 1), np.uint8), np.zeros((4, 8, 8, 1), np.uint8))) is None
+    assert scorer.diversity(Sheet(np.zeros((4, 8, 8, 1), np.uint8), np.zeros((4, 8, 8, 1), np.uint8))) == {}
 
 
 def test_time_for_a_score(tmp_path):
@@ -72,6 +72,12 @@ def test_time_for_a_score(tmp_path):
     assert not some.allowed(10, 599, 4_000, sheet, False)
     assert some.allowed(10, 601, 4_000, sheet, False)
     assert some.allowed(1_000, 601, 4_000, sheet, True)  # the last one is compared with the best
+    assert not never.allowed_fidelity(0, 1e6, 0, True)
+    assert always.allowed_fidelity(1e6, 1, 0, False)
+    some.last_fidelity = 1.0
+    assert not some.allowed_fidelity(9.5, 400, 0, False)  # half of the share is for scores
+    assert some.allowed_fidelity(9, 400, 0, False)
+    assert some.allowed_fidelity(1e6, 1, 0, True)
 
 
 def test_the_score_of_a_run_is_a_function_of_its_weights(tmp_path):
@@ -127,7 +133,9 @@ def test_a_system_that_restores_is_scored_by_its_held_out_pictures(tmp_path, log
     measured = measure_system(system, store)
     assert scorer.score(system) == {"distance": pytest.approx(measured.restoration["restored"].distance, rel=1e-3)}
     few = make_store(tmp_path / "few", store.spec, 30)
-    assert Scorer(few, CPU, 1.0).fidelity(system) == Scorer(few, CPU, 1.0).score(system) == {}
+    scorer = Scorer(few, CPU, 1.0)
+    assert scorer.fidelity(system) == scorer.score(system) == {}
+    assert not scorer.allowed(0, 1e6, 1e6, 0, True)
     assert "cannot be measured on the way" in logged[-1] and "Prepare it with a larger --heldout" in logged[-1]
     assert not (few.path / "features").exists()
     for parameter in system.parameters():
@@ -142,3 +150,22 @@ def test_the_best_checkpoint_of_a_denoiser_is_by_held_out_distance(tmp_path):
     rows = stats.read(run.path)
     assert all(row["psnr"] > 0 and row["distance"] > 0 and "recall" not in row for row in rows)
     assert int(run.best().name) == min(rows, key=lambda row: row["distance"])["seen"]
+
+
+def test_the_psnr_of_reports_takes_time_of_measuring(tmp_path, monkeypatch):
+    store = make_store(tmp_path / "store", Spec(8, 8, 3), 60)
+    loop = {"images": 96, "batch": 16, "report": 32, "precision": "fp32"}
+    original = Scorer.fidelity
+
+    def slow(self, system):
+        scores = original(self, system)
+        self.last_fidelity = 1e6
+        return scores
+
+    monkeypatch.setattr(Scorer, "fidelity", slow)
+    for share in (0.0, 0.05):
+        overrides = {"model": {"width": 4}, "train": loop | {"measure": share}}
+        run = train("dae", store, tmp_path / f"{share}", overrides=overrides, device_name="cpu")
+        rows = stats.read(run.path)
+        assert ("psnr" in rows[-1]) == (share > 0)
+        assert run.load()[1]["measuring"] == 1e6 * sum("psnr" in row for row in rows)

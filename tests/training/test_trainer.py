@@ -299,11 +299,25 @@ def test_as_many_checkpoints_as_asked_for(store, tmp_path, keep, left):
 def test_what_is_kept_and_measured_may_change_when_a_run_goes_on(store, tmp_path):
     chosen = settings(20)
     run = train("gan", store, tmp_path / "r", overrides=chosen)
-    chosen["train"] |= {"images": 16 * 40, "keep": "all", "measure": 0.0, "patience": 5}
+    chosen["train"] |= {"images": 16 * 40, "keep": "all", "measure": 0.01, "patience": 5}
     assert len(train("gan", store, tmp_path / "r", overrides=chosen).checkpoints()) == 7
     assert {name: run.settings["train"][name] for name in ("keep", "measure", "patience")} == {
-        "keep": "all", "measure": 0.0, "patience": 5,
+        "keep": "all", "measure": 0.01, "patience": 5,
     }  # fmt: skip
+
+
+def test_patience_without_a_distance_is_refused_or_said(store, tmp_path, fails, logged):
+    words = ("train", "gan", store, "--out", tmp_path / "r", "--train.patience", 5, "--images", 32)
+    assert "there is no distance to wait for" in fails(*words, "--train.measure", 0)
+    chosen = settings(2)
+    chosen["train"] |= {"patience": 5}
+    assert train("gan", store, tmp_path / "r", overrides=chosen).best() is None
+    assert "No distance was measured, so train.patience had no effect" in logged[-1]
+
+
+def test_balance_without_labels_is_refused(tmp_path, fails):
+    store = make_store(tmp_path / "store", Spec(8, 8, 1))
+    assert "has no labels" in fails("train", "gan", store.path, "--out", tmp_path / "r", "--train.balance", 1)
 
 
 def test_keep_takes_three_kinds_of_words(store, tmp_path, fails):

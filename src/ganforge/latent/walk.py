@@ -260,6 +260,7 @@ def mix(
     seeds `columns` in `layers`, row by row: portions (n, H, W, C) uint8.
 
     InputError where the system has no styles, or no such layers."""
+    check_generates(system)
     check_seeds(columns if isinstance(rows, Mapping) else [*rows, *columns])
     if not isinstance(system, StyleSystem):
         raise InputError(

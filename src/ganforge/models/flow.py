@@ -123,6 +123,11 @@ class Flow(ImageToImage):
                 raise InputError(
                     "A flow generates by class or restores. Say --model.conditional false, or no degradation."
                 )
+        if config.guidance != 1 and not config.conditional:
+            raise InputError(
+                f"model.guidance is {config.guidance:g}, which takes a flow that generates by class. Say "
+                "--model.conditional true, or --model.guidance 1."
+            )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)

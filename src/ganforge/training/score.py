@@ -1,6 +1,6 @@
 """The quality of a system while it is trained: at every report the diversity of its samples, from the pictures of its
-sheet, or the PSNR of some held-out pictures that it restores; as often as a share of the time allows the Fréchet
-distance, and the recall of samples."""
+sheet; as often as a share of the time allows the Fréchet distance, and the recall of samples or, of a system that
+restores, the PSNR of some held-out pictures."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ganforge.metrics.fidelity import psnr
 from ganforge.sampling import drawn, pictures
 from ganforge.store.store import Store
 from ganforge.system import System
-from ganforge.training.sheet import SEEDS, Sheet
+from ganforge.training.sheet import EXAMPLES, SEEDS, Sheet
 
 log = logging.getLogger(__name__)
 
 SAMPLES = 2_000
 FIRST_SEED = 3_000_000  # neither those of the sheets nor those of `measure`, which would flatter the checkpoint chosen
-HELD = 64  # held-out pictures whose PSNR stands in every report
+HELD = 64  # held-out pictures whose PSNR stands in reports
 SIDE = 16  # longer side at which diversity is compared
 PORTION = 256
 WORTHWHILE = 300.0  # seconds: a shorter run does not train a feature extractor for the store
@@ -42,15 +42,19 @@ class Scorer:
         self.store, self.device, self.share = store, device, share
         self.reference: Reference | None = None
         self.moments: frechet.Moments | None = None
+        self.failed = False
+        """Whether the store turned out to allow no distance."""
         self.last = 0.0
         """Seconds that the last score took, without those in which features of real pictures were made for the
         store."""
+        self.last_fidelity = 0.0
+        """Seconds that the last PSNR took."""
         self.variances: dict[int, float] = {}
         """Variance of real pictures, by class; 0 is that of all where the sheet has no classes."""
 
-    def diversity(self, sheet: Sheet) -> float | None:
+    def diversity(self, sheet: Sheet) -> dict[str, float]:
         """How much the samples of a sheet differ, as a share of how much as many real pictures differ; of samples by
-        class, within each class. None where the real ones do not differ."""
+        class, within each class. Nothing where the real ones do not differ."""
         real, fake = 0.0, 0.0
         labels = np.zeros(len(sheet.samples), np.int64) if sheet.labels is None else np.array(sheet.labels)
         for label in np.unique(labels).tolist():
@@ -63,24 +67,32 @@ class Scorer:
             if self.variances[label]:
                 real += self.variances[label]
                 fake += variance(samples)
-        return (fake / real) ** 0.5 if real else None
+        return {"diversity": round((fake / real) ** 0.5, 4)} if real else {}
 
     def allowed(self, spent: float, seconds: float, expected: float, sheet_seconds: float, last: bool) -> bool:
-        """Whether there is time for a score, after `spent` seconds of scores in `seconds` of training, of `expected` in
-        all; the `last` report is scored where any was."""
-        if not self.share:
+        """Whether there is time for a score, after `spent` seconds of measuring in `seconds` of training, of `expected`
+        in all. There is at the `last` report that has others to be compared with."""
+        if not self.share or self.failed:
             return False
         if self.share >= 1:
             return True
         if self.reference is None and expected < WORTHWHILE and not reference.exists(self.store):
             return False
         cost = self.last or sheet_seconds * SAMPLES / len(SEEDS)
-        return (last and spent > 0) or spent + cost <= self.share * seconds
+        return last or spent + cost <= self.share * seconds
+
+    def allowed_fidelity(self, spent: float, seconds: float, sheet_seconds: float, last: bool) -> bool:
+        """Whether there is time for a PSNR, likewise; half of the share is left to scores. There is at the `last`
+        report, unless nothing is measured."""
+        if not self.share or self.share >= 1 or last:
+            return self.share > 0
+        cost = self.last_fidelity or sheet_seconds * HELD / EXAMPLES
+        return spent + cost <= self.share / 2 * seconds
 
     def score(self, system: System) -> dict[str, float]:
         """Fréchet distance and recall of SAMPLES samples, or the distance of at most as many restored held-out
         pictures; nothing where they cannot be had."""
-        if not self.share:
+        if not self.share or self.failed:
             return {}
         try:
             if system.translates:
@@ -90,7 +102,7 @@ class Scorer:
             self.reference = self.reference or Reference(self.store, self.device)
         except GanforgeError as error:
             log.warning(f"It cannot be measured on the way: {error}")
-            self.share = 0.0
+            self.failed = True
             return {}
         real = self.reference
         if system.translates:
@@ -140,6 +152,7 @@ class Scorer:
         out, what the system makes is not finite, or it translates, for which no truth is known."""
         if system.translates:
             return {}
+        started = time.perf_counter()
         try:
             pairs = [
                 pair
@@ -148,6 +161,8 @@ class Scorer:
             ]
         except DataError:
             return {}
+        finally:
+            self.last_fidelity = time.perf_counter() - started
         return {"psnr": round(float(np.mean([psnr(made, wanted) for made, wanted in pairs])), 4)} if pairs else {}
 
     def _restored(self, system: System, most: int) -> Iterator[tuple[restoration.Portion, Pixels]]:

@@ -75,7 +75,7 @@ class Progress:
     """Number of times that training went back from a collapse: each halves the rates and makes penalties four times as
     strong."""
     measuring: float = 0.0
-    """Seconds that scores have taken; they do not count as training."""
+    """Seconds that scores and PSNRs have taken; they do not count as training."""
     untrained: float = 0.0
     """Fréchet distance of the samples of untrained weights; 0: not measured."""
     score: dict[str, float] | None = None

@@ -112,6 +112,16 @@ def plan(
             f"{system} makes pictures by class here, and {store.address} has no labels. "
             f"Without labels do, as they come: {', '.join(models.without_labels(type(store.spec.medium)))}."
         )
+    if settings.balance and not store.labelled:
+        raise InputError(
+            f"train.balance is {settings.balance:g}, and {store.address} has no labels. Say --train.balance 0, or "
+            "prepare the pictures with labels."
+        )
+    if settings.patience and not settings.measure:
+        raise InputError(
+            f"train.patience is {settings.patience:,}, and with train.measure 0 there is no distance to wait for. Say "
+            "--train.patience 0, or more for train.measure."
+        )
     if settings.fold >= 0:
         store.fold(settings.fold)  # raises where there is none
     _check_medium(system, loaded.system, model, settings, store)
@@ -275,6 +285,11 @@ def train(
             if not run.checkpoints() and (first := run.section("run")).get("from"):
                 transfer.take_over(RunFolder(first["from"], first["from_images"]), trainer.system, trainer.average)
             trainer.train()
+            if trainer.settings.patience and run.best() is None:
+                log.warning(
+                    "No distance was measured, so train.patience had no effect. A short run is measured on the way "
+                    "where its store has been measured before, or with --train.measure 1."
+                )
         except (GanforgeError, MemoryError, RuntimeError) as error:
             if new and not (trainer and trainer.progress.seen) and not run.checkpoints():
                 for name in ("run.toml", "stats.jsonl"):  # it could not begin: others may be tried in the same folder

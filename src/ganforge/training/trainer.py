@@ -430,23 +430,24 @@ class Trainer:
         return bool(reason)
 
     def _scores(self, sheet: Sheet, sheet_seconds: float) -> dict[str, float]:
-        """Diversity of the sheet, or PSNR of held-out pictures, and, where there is time, distance and recall."""
-        p, scores = self.progress, dict[str, float]()
-        if not self.average.generates:
-            scores = self.scorer.fidelity(self.average)
-        elif (diversity := self.scorer.diversity(sheet)) is not None:
-            scores["diversity"] = round(diversity, 4)
+        """Diversity of the sheet and, where there is time, PSNR of held-out pictures, distance and recall."""
+        p, scorer, last, scores = self.progress, self.scorer, self._done(), dict[str, float]()
+        if self.average.generates:
+            scores = scorer.diversity(sheet)
+        elif scorer.allowed_fidelity(p.measuring, p.seconds, sheet_seconds, last):
+            scores = scorer.fidelity(self.average)
+            p.measuring += scorer.last_fidelity
         expected = p.seconds / max(self.fraction(), 1e-9)
-        if self.scorer.allowed(p.measuring, p.seconds, expected, sheet_seconds, self._done()):
+        if scorer.allowed(p.measuring, p.seconds, expected, sheet_seconds, last and self.run.best() is not None):
             if not p.untrained and self.average.generates:
                 new = self.run.new_system()
                 device.place(new, self.device)
-                p.untrained = self.scorer.score(new).get("distance", 0.0)
-                p.measuring += self.scorer.last
-            p.score = self.scorer.score(self.average) or None
+                p.untrained = scorer.score(new).get("distance", 0.0)
+                p.measuring += scorer.last
+            p.score = scorer.score(self.average) or None
             if p.score and self.average.generates:
                 scores["untrained"] = p.untrained
-            p.measuring += self.scorer.last
+            p.measuring += scorer.last
         return scores | (p.score or {})
 
 
