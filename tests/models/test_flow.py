@@ -110,5 +110,5 @@ def test_by_class_or_restoring_not_both():
 
 
 def test_guidance_is_by_class():
-    with pytest.raises(InputError, match="model.guidance is 3, which takes a flow that generates by class"):
+    with pytest.raises(InputError, match="is 3, which takes a flow that generates by class"):
         new(LABELLED, guidance=3.0)
