@@ -77,7 +77,7 @@ def test_mixing_takes_the_layers_it_is_told():
         mix(system, [1], [2], range(layers + 1))
     with pytest.raises(InputError, match="no styles"):
         mix(new("dcgan"), [1], [2], range(1))
-    with pytest.raises(InputError, match="dae restores pictures and makes none of its own. Use: ganforge restore"):
+    with pytest.raises(InputError, match="dae restores pictures and makes none of its own"):
         mix(models.load("dae").system(models.load("dae").config(width=4), GREY), [1], [2], range(1))
 
 
