@@ -9,6 +9,7 @@ import pytest
 from ganforge import models
 from ganforge.media.clip import Clip
 from ganforge.media.picture import Picture
+from ganforge.media.solid import Solid
 from ganforge.media.spec import Spec
 from ganforge.testing import check_system
 
@@ -24,6 +25,8 @@ SPECS = {
 OTHERS = {
     "clips 16x16": Spec(16, 16, 4, medium=Clip(4, 10.0)),
     "colour clips 13x18": Spec(13, 18, 9, ("a", "b"), medium=Clip(3, 10.0)),
+    "solids 16x16x16": Spec(16, 16, 16, medium=Solid()),
+    "labelled solids 11x11x11": Spec(11, 11, 11, ("a", "b", "c"), medium=Solid()),
 }
 """For systems that do not learn from pictures."""
 PICTURES = models.of_medium(Picture)
