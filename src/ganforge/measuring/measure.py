@@ -28,11 +28,23 @@ from ganforge.measuring.restoration import FEWEST as FEWEST_RESTORED
 from ganforge.measuring.restoration import Restoration, chosen, measure_restoration
 from ganforge.measuring.translation import measure_translation, of_learned
 from ganforge.media.clip import Clip
+from ganforge.media.medium import Medium
 from ganforge.media.pair import Pair
 from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
-from ganforge.metrics import copies, features, frechet, kernel, label_accuracy, neighbours, pyramid, sliced, twosample
+from ganforge.metrics import (
+    copies,
+    features,
+    frechet,
+    kernel,
+    label_accuracy,
+    neighbours,
+    pieces,
+    pyramid,
+    sliced,
+    twosample,
+)
 from ganforge.metrics.metric import NEIGHBOURS, Metric, Samples
 from ganforge.preparing.prepare import Prepared, prepare
 from ganforge.runs import RunFolder, weights_hash
@@ -45,6 +57,8 @@ log = logging.getLogger(__name__)
 
 METRICS: tuple[Metric, ...] = (frechet, kernel, neighbours, sliced, twosample, copies, label_accuracy)
 """In the order in which they are printed."""
+OF_MEDIUM: Mapping[type[Medium], tuple[Metric, ...]] = {Solid: (pieces,)}
+"""Those that come after them, for rows of one medium alone."""
 SAMPLES = 10_000
 FEWEST, MOST = 16, 1_000_000  # samples
 FIRST_SEED = 1_000_000  # far from the seeds that people look at
@@ -235,9 +249,10 @@ class _Measurement:
             raise DataError("The samples hold numbers that are not finite: this run has diverged.")
         log.info("comparing")
         size = reference.compared(len(samples.features))
+        metrics = (*METRICS, *OF_MEDIUM.get(type(store.spec.medium), ()))
         rows = [
             row
-            for metric, floor in zip(METRICS, reference.floors(METRICS, size), strict=True)
+            for metric, floor in zip(metrics, reference.floors(metrics, size), strict=True)
             for row in metric.rows(reference, samples, size, floor)
         ]
         pairs = [pair for row in rows for pair in row.pairs]

@@ -101,6 +101,9 @@ class Generator(nn.Module):
         self.last = nn.Conv3d(widths[-1], 8, 3, 1, 1)
         for layer in (self.dense, *self.ups, self.last):
             nn.init.normal_(layer.weight, 0, 0.02)
+        with torch.no_grad():  # at first all voxels of a block are alike, and most of them empty
+            self.last.weight.copy_(self.last.weight[:1].expand_as(self.last.weight))
+            nn.init.constant_(self.last.bias, -1.0)  # type: ignore[arg-type]
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -118,18 +121,19 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """(N, slices, H, W), and labels (N,) int64 where there are classes -> scores (N,) float32.
 
-    Convolutions of blocks of voxels, strided ones down to a cube of about 4, a dense layer and, with classes, a
-    projection (Miyato and Koyama 2018, "cGANs with Projection Discriminator", eq. 3)."""
+    Strided convolutions from blocks of voxels down to a cube of about 4, one more convolution, a dense layer and, with
+    classes, a projection (Miyato and Koyama 2018, "cGANs with Projection Discriminator", eq. 3)."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         side = math.ceil(spec.height / 2)
         _, halvings = base_cube(spec)
-        widths = channels(config.width, config.widest, halvings)
-        layers: list[nn.Module] = [nn.Conv3d(8, widths[0], 3, 1, 1), nn.ReLU()]
+        widths = [8, *channels(config.width, config.widest, halvings)[1:]]
+        layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Conv3d(before, after, 4, 2, 1), nn.ReLU()]
             side //= 2
+        layers += [nn.Conv3d(widths[-1], widths[-1], 3, 1, 1), nn.ReLU()]
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(widths[-1] * side**3, 1)
         self.embedding = nn.Embedding(classes, widths[-1] * side**3) if classes else None
