@@ -21,10 +21,12 @@ from ganforge.base import marks
 from ganforge.base.errors import InputError
 from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import MODES, Pixels, as_image, enlarge, grid
+from ganforge.media import video
 from ganforge.media.medium import Medium, Unusable
+from ganforge.media.video import AnimationHeader
 
 SUFFIXES = frozenset((".gif", ".webp", ".png", ".apng"))
-"""Of files that may hold several frames."""
+"""Of pictures that may hold several frames; for video files see `video`."""
 FRAMES = (2, 64)
 """Frames that a clip may have."""
 RATE = 10.0
@@ -45,6 +47,7 @@ class Clip(Medium):
     kind: ClassVar[str] = "clip"
     plural: ClassVar[str] = "clips"
     suffix: ClassVar[str] = ".webp"
+    suffixes: ClassVar[tuple[str, ...]] = (".webp", ".mp4")
     augmentations: ClassVar[frozenset[str] | None] = frozenset(
         (
             *("flip", "upside", "rotate", "shift", "scale", "crop", "perspective"),
@@ -88,12 +91,20 @@ class Clip(Medium):
         return np.concatenate(parts[1:], 2)
 
     def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
-        """One clip as it is, several as a sheet that moves, enlarged to be seen."""
-        if path.suffix.lower() != ".webp":
-            raise InputError(f"{path} cannot hold clips. Let its name end in .webp.")
-        frames = self.split(rows)
+        """One clip as it is, several as a sheet that moves, enlarged to be seen; in MP4, which loses what is finer than
+        some pixels, one clip is enlarged, too."""
+        suffix, frames = path.suffix.lower(), self.split(rows)
+        if suffix not in self.suffixes:
+            raise InputError(f"{path} cannot hold clips. Let its name end in {' or '.join(self.suffixes)}.")
         sheets = [frames[0, n] if len(rows) == 1 else grid(enlarge(frames[:, n], 56)) for n in range(self.frames)]
-        write_webp(path, sheets, [float(round(1000 / self.rate))] * self.frames, made_by)
+        if suffix == ".webp":
+            write_webp(path, sheets, [float(round(1000 / self.rate))] * self.frames, made_by)
+            return
+        colours = enlarge(np.stack(sheets), 224).repeat(3 // sheets[0].shape[2], 3)
+        with writing(path), atomic_file(path) as partial:
+            video.write_mp4(partial, list(colours), self.rate)
+            if made_by is not None:
+                marks.add_to_mp4(partial, made_by)
 
 
 def write_webp(
@@ -117,46 +128,43 @@ def write_webp(
 # ------------------------------------------------------------------------------------------------------ files -> frames
 
 
-@dataclass(frozen=True)
-class AnimationHeader:
-    """What an animation says of itself."""
-
-    frames: int
-    height: int
-    width: int
-    rate: float
-    """Frames a second, by the duration of its first frame; RATE where it has none."""
-
-
 def probe(data: bytes) -> AnimationHeader:
-    """Frames, size and rate of an animation; Unusable where it is none that can be read."""
+    """Frames, size and rate of an animation or a video; Unusable where it is none that can be read. The rate is that of
+    an animation's first frame, RATE where the file does not say."""
+    if video.is_video(data):
+        return video.probe(data, RATE)
     with _opened(data) as image:
         return _header(image)
 
 
 def frames(data: bytes, rate: float) -> Iterator[Pixels]:
-    """What an animation shows at `rate` moments a second: (H, W, 4) uint8, RGBA, one after the other.
+    """What an animation or a video shows at `rate` moments a second: (H, W, 4) uint8, RGBA, one after the other.
 
     A frame that is shown for longer comes several times, one that is shown for less than half a moment may not come at
     all. A still picture comes once. Unusable where the file is damaged or over the limits."""
-    with _opened(data) as image:
-        count, milliseconds, shown = _header(image).frames, 0.0, 0
-        for frame, duration in _stored(image, count):
-            milliseconds += duration
-            until = _nearest(milliseconds * rate / 1000) if count > 1 else 1
-            _check_count(until)
-            for _ in range(shown, until):
-                yield frame
-            shown = max(shown, until)
+    still = probe(data).frames == 1
+    milliseconds, shown = 0.0, 0
+    for frame, duration in _stored(data):
+        milliseconds += duration
+        until = 1 if still else _nearest(milliseconds * rate / 1000)
+        _check_count(until)
+        for _ in range(shown, until):
+            yield frame
+        shown = max(shown, until)
 
 
 def all_frames(data: bytes) -> tuple[list[Pixels], list[float]]:
-    """All frames of an animation, (H, W, 4) uint8, RGBA, and for how many milliseconds each is shown.
+    """All frames of an animation or a video, (H, W, 4) uint8, RGBA, and for how many milliseconds each is shown.
 
     A frame that is shown n times as long as the shortest one comes n times: writers of WebP and GIF join equal
     frames. Unusable where the file is damaged or over the limits."""
-    with _opened(data) as image:
-        stored = list(_stored(image, _header(image).frames))
+    stored: list[tuple[Pixels, float]] = []
+    pixels = 0
+    for frame, duration in _stored(data):
+        stored.append((frame, duration))
+        pixels += frame.shape[0] * frame.shape[1]
+        if pixels > MOST_IN_ALL:  # of a video, whose frames are not all kept elsewhere
+            raise Unusable(f"over the limit of {MOST_IN_ALL:,} pixels in all frames")
     shortest = min(duration for _, duration in stored)
     frames: list[Pixels] = []
     durations: list[float] = []
@@ -175,16 +183,20 @@ def laid(frame: Pixels, background: tuple[int, int, int], channels: int) -> Pixe
     return np.asarray(opaque.convert(MODES[channels])).reshape(*frame.shape[:2], channels)
 
 
-def _stored(image: Image.Image, count: int) -> Iterator[tuple[Pixels, float]]:
+def _stored(data: bytes) -> Iterator[tuple[Pixels, float]]:
     """The frames as the file holds them, (H, W, 4) uint8, RGBA, and the milliseconds of each."""
-    for number in range(count):
-        try:
-            image.seek(number)
-            frame = np.asarray(image.convert("RGBA"))
-            duration = float(image.info.get("duration") or 0) or 1000 / RATE
-        except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to
-            raise Unusable(f"cut short or damaged: frame {number}: {_first_line(error)}") from error
-        yield frame, duration
+    if video.is_video(data):
+        yield from video.stored(data, RATE)
+        return
+    with _opened(data) as image:
+        for number in range(_header(image).frames):
+            try:
+                image.seek(number)
+                frame = np.asarray(image.convert("RGBA"))
+                duration = float(image.info.get("duration") or 0) or 1000 / RATE
+            except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them to
+                raise Unusable(f"cut short or damaged: frame {number}: {_first_line(error)}") from error
+            yield frame, duration
 
 
 def _nearest(number: float) -> int:
@@ -204,7 +216,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         try:
             image = Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG"))
         except UnidentifiedImageError:
-            raise Unusable("not a GIF, WebP or PNG that can be read") from None
+            raise Unusable("not a GIF, WebP, PNG or video that can be read") from None
         except Exception as error:
             raise Unusable(f"damaged: {_first_line(error)}") from error
         with image:

@@ -24,8 +24,7 @@ from ganforge.preparing.settings import Settings
 from ganforge.preparing.shape import parse_resolution, propose
 from ganforge.sources import survey
 from ganforge.sources.decode import decode_frames, probe
-from ganforge.sources.entry import Entry, Skip, Source
-from ganforge.sources.formats import refusal
+from ganforge.sources.entry import Entry, Skip, Source, clip_refusal
 from ganforge.sources.transform import fit
 
 if TYPE_CHECKING:
@@ -124,9 +123,11 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
             data = entry.frames[0]() if entry.frames else entry.read()
             if not isinstance(data, bytes):
                 raise Skip("not a clip")
-            still = probe(data)
-            size, own_rate, colours, length = (still.height, still.width), clip.RATE, still.coloured, len(entry.frames)
-            if not entry.frames:
+            if entry.frames:
+                still = probe(data)
+                size, own_rate, colours = (still.height, still.width), clip.RATE, still.coloured
+                length = len(entry.frames)
+            else:
                 animation = clip.probe(data)
                 size, own_rate = (animation.height, animation.width), animation.rate
                 looks = [_has_colours(frame) for frame in islice(clip.frames(data, own_rate), LOOKED_AT)]
@@ -234,7 +235,7 @@ def _sound(entry: Entry, spec: Spec, sound: Sound) -> tuple[Pixels, Meta]:
 def _clips(entry: Entry, plan: Plan, medium: Clip) -> Iterator[tuple[Pixels, Meta]]:
     """Every clip of a file or of a folder of frames, named by its first frame: NAME#0, NAME#16."""
     digest = hashlib.sha256()
-    if not entry.frames and (reason := refusal(entry.name)):
+    if not entry.frames and (reason := clip_refusal(entry.name)):
         raise Skip(reason)
     frames: list[Pixels] = []
     size = 0, 0

@@ -22,8 +22,7 @@ from ganforge.media.medium import Unusable
 from ganforge.restoring.call import Call, report
 from ganforge.runs import RunFolder
 from ganforge.sources.decode import FULL_SIZE, WHITE, decode_frames, fit_channels
-from ganforge.sources.entry import Entry, Skip
-from ganforge.sources.formats import refusal
+from ganforge.sources.entry import Entry, Skip, clip_refusal
 from ganforge.system import System
 
 _SAME_RATE = 0.05
@@ -141,7 +140,7 @@ class ClipCall(Call[Moving, Moving]):
                     raise Skip(f"over the limit of {clip.MOST_IN_ALL:,} pixels in all frames")
             durations = [1000 / self.medium.rate] * len(frames)
         else:
-            if why := refusal(entry.name):
+            if why := clip_refusal(entry.name):
                 raise Skip(why)
             bytes_ = entry.read()
             if not isinstance(bytes_, bytes):

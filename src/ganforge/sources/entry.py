@@ -12,8 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
+from ganforge.base.files import suffix_of
 from ganforge.base.images import Pixels
-from ganforge.media import voxels, waves
+from ganforge.media import video, voxels, waves
 from ganforge.sources.formats import refusal
 from ganforge.sources.layout import TABLES, Layout
 from ganforge.store import provenance
@@ -61,6 +62,11 @@ class Entry:
     """Of a pair: the picture that is wanted where this one is given, or why there is none."""
 
 
+def clip_refusal(name: str) -> str:
+    """Why a file is not tried as a clip, by its name alone; "" where it is."""
+    return video.missing(name) if suffix_of(name) in video.SUFFIXES else refusal(name)
+
+
 class Skip(Exception):
     """A file that is not used, with the reason."""
 
@@ -101,6 +107,8 @@ class Source:
         """Why a file is not tried, by its name alone; "" where it is."""
         if entry.frames:
             return ""
+        if self.medium == "clip":
+            return clip_refusal(entry.name)
         files = FILES.get(self.medium)
         return files.missing(entry.name) if files else refusal(entry.name)
 

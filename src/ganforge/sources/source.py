@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError, check_text
 from ganforge.base.files import resolved, suffix_of
-from ganforge.media import clip
+from ganforge.media import clip, video
 from ganforge.media.medium import Unusable
 from ganforge.sources import binaries, containers
 from ganforge.sources.entry import (
@@ -57,8 +57,8 @@ def open_source(
 
     Classes and splits are read as `layout.py` says. `labels` (CSV with the columns `file` and `label`, and `group` for
     what must not be split) says the classes instead. `known` is the layout where it was found before: tars would have
-    to be read through for it. `medium` is the kind of files that is wanted (see media/), None: sounds where there are
-    sounds and no pictures, else pictures. DataError where nothing of the kind is there or it cannot be read, InputError
+    to be read through for it. `medium` is the kind of files that is wanted (see media/), None: pictures where there are
+    pictures, else videos or sounds. DataError where nothing of the kind is there or it cannot be read, InputError
     for labels of files that have no names."""
     try:
         if not path.exists():
@@ -203,8 +203,8 @@ def _medium(path: Path, names: Sequence[str], medium: str | None) -> str:
     """The kind of medium that these files are read as: `medium`, or what they are. DataError where none of them is of
     that kind."""
     pictures = any(map(has_picture_suffix, names))
-    others = [kind for kind in FILES if not pictures and any(_is_of(name, kind) for name in names)]
-    if others and medium in ("picture", "clip"):
+    others = [kind for kind in ("clip", *FILES) if not pictures and any(_is_of(name, kind) for name in names)]
+    if others and medium in ("picture", "clip") and medium not in others:
         raise DataError(f"{path} holds {others[0]}s and no pictures. ganforge prepare makes a store of {others[0]}s.")
     if medium is not None and medium in FILES and not any(_is_of(name, medium) for name in names):
         raise DataError(f"{path} holds no {medium}s: no file ends in {', '.join(sorted(FILES[medium].SUFFIXES))}.")
@@ -213,6 +213,8 @@ def _medium(path: Path, names: Sequence[str], medium: str | None) -> str:
 
 def _is_of(name: str, medium: str) -> bool:
     """Whether the suffix of `name` is of the files of a medium."""
+    if medium == "clip" and suffix_of(name) in video.SUFFIXES:
+        return True
     files = FILES.get(medium)
     return suffix_of(name) in files.SUFFIXES if files else has_picture_suffix(name)
 
