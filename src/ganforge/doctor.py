@@ -12,7 +12,7 @@ from ganforge.sources import formats
 from ganforge.version import __version__
 
 EXTRAS = {
-    "web": "httpx", "clean": "cv2", "heic": "pillow_heif", "cloud": "fsspec", "ray": "ray", "video": "imageio_ffmpeg",
+    "web": "httpx", "clean": "cv2", "heic": "pillow_heif", "cloud": "fsspec", "ray": "ray", "video": "av",
     "sound": "soundfile", "solid": "trimesh", "ocr": "pytesseract", "track": "tensorboard",
 }  # fmt: skip
 """The module by which each extra is known to be installed."""

@@ -269,7 +269,7 @@ def write(
     carries the mark of its origin. Returns the paths.
 
     Other media have their own files: seed-N.wav, seed-N.webp, seed-N.stl, and all samples of a sheet in one beside it
-    (.wav, .webp, .npy).
+    (.wav, .webp, .npy; of clips in .mp4 where `out` says so).
     With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the name of each
     class."""
     system = run.build(device_name)
@@ -277,9 +277,10 @@ def write(
     spec, medium = system.spec, system.spec.medium
     together = None if medium.suffix == Picture.suffix else out.with_suffix(medium.several or medium.suffix)
     if as_grid:
-        out = out.with_suffix(".png") if out == together else out
+        if together is not None and out.suffix.lower() in (together.suffix, *medium.alternatives):
+            together, out = out, out.with_suffix(".png")
         check_suffix(out, spec.shown_channels)
-    elif out.suffix.lower() in (*SUFFIXES, medium.suffix, medium.several or medium.suffix):
+    elif out.suffix.lower() in (*SUFFIXES, medium.suffix, medium.several or medium.suffix, *medium.alternatives):
         raise InputError(f"{out} is the name of a file; single files go into a folder. Name one, or make a sheet.")
     columns = len(seeds) if every_class(labels, system.spec) else None
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)

@@ -18,6 +18,7 @@ from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels, as_image, check_suffix, enlarge, grid, write_image
 from ganforge.base.seeds import check_seeds
 from ganforge.latent.points import read
+from ganforge.media.video import write_mp4
 from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder
 from ganforge.sampling import (
@@ -201,45 +202,17 @@ def write_video(path: Path, pictures: Pixels, mark: dict[str, Any]) -> None:
     """Write (N, H, W, C) uint8 as a looping WebP or GIF, or as MP4, at 24 frames a second, small pictures enlarged,
     with `mark` in it. The file is renamed when it is complete.
 
-    InputError for MP4 where neither imageio-ffmpeg nor OpenCV is installed; DataError where it cannot be written."""
+    InputError for MP4 where PyAV is not installed; DataError where it cannot be written."""
     pictures = enlarge(pictures, 224)
     with writing(path), atomic_file(path) as partial:
         if path.suffix.lower() == ".mp4":
-            _write_mp4(partial, pictures)
+            write_mp4(partial, [np.asarray(_on_white(picture)) for picture in pictures], SECOND)
             marks.add_to_mp4(partial, mark)
         else:
             first, *rest = (as_image(picture) for picture in pictures)
             field = "xmp" if path.suffix.lower() == ".webp" else "comment"  # the only text that Pillow adds to a GIF
             extra: dict[str, Any] = {"save_all": True, "append_images": rest, "loop": 0, "duration": 1000 // SECOND}
             first.save(partial, **extra | {field: marks.packet(mark).encode()})
-
-
-def _write_mp4(path: Path, pictures: Pixels) -> None:
-    """H.264 by imageio-ffmpeg, else MPEG-4 by OpenCV."""
-    frames = np.stack([np.asarray(_on_white(picture)) for picture in pictures])
-    frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
-    height, width = frames.shape[1:3]
-    try:
-        from imageio_ffmpeg import write_frames
-    except ImportError:
-        try:
-            import cv2
-        except ImportError:
-            raise InputError(
-                'MP4 needs an encoder: pip install "ganforge[video]", or let --out end in .webp or .gif.'
-            ) from None
-        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), SECOND, (width, height))
-        for frame in frames:
-            video.write(frame[..., ::-1])
-        video.release()
-        if not path.is_file():
-            raise OSError("OpenCV cannot encode MP4 here") from None
-        return
-    encoder = write_frames(str(path), (width, height), fps=SECOND, macro_block_size=2)
-    encoder.send(None)
-    for frame in frames:
-        encoder.send(np.ascontiguousarray(frame))
-    encoder.close()
 
 
 def _on_white(picture: Pixels) -> Image.Image:

@@ -47,7 +47,7 @@ class Clip(Medium):
     kind: ClassVar[str] = "clip"
     plural: ClassVar[str] = "clips"
     suffix: ClassVar[str] = ".webp"
-    suffixes: ClassVar[tuple[str, ...]] = (".webp", ".mp4")
+    alternatives: ClassVar[tuple[str, ...]] = (".mp4",)
     augmentations: ClassVar[frozenset[str] | None] = frozenset(
         (
             *("flip", "upside", "rotate", "shift", "scale", "crop", "perspective"),
@@ -94,10 +94,10 @@ class Clip(Medium):
         """One clip as it is, several as a sheet that moves, enlarged to be seen; in MP4, which loses what is finer than
         some pixels, one clip is enlarged, too."""
         suffix, frames = path.suffix.lower(), self.split(rows)
-        if suffix not in self.suffixes:
-            raise InputError(f"{path} cannot hold clips. Let its name end in {' or '.join(self.suffixes)}.")
+        if suffix not in (self.suffix, *self.alternatives):
+            raise InputError(f"{path} cannot hold clips. Let its name end in .webp or .mp4.")
         sheets = [frames[0, n] if len(rows) == 1 else grid(enlarge(frames[:, n], 56)) for n in range(self.frames)]
-        if suffix == ".webp":
+        if suffix == self.suffix:
             write_webp(path, sheets, [float(round(1000 / self.rate))] * self.frames, made_by)
             return
         colours = enlarge(np.stack(sheets), 224).repeat(3 // sheets[0].shape[2], 3)

@@ -30,8 +30,8 @@ class Medium:
     """Of the file that holds one sample."""
     several: ClassVar[str] = ""
     """Of the file that holds several; empty: the same one."""
-    suffixes: ClassVar[tuple[str, ...]] = ()
-    """Of the files that hold samples; empty: that one alone."""
+    alternatives: ClassVar[tuple[str, ...]] = ()
+    """Of other files that hold samples, where one is asked for by name."""
     augmentations: ClassVar[frozenset[str] | None] = None
     """The words of `train.augment` and `model.augment` that make sense for it; None: all of them."""
 

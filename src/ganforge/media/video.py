@@ -137,7 +137,7 @@ def _opened(data: bytes) -> Any:
         raise Unusable(f"damaged, or no video that can be read: {_reason(error)}") from error
     if not container.streams.video or not container.streams.video[0].codec_context:
         container.close()
-        raise Unusable("no pictures in it, or a codec that cannot be read")
+        raise Unusable("damaged, without pictures, or in a codec that cannot be read")
     return container
 
 

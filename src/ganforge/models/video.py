@@ -69,9 +69,10 @@ class Generator(nn.Module):
         content = config.latent + classes
         self.first = nn.Linear(content, config.units)
         self.motion = nn.GRU(config.motion, config.units, batch_first=True)
-        with torch.no_grad():
-            gates: Tensor = self.motion.bias_hh_l0  # type: ignore[assignment]
-            gates[config.units : 2 * config.units] += 1  # the update gate: states last
+        nn.init.normal_(self.first.weight, 0, 1.5 / content**0.5)
+        for weight in self.motion.parameters():
+            if weight.ndim > 1:  # large enough that frames differ from the beginning
+                nn.init.normal_(weight, 0, 1.5 / weight.shape[1] ** 0.5)
         height, width, doublings = base_grid(spec)
         widths = channels(config.width, config.widest, max(doublings - 1, 0))[::-1]
         self.grid = (height, width, widths[0])
@@ -123,19 +124,22 @@ class FrameCritic(nn.Module):
 
 
 class ClipCritic(nn.Module):
-    """Clips (N, T, C, H, W) -> scores (N,) float32: features of each frame, then a gated recurrent unit (Cho et al.
-    2014) whose weights are bounded, and the mean of a score after every frame."""
+    """Clips (N, T, C, H, W) -> scores (N,) float32: features of every two neighbouring frames, then a gated recurrent
+    unit (Cho et al. 2014), and the mean of a score after every step.
+
+    All weights but those of the score are bounded."""
 
     def __init__(self, config: Config, spec: Spec, colours: int) -> None:
         super().__init__()
         sides, units = (-(-spec.height // 2), -(-spec.width // 2)), config.memory
-        self.features = Features(colours, *sides, config.width, config.widest or 8 * config.width, config.bound)
+        self.features = Features(2 * colours, *sides, config.width, config.widest or 8 * config.width, config.bound)
         self.inputs = _bounded(nn.Linear(self.features.size, 3 * units), config.bound)
         self.recurrent = _bounded(nn.Linear(units, 3 * units), config.bound)
-        self.score = _bounded(nn.Linear(units, 1), config.bound)
+        self.score = nn.Linear(units, 1)
 
     def forward(self, clips: Tensor) -> Tensor:
-        steps = self.inputs(self.features(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])
+        pairs = torch.cat([clips[:, :-1], clips[:, 1:]], 2)
+        steps = self.inputs(self.features(pairs.flatten(0, 1))).unflatten(0, pairs.shape[:2])
         weight, bias = self.recurrent.weight, self.recurrent.bias  # one step of power iteration for all frames
         state = steps.new_zeros(len(clips), weight.shape[1])
         states = []

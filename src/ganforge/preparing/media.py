@@ -79,6 +79,7 @@ def choose_sound(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
         except (Skip, Unusable) as error:
             problem = str(error)
     if not headers:
+        problem = _refused(source) or problem
         raise DataError(f"{source.name} holds no sounds that can be read: {problem}.")
     commonest = Counter(header.rate for header in headers).most_common(1)[0][0]
     if rate is not None and (rate != int(rate) or not waves.RATES[0] <= rate <= waves.RATES[1]):
@@ -140,6 +141,7 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
         lengths.append((length, None if entry.frames else own_rate))
         coloured += colours
     if not sizes:
+        problem = _refused(source) or problem
         raise DataError(f"{source.name} holds no clips that can be read: {problem}.")
     notes: list[str] = []
     commonest = Counter(rates).most_common(1)[0][0] if rate is None else rate
@@ -159,6 +161,11 @@ def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
     medium = Clip(count, float(commonest))
     notes.append(f"clips of {count} frames at {commonest:g} a second; --frames and --rate set it")
     return Spec(height, width, count * channels, source.classes, medium=medium), notes
+
+
+def _refused(source: Source) -> str:
+    """Why the first of the files that are not tried is not."""
+    return next(filter(None, map(source.refusal, source.entries())), "")
 
 
 def _usual(lengths: Sequence[tuple[int, float | None]], rate: float) -> int:
