@@ -55,7 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "medium": {},
     "large": {"width": width_by(8192, 128), "latent": 64, "units": 128, "memory": 256},
 }
-TRAIN: dict[str, Any] = {"batch": 64}
+TRAIN: dict[str, Any] = {"batch": 32}
 
 
 class Generator(nn.Module):
