@@ -56,3 +56,29 @@ def test_shapes_need_no_network_and_are_labelled_by_folder(tmp_path, monkeypatch
     assert {row["label"] for row in rows} == {*shapes.KINDS}
     again = collect("shapes", tmp_path / "again")
     assert all((again / row["file"]).read_bytes() == (out / row["file"]).read_bytes() for row in rows)
+
+
+def test_spoken_digits_bring_the_split_of_their_authors(tmp_path, real_data, fails):
+    from ganforge.collecting.collect import collect
+    from ganforge.preparing.prepare import prepare
+
+    out = collect("spoken-digits", tmp_path / "spoken", real_data / "audio-fsdd")
+    assert len(list(out.glob("train/?/*.wav"))) == 2700
+    assert {path.stem.rsplit("_", 1)[1] for path in out.glob("test/?/*.wav")} == set("01234")
+    store = prepare(out, tmp_path / "store").store
+    assert (len(store.train), len(store.heldout), store.spec.classes) == (2629, 293, tuple("0123456789"))
+    (out / "train" / "7" / "7_theo_9.wav").write_bytes(b"")
+    for file in out.glob("*/?/*.wav"):
+        file.rename(tmp_path / file.name)
+    said = fails("collect", "spoken-digits", "--from", tmp_path, "--out", tmp_path / "again")
+    assert "3,000 recordings of spoken digits that are not the 3,000 published ones" in said
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_folder_without_spoken_digits_says_what_is_taken(tmp_path, fails):
+    (tmp_path / "from").mkdir()
+    words = ("collect", "spoken-digits", "--out", tmp_path / "out", "--from")
+    assert "no recordings such as 7_jackson_32.wav" in fails(*words, tmp_path / "from")
+    assert "does not exist" in fails(*words, tmp_path / "nothing")
+    (tmp_path / "from" / "digits.tar.gz").write_bytes(b"no archive")
+    assert "cannot be unpacked" in fails(*words, tmp_path / "from")

@@ -114,7 +114,18 @@ def test_the_length_and_the_rate_follow_the_files(tmp_path):
     assert 0.3 < medium.seconds(made.store.spec.width) < 0.6
     faster = prepare(tmp_path / "files", tmp_path / "faster", rate=16000, seconds=0.5)
     assert faster.store.spec.medium == Sound.of_rate(16000)
-    assert any("another rate than 16,000 Hz" in note for note in faster.notes)
+    assert "resampled to 16,000 Hz: 40 of 8,000 Hz; --rate sets it" in faster.notes
+    assert not any("resampled" in note for note in made.notes)
+
+
+def test_sounds_of_several_rates_are_brought_to_the_commonest_and_counted(tmp_path):
+    folder = make_sounds(tmp_path / "files")
+    seconds = np.arange(44100 // 4) / 44100
+    for n, rate in enumerate((44100, 44100, 22050)):
+        waves.write_wav(folder / "rising" / f"other{n}.wav", np.sin(2 * np.pi * 440 * seconds * rate / 44100), rate)
+    made = prepare(folder, tmp_path / "store", seconds=0.6)
+    assert "resampled to 8,000 Hz: 1 of 22,050 Hz, 2 of 44,100 Hz; --rate sets it" in made.notes
+    assert len(made.store) == 43
 
 
 def test_every_sound_that_cannot_be_used_has_its_reason(tmp_path):

@@ -69,6 +69,23 @@ def test_the_same_row_gives_the_same_sound_and_never_clips():
     assert np.abs(one).max() == pytest.approx(PEAK)
 
 
+def test_what_is_heard_of_rows_is_their_way_through_a_wave_in_any_company():
+    rows = np.stack([SOUND.row(tone(hertz), BANDS, FRAMES) for hertz in range(200, 3700, 100)])
+    heard = SOUND.as_written(rows)
+    assert np.array_equal(heard[[3, 34]], [SOUND.row(SOUND.wave(row), BANDS, FRAMES) for row in rows[[3, 34]]])
+    assert SOUND.as_written(rows[:0]).shape == (0, BANDS, FRAMES, 1)
+    assert not SOUND.lossless
+
+
+@pytest.mark.parametrize("hertz", [200, 440, 1000, 2500, 3500])
+def test_a_tone_goes_to_a_wave_and_back_within_four_decibels(hertz):
+    """Root mean square over the bands within 20 dB of the loudest one, in frames that no end touches."""
+    row = SOUND.row(tone(hertz), BANDS, FRAMES)
+    middle, heard = (rows[0, :, 4:-4, 0].astype(float) * 80 / 255 for rows in (row[None], SOUND.as_written(row[None])))
+    loud = middle > middle.max() - 20
+    assert np.sqrt(np.square(middle - heard)[loud].mean()) < 4
+
+
 def test_settings_follow_the_rate():
     for rate, hop in ((8000, 128), (16000, 256), (22050, 256), (44100, 512)):
         sound = Sound.of_rate(rate)

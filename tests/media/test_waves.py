@@ -34,6 +34,15 @@ def wav(samples: np.ndarray, bits: int, tag: int = 1, channels: int = 1, extra: 
     return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
 
 
+def lying(**fields: int) -> bytes:
+    """A WAV of 16 bits with other numbers in its header."""
+    data = bytearray(wav(TONE, 16))
+    for name, value in fields.items():
+        at, length = {"byte_rate": (28, 4), "block": (32, 2), "bits": (34, 2), "size": (40, 4)}[name]
+        data[at : at + length] = value.to_bytes(length, "little")
+    return bytes(data)
+
+
 @pytest.mark.parametrize(("bits", "tag"), [(8, 1), (16, 1), (24, 1), (32, 1), (32, 3), (64, 3)])
 def test_every_kind_of_wav_reads_as_the_same_wave(bits, tag):
     found, header = waves.read(wav(TONE, bits, tag, extra=b"note\x03\0\0\0abc\0"), RATE, 4000)
@@ -101,11 +110,32 @@ def test_another_rate_is_brought_to_the_wanted_one():
         (wav(TONE, 16, rate=1), "rate of 1 Hz"),
         (wav(TONE, 16, rate=0), "rate of 0 Hz"),
         (wav(TONE, 16, channels=0), "0 channels"),
+        (wav(TONE[:100], 16), "too short: 100 samples at 8,000 Hz, and a window has 256"),
+        (lying(block=4), "contradicts itself: 8,000 Hz and 1 channels of 16 bits, in blocks of 4 bytes"),
+        (lying(byte_rate=88200), "contradicts itself.* 88,200 bytes a second"),
+        (lying(size=600), "header says 600 bytes of samples, and 7,400 more follow"),
+        (lying(size=8002), "cut short: 8,000 of 8,002 bytes"),
+        (lying(bits=12), "WAV of format 1 with 12 bits"),
     ],
 )
 def test_what_cannot_be_used_says_why(data, reason):
     with pytest.raises(Unusable, match=reason):
-        waves.read(data, RATE, 4000)
+        waves.read(data, RATE, 4000, 256)
+
+
+@pytest.mark.parametrize("after", [b"LIST\x04\0\0\0INFO", b"\0" * 9, b""])
+def test_what_may_follow_the_samples(after):
+    assert waves.probe(wav(TONE, 16) + after).samples == 4000
+
+
+def test_a_rate_of_bytes_that_was_never_written_is_no_lie():
+    assert waves.probe(lying(byte_rate=0)).rate == RATE
+
+
+def test_what_is_above_the_new_rate_s_highest_tone_is_silence_and_is_not_amplified():
+    high = (0.5 * np.sin(2 * np.pi * 15_000 * np.arange(22050) / 44100)).astype(np.float32)
+    with pytest.raises(Unusable, match="silent: its largest sample at 8,000 Hz"):
+        waves.read(wav(np.hanning(22050).astype(np.float32) * high, 16, rate=44100), RATE, 4000)
 
 
 def test_damage_anywhere_is_a_reason_and_never_another_error():

@@ -10,6 +10,7 @@ from ganforge import models
 from ganforge.media.clip import Clip
 from ganforge.media.picture import Picture
 from ganforge.media.solid import Solid
+from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
 from ganforge.testing import check_system
 
@@ -26,6 +27,8 @@ OTHERS = {
     "clips 16x16": Spec(16, 16, 4, medium=Clip(4, 10.0)),
     "colour clips 13x18": Spec(13, 18, 9, ("a", "b"), medium=Clip(3, 10.0)),
     "solids 16x16x16": Spec(16, 16, 16, medium=Solid()),
+    "sounds 16x22": Spec(16, 22, 1, medium=Sound.of_rate(8000)),
+    "labelled sounds 33x16": Spec(33, 16, 1, ("a", "b", "c"), medium=Sound.of_rate(16000)),
     "labelled solids 11x11x11": Spec(11, 11, 11, ("a", "b", "c"), medium=Solid()),
 }
 """For systems that do not learn from pictures."""

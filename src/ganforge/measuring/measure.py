@@ -134,7 +134,7 @@ def measure_system(system: System, store: Store, samples: int = SAMPLES, sheets:
         return Measured((), _protocol(reference, (), count, count, made_by, started), restoration)
     seeds = range(FIRST_SEED, FIRST_SEED + samples)
     labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
-    measurement = _Measurement(reference, samples, f"making {samples:,} samples").add(pictures(system, seeds, labels))
+    measurement = Measurement(reference, samples, f"making {samples:,} samples").add(pictures(system, seeds, labels))
     made_by = f"seeds from {FIRST_SEED}, {weights}"
     measured = measurement.result(made_by, labels, started, sheets and sheets / "nearest.png")
     return replace(measured, restoration=restoration)
@@ -160,7 +160,7 @@ def measure_folder(
         known = [spec.classes.index(name) if name in spec.classes else -1 for name in theirs.spec.classes]
         bear_names = theirs.labelled and min(known, default=-1) >= 0
         labels = [known[n] for n in theirs.labels[order]] if bear_names else None
-        measurement = _Measurement(reference, count, f"looking at {count:,} {spec.medium.plural}")
+        measurement = Measurement(reference, count, f"looking at {count:,} {spec.medium.plural}")
         measurement.add(theirs.read(order[i : i + 512]) for i in range(0, count, 512))
         made_by = f"{spec.medium.plural} of {Path(source).name}, {theirs.root[:16]}"
         return measurement.result(made_by, labels, started, None), prepared.skipped
@@ -211,7 +211,7 @@ def _levels(depth: str) -> dict[str, str]:
     return {"levels": "full"} if depth and not pairs else {}
 
 
-class _Measurement:
+class Measurement:
     """Samples on their way: features of all, pixels of the first."""
 
     def __init__(self, reference: Reference, samples: int, work: str) -> None:
@@ -221,11 +221,11 @@ class _Measurement:
         self.features: list[Tensor] = []
         self.remaining = Remaining(work, samples)
 
-    def add(self, portions: Iterable[Pixels]) -> _Measurement:
-        """Take in (n, H, W, C) uint8 portions."""
+    def add(self, portions: Iterable[Pixels]) -> Measurement:
+        """Take in (n, H, W, C) uint8 portions, as they come back from their files."""
         waiting: list[Pixels] = []
         for portion in portions:
-            waiting.append(portion)
+            waiting.append(self.reference.store.spec.medium.as_written(portion))
             self.remaining.add(len(portion))
             if sum(map(len, waiting)) >= features.PORTION:
                 self._extract(np.concatenate(waiting))

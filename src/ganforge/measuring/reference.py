@@ -34,12 +34,24 @@ _PORTION = 512  # pictures read at once
 
 class Reference:
     """A store's extractor and the features of its pictures, training and held out; `metrics.metric.RealPictures` says
-    what a metric may ask of it. Features and floors are made once and kept in the store's folder `features`."""
+    what a metric may ask of it. Features and floors are made once and kept in the store's folder `features`.
+
+    Of a medium that is not lossless, all pictures are as they come back from their files: of sounds, what is left of
+    them without the phase."""
 
     def __init__(self, store: Store, device: torch.device | None = None) -> None:
         self.store = store
         self.device = device or torch.device("cpu")
         self.extract = extractor(store, self.device)
+        self._read = store.read
+        if not store.spec.medium.lossless:
+            written = self._kept(
+                f"written-{store.root[:16]}",
+                np.arange(len(store)),
+                store.spec.medium.as_written,
+                f"{len(store):,} {store.spec.medium.plural}, written and read again",
+            )
+            self._read = written.__getitem__
         self.train = self._features("train", store.train, "training pictures")
         self.heldout = self._features("heldout", store.heldout, "held-out pictures")
 
@@ -72,7 +84,7 @@ class Reference:
 
     def read_train(self, indices: npt.NDArray[np.int64]) -> Pixels:
         """Training pictures by their indices among these: (N,) -> (N, H, W, C) uint8."""
-        return self.store.read(self.store.train[indices])
+        return self._read(self.store.train[indices])
 
     def train_pixels(self, count: int) -> Pixels:
         """At most `count` training pictures, a keyed choice; the first of them are those of a smaller `count`."""
@@ -80,7 +92,7 @@ class Reference:
 
     def heldout_pixels(self, count: int) -> Pixels:
         """At most `count` held-out pictures, likewise."""
-        return self.store.read(self.store.heldout[_choice(len(self.store.heldout), count)])
+        return self._read(self.store.heldout[_choice(len(self.store.heldout), count)])
 
     def train_features(self, count: int) -> Tensor:
         """Features of a keyed choice of training pictures, (at most `count`, D) float32."""
@@ -117,7 +129,7 @@ class Reference:
             return array
         remaining = Remaining(work, len(rows)) if work else None
         parts = []
-        for part in _portions(self.store, rows):
+        for part in _portions(self._read, rows):
             parts.append(make(part))
             if remaining:
                 remaining.add(len(part))
@@ -127,11 +139,12 @@ class Reference:
         return array
 
     def _path(self, name: str, suffix: str) -> Path:
-        return self.store.path / "features" / f"{name}-v{VERSION}{suffix}"
+        lossless = self.store.spec.medium.lossless or name.startswith("written")
+        return self.store.path / "features" / f"{name}{'' if lossless else '-written'}-v{VERSION}{suffix}"
 
 
-def _portions(store: Store, rows: npt.NDArray[np.int64]) -> Iterator[Pixels]:
-    return (store.read(rows[i : i + _PORTION]) for i in range(0, len(rows), _PORTION))
+def _portions(read: Callable[[npt.NDArray[np.int64]], Pixels], rows: npt.NDArray[np.int64]) -> Iterator[Pixels]:
+    return (read(rows[i : i + _PORTION]) for i in range(0, len(rows), _PORTION))
 
 
 def _choice(size: int, count: int) -> npt.NDArray[np.int64]:

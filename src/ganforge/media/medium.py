@@ -32,6 +32,8 @@ class Medium:
     """Of the file that holds several; empty: the same one."""
     alternatives: ClassVar[tuple[str, ...]] = ()
     """Of other files that hold samples, where one is asked for by name."""
+    lossless: ClassVar[bool] = True
+    """Whether rows come back from their files as they were."""
     augmentations: ClassVar[frozenset[str] | None] = None
     """The words of `train.augment` and `model.augment` that make sense for it; None: all of them."""
 
@@ -52,6 +54,11 @@ class Medium:
 
         InputError for a suffix that cannot hold them, DataError where the file cannot be written."""
         raise NotImplementedError
+
+    def as_written(self, rows: Pixels) -> Pixels:
+        """(N, H, W, C) uint8 -> the same shape: what comes back when rows are written as files and read again,
+        themselves where the medium is `lossless`."""
+        return rows
 
     def check_augmentations(self, words: Iterable[str], known: Iterable[str], where: str) -> None:
         """InputError where `words`, of the `known` ones, contain some that make no sense for this medium."""

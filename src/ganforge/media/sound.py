@@ -26,6 +26,8 @@ PEAK = 0.95
 PAUSE = 0.2
 """Seconds of silence between sounds of one file."""
 ROUNDS, MOMENTUM = 32, 0.99
+PORTION = 32
+"""Sounds whose phases are found at once."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Sound(Medium):
     kind: ClassVar[str] = "sound"
     plural: ClassVar[str] = "sounds"
     suffix: ClassVar[str] = ".wav"
+    lossless: ClassVar[bool] = False
     augmentations: ClassVar[frozenset[str] | None] = frozenset(
         ("shift", "scale", "crop", "translation", "cutout", "stretch", "move")
     )
@@ -94,33 +97,46 @@ class Sound(Medium):
         """A sound of at most `samples(width)` samples, at `rate`, -> its row (height, width, 1) uint8.
 
         Made as loud as PEAK and followed by silence up to the end of the row."""
-        padded = np.zeros(self.samples(width), np.float32)
-        padded[: len(wave)] = wave * (PEAK / max(float(np.abs(wave).max(initial=0)), 1e-9))
-        levels = self._filters(height) @ self._transform(torch.from_numpy(padded)).abs()
+        padded = np.zeros((1, self.samples(width)), np.float32)
+        padded[0, : len(wave)] = wave
+        return self._rows(padded, height)[0]
+
+    def _rows(self, waves: Wave, height: int) -> Pixels:
+        """(N, samples) float32, written over, -> (N, height, frames, 1) uint8."""
+        waves *= PEAK / np.abs(waves).max(1, keepdims=True, initial=0).clip(1e-9)
+        levels = self._filters(height) @ self._transform(torch.from_numpy(waves)).abs()
         decibels = 20 * torch.log10(levels.clamp(min=1e-9))
         scaled = ((decibels / -self.floor + 1) * 255).round().clamp(0, 255)
-        return scaled.to(torch.uint8).flip(0).contiguous().numpy()[..., None]
+        return scaled.to(torch.uint8).flip(1).contiguous().numpy()[..., None]
 
     def wave(self, row: Pixels) -> Wave:
         """A row (H, W, 1) uint8 -> the sound: (samples(W),) float32, at most as loud as PEAK. The same row gives the
         same sound."""
-        height, width = row.shape[:2]
-        bytes_ = torch.from_numpy(np.ascontiguousarray(row[::-1, :, 0])).float()
+        return self._waves(row[None])[0]
+
+    def _waves(self, rows: Pixels) -> Wave:
+        """(N, H, W, 1) uint8 -> (N, samples(W)) float32, each sound by itself."""
+        height, width = rows.shape[1:3]
+        bytes_ = torch.from_numpy(np.ascontiguousarray(rows[:, ::-1, :, 0])).float()
         levels = torch.where(bytes_ > 0, 10 ** ((bytes_ / 255 - 1) * (-self.floor / 20)), torch.zeros(()))
         magnitude = (self._inverse(height) @ levels).clamp(min=0)
-        turn = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0)) * (2 * math.pi)
-        phase = torch.polar(torch.ones_like(turn), turn)
+        turn = torch.rand(magnitude.shape[1:], generator=torch.Generator().manual_seed(0)) * (2 * math.pi)
+        phase = torch.polar(torch.ones_like(turn), turn).expand_as(magnitude)
         before = torch.zeros_like(phase)
         for _ in range(ROUNDS):
             rebuilt = self._transform(self._back(magnitude * phase, width))
             ahead = rebuilt - (MOMENTUM / (1 + MOMENTUM)) * before
             before, phase = rebuilt, ahead / (ahead.abs() + 1e-16)
-        wave = self._back(magnitude * phase, width).numpy()
-        loudest = float(np.abs(wave).max(initial=0))
-        return wave * np.float32(PEAK / max(loudest, PEAK))
+        waves = self._back(magnitude * phase, width).numpy()
+        return waves * (PEAK / np.abs(waves).max(1, keepdims=True, initial=0).clip(PEAK)).astype(np.float32)
+
+    def as_written(self, rows: Pixels) -> Pixels:
+        """What comes back when a row is made a sound and that a row again: what can be heard of it."""
+        parts = (rows[n : n + PORTION] for n in range(0, len(rows), PORTION))
+        return np.concatenate([rows[:0], *(self._rows(self._waves(part), rows.shape[1]) for part in parts)])
 
     def _transform(self, wave: Tensor) -> Tensor:
-        """(samples,) -> (fft / 2 + 1, frames) complex; a full-scale tone between two bins has magnitude about 1."""
+        """(N, samples) -> (N, fft / 2 + 1, frames) complex; a full-scale tone between two bins is about 1."""
         window = torch.hann_window(self.window)
         frames = torch.stft(
             wave, self.fft, self.hop, self.window, window, center=True, pad_mode="constant", return_complex=True
@@ -128,7 +144,7 @@ class Sound(Medium):
         return frames / (self.window / 4)
 
     def _back(self, frames: Tensor, width: int) -> Tensor:
-        """(fft / 2 + 1, frames) complex -> (samples,), the sound whose transform is nearest (least squares)."""
+        """(N, fft / 2 + 1, frames) complex -> (N, samples), the sounds whose transforms are nearest (least squares)."""
         window = torch.hann_window(self.window)
         return torch.istft(
             frames * (self.window / 4), self.fft, self.hop, self.window, window, center=True, length=self.samples(width)

@@ -45,11 +45,11 @@ class WaveHeader:
         return self.samples / self.rate
 
 
-def read(data: bytes, rate: int, longest: int) -> tuple[Wave, WaveHeader]:
+def read(data: bytes, rate: int, longest: int, shortest: int = 1) -> tuple[Wave, WaveHeader]:
     """The bytes of a sound file -> one channel at `rate`, the mean of the file's own, and the file's header.
 
     WAV with 8, 16, 24 or 32 bits, or floats of 32 or 64; other formats with the extra `sound`. Unusable where it cannot
-    be read, is silent, is cut short, or has more than `longest` samples at `rate`."""
+    be read, is silent, is cut short, or has fewer than `shortest` or more than `longest` samples at `rate`."""
     header = probe(data)
     most = longest * header.rate / rate
     if header.samples > most:
@@ -62,9 +62,17 @@ def read(data: bytes, rate: int, longest: int) -> tuple[Wave, WaveHeader]:
     wave = channels.mean(1, dtype=np.float32)
     if not np.isfinite(wave).all():
         raise Unusable("samples that are no finite numbers")
+    _check_loudness(wave, "")
+    wave = resample(wave, header.rate, rate)[:longest]
+    _check_loudness(wave, f" at {rate:,} Hz")
+    if len(wave) < shortest:
+        raise Unusable(f"too short: {len(wave):,} samples at {rate:,} Hz, and a window has {shortest:,}")
+    return wave, header
+
+
+def _check_loudness(wave: Wave, where: str) -> None:
     if (loudest := float(np.abs(wave).max())) < SILENT:
-        raise Unusable(f"silent: its largest sample is {loudest:.5f} of full scale")
-    return resample(wave, header.rate, rate)[:longest], header
+        raise Unusable(f"silent: its largest sample{where} is {loudest:.5f} of full scale")
 
 
 def probe(data: bytes) -> WaveHeader:
@@ -112,7 +120,7 @@ class _Wav(NamedTuple):
 
 def _wav(data: bytes) -> _Wav:
     """The chunks of a WAV file, read here because Python's `wave` knows neither floats nor files that are cut short."""
-    rate = channels = tag = bits = 0
+    rate = channels = tag = bits = block = byte_rate = 0
     at = 12
     while at + 8 <= len(data):
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
@@ -120,16 +128,24 @@ def _wav(data: bytes) -> _Wav:
         if name == b"fmt ":
             if size < 16 or at + 16 > len(data):
                 raise Unusable("damaged WAV: its format is cut short")
-            tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", data[at : at + 16])
+            tag, channels, rate, byte_rate, block, bits = struct.unpack("<HHIIHH", data[at : at + 16])
             if tag == _EXTENSIBLE and size >= 26:
                 tag = int.from_bytes(data[at + 24 : at + 26], "little")
         elif name == b"data":
             if (tag, bits) not in _KINDS or not 1 <= channels <= MOST_CHANNELS:
                 raise Unusable(f"WAV of format {tag} with {bits} bits and {channels} channels; PCM and floats are read")
+            if block != channels * bits // 8 or byte_rate not in (0, rate * block):
+                raise Unusable(
+                    f"WAV whose header contradicts itself: {rate:,} Hz and {channels} channels of {bits} bits, in "
+                    f"blocks of {block} bytes and {byte_rate:,} bytes a second"
+                )
             left = len(data) - at
             size = left if size in _UNKNOWN else size
             if size > left:
                 raise Unusable(f"cut short: {left:,} of {size:,} bytes of samples")
+            after = data[at + size + size % 2 :]
+            if any(after) and not (after[:4].isascii() and after[:4].decode().isprintable()):
+                raise Unusable(f"WAV whose header says {size:,} bytes of samples, and {len(after):,} more follow")
             return _Wav(rate, channels, tag, bits, at, size // (channels * bits // 8))
         at += size + size % 2
     raise Unusable("cut short: a WAV without samples")

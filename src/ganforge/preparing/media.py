@@ -10,6 +10,8 @@ from statistics import quantiles
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ganforge.base.errors import DataError, InputError
 from ganforge.base.images import Pixels
@@ -26,6 +28,7 @@ from ganforge.sources import survey
 from ganforge.sources.decode import decode_frames, probe
 from ganforge.sources.entry import Entry, Skip, Source, clip_refusal
 from ganforge.sources.transform import fit
+from ganforge.store.store import Store
 
 if TYPE_CHECKING:
     from ganforge.preparing.convert import Plan
@@ -87,10 +90,6 @@ def choose_sound(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
             f"rate is {rate:g}; of sounds it takes a whole number from {waves.RATES[0]:,} to {waves.RATES[1]:,} Hz."
         )
     sound = Sound.of_rate(int(rate) if rate is not None else min(commonest, MOST_RATE))
-    notes: list[str] = []
-    looked = f"of {len(headers):,} sounds looked at"
-    if others := sum(header.rate != sound.rate for header in headers):
-        notes.append(f"{others:,} {looked} have another rate than {sound.rate:,} Hz and are resampled; --rate sets it")
     if resolution is not None and seconds is not None:
         raise InputError("--resolution BANDSxFRAMES and --seconds are two lengths of a row; say one of them.")
     if resolution is not None:
@@ -104,10 +103,19 @@ def choose_sound(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
             most = sound.seconds(LARGEST)
             raise InputError(f"seconds is {seconds:g}; at {sound.rate:,} Hz it takes at most {most:.1f}.")
     long = sum(header.samples / header.rate > sound.seconds(width) for header in headers)
-    notes.append(
-        f"rows of {sound.seconds(width):.3g} s; {long:,} {looked} are longer and are left out; --seconds sets it"
+    note = (
+        f"rows of {sound.seconds(width):.3g} s; {long:,} of {len(headers):,} sounds looked at are longer and are left "
+        "out; --seconds sets it"
     )
-    return Spec(bands, width, 1, source.classes, medium=sound), notes
+    return Spec(bands, width, 1, source.classes, medium=sound), [note]
+
+
+def resampled(store: Store, rate: int) -> list[str]:
+    """What the user should know of the sounds in a store that had another rate than `rate`."""
+    rows = pq.read_table(store.path / "meta.parquet", columns=["row", "height"])
+    own = Counter(rows["height"].filter(pc.greater_equal(rows["row"], 0)).to_pylist())
+    others = [f"{count:,} of {own_rate:,} Hz" for own_rate, count in sorted(own.items()) if own_rate != rate]
+    return [f"resampled to {rate:,} Hz: {', '.join(others)}; --rate sets it"] if others else []
 
 
 def choose_clip(source: Source, settings: Settings) -> tuple[Spec, list[str]]:
@@ -230,7 +238,7 @@ def _sound(entry: Entry, spec: Spec, sound: Sound) -> tuple[Pixels, Meta]:
     if reason := waves.missing(entry.name):
         raise Skip(reason)
     data = _bytes(entry, "sound")
-    wave, header = waves.read(data, sound.rate, sound.samples(spec.width))
+    wave, header = waves.read(data, sound.rate, sound.samples(spec.width), sound.window)
     row = sound.row(wave, spec.height, spec.width)
     meta = Meta(
         entry.name, entry.label, entry.split, header.rate, header.samples, hashlib.sha256(data).digest(),

@@ -275,6 +275,8 @@ class _Work:
         )  # fmt: skip
         card.write(self.out, card.card(store, self.out.name, history.read(self.out), card.STORE))
         notes = self.notes
+        if isinstance(medium, Sound):
+            notes += media.resampled(store, medium.rate)
         if plan.spec.classes:
             more = "…" if len(plan.spec.classes) > 12 else ""
             notes.append(f"classes: {', '.join(plan.spec.classes[:12])}{more}")

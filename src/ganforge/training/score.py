@@ -111,7 +111,7 @@ class Scorer:
         started, parts, waiting = time.perf_counter(), list[Tensor](), list[Pixels]()
         try:
             for portion in self._pictures(system):
-                waiting.append(portion)
+                waiting.append(self.store.spec.medium.as_written(portion))
                 if len(waiting) * len(waiting[0]) >= PORTION:
                     parts.append(real.extract([np.concatenate(waiting)]))
                     waiting = []

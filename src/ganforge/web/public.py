@@ -18,6 +18,7 @@ from ganforge.base.errors import DataError
 from ganforge.base.files import file_sha256
 from ganforge.base.images import write_image
 from ganforge.media import shapes
+from ganforge.web import spoken_digits
 
 _TIMEOUT = 30
 SHAPES = 500
@@ -116,6 +117,13 @@ SETS = {
             for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
         ),
     ),
+    "spoken-digits": PublicSet(
+        title="3,000 spoken digits of six speakers, 8 kHz",
+        licence="CC BY-SA 4.0",
+        author="Zohar Jackson and contributors, Free Spoken Digit Dataset",
+        mirrors=("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/",),
+        files=(PublishedFile(spoken_digits.ARCHIVE, "", spoken_digits.MOST_BYTES),),
+    ),
 }
 
 
@@ -124,6 +132,8 @@ def fetch(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
     that has them already. Returns their rows for `provenance.csv`. Raises DataError, and OSError where `out` cannot be
     written."""
     makers = {"digits": _digits, "shapes": _shapes}
+    if name == "spoken-digits":
+        return _spoken_digits(out, source)
     return makers[name](out) if name in makers else _files(name, out, source)
 
 
@@ -170,6 +180,22 @@ def _shapes(out: Path) -> list[dict[str, str]]:
             np.save(path, shapes.shape(kind, number), allow_pickle=False)
             file, made = path.relative_to(out).as_posix(), f"ganforge.media.shapes, {kind} {number}"
             rows.append(_row("shapes", file=file, address=made, sha256=file_sha256(path), label=kind))
+    return rows
+
+
+def _spoken_digits(out: Path, source: Path | None) -> list[dict[str, str]]:
+    name = "spoken-digits"
+    (archive,) = SETS[name].files
+    if source is not None and not source.exists():
+        raise DataError(f"{source} does not exist. --from takes the folder that holds the recordings of {name}.")
+    given = source or out / archive.name
+    address = _download(name, archive, SETS[name].mirrors, given) if source is None else given.resolve().as_uri()
+    rows = [
+        _row(name, file=file, address=f"{address}#{Path(file).name}", sha256=sha256, label=label)
+        for file, label, sha256 in spoken_digits.unpack(given, out)
+    ]
+    if source is None:
+        given.unlink()
     return rows
 
 
