@@ -51,7 +51,7 @@ class Reference:
                 store.spec.medium.as_written,
                 f"{len(store):,} {store.spec.medium.plural}, written and read again",
             )
-            self._read = written.__getitem__
+            self._read = lambda rows: written[rows]
         self.train = self._features("train", store.train, "training pictures")
         self.heldout = self._features("heldout", store.heldout, "held-out pictures")
 

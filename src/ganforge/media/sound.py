@@ -99,7 +99,8 @@ class Sound(Medium):
         Made as loud as PEAK and followed by silence up to the end of the row."""
         padded = np.zeros((1, self.samples(width)), np.float32)
         padded[0, : len(wave)] = wave
-        return self._rows(padded, height)[0]
+        row: Pixels = self._rows(padded, height)[0]
+        return row
 
     def _rows(self, waves: Wave, height: int) -> Pixels:
         """(N, samples) float32, written over, -> (N, height, frames, 1) uint8."""
@@ -112,7 +113,8 @@ class Sound(Medium):
     def wave(self, row: Pixels) -> Wave:
         """A row (H, W, 1) uint8 -> the sound: (samples(W),) float32, at most as loud as PEAK. The same row gives the
         same sound."""
-        return self._waves(row[None])[0]
+        wave: Wave = self._waves(row[None])[0]
+        return wave
 
     def _waves(self, rows: Pixels) -> Wave:
         """(N, H, W, 1) uint8 -> (N, samples(W)) float32, each sound by itself."""
@@ -127,8 +129,9 @@ class Sound(Medium):
             rebuilt = self._transform(self._back(magnitude * phase, width))
             ahead = rebuilt - (MOMENTUM / (1 + MOMENTUM)) * before
             before, phase = rebuilt, ahead / (ahead.abs() + 1e-16)
-        waves = self._back(magnitude * phase, width).numpy()
-        return waves * (PEAK / np.abs(waves).max(1, keepdims=True, initial=0).clip(PEAK)).astype(np.float32)
+        waves: Wave = self._back(magnitude * phase, width).numpy()
+        waves *= PEAK / np.abs(waves).max(1, keepdims=True, initial=0).clip(PEAK)
+        return waves
 
     def as_written(self, rows: Pixels) -> Pixels:
         """What comes back when a row is made a sound and that a row again: what can be heard of it."""
