@@ -28,9 +28,8 @@ from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.metrics import frechet
 from ganforge.models import load
-from ganforge.preparing.parts import Meta
 from ganforge.sources.transform import resize
-from ganforge.testing import make_store, store_of
+from ganforge.testing import make_store
 from ganforge.training.train import train
 
 RGB = Spec(16, 16, 3)
@@ -77,10 +76,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    spec = Spec(8, 8, 12, medium=Clip(4, 10.0))
-    rows = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 12), np.uint8)
-    metas = [Meta(f"{n}.gif#0", None, "train" if n % 3 else "heldout") for n in range(60)]
-    return store_of(tmp_path_factory.mktemp("clips") / "store", spec, rows, metas)
+    return make_store(tmp_path_factory.mktemp("clips") / "store", Spec(8, 8, 12, medium=Clip(4, 10.0)))
 
 
 def table(system, store, samples=10_000, sheets=None) -> Restoration:

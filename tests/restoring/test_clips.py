@@ -32,10 +32,8 @@ def make_run(store, name, model):
 
 
 def make_store(folder, colours):
-    for n in range(10):
-        animation(folder / "clips" / f"{n}.webp", FRAMES, colours=colours)
-    options = {"medium": "clip", "frames": FRAMES, "resolution": 8, "channels": colours}
-    return ganforge.prepare(folder / "clips", folder / "store", **options).store
+    spec = Spec(8, 8, FRAMES * colours, medium=clip.Clip(FRAMES, 10.0))
+    return testing.make_store(folder / "store", spec, count=16)
 
 
 @pytest.fixture(scope="module")
