@@ -125,6 +125,7 @@ def test_what_has_no_such_directions_says_what_to_do():
         directions(new("gan"), "seva")
     with pytest.raises(InputError, match="1 to 16"):
         directions(new("gan"), "sefa", 17)
+    assert len(directions(new("gan", latent=8), "sefa").names) == 8  # fewer than the usual ten
     with pytest.raises(InputError, match="no styles"):
         directions(new("gan"), "sefa", 2, range(2))
     with pytest.raises(InputError, match="0-4"):

@@ -126,7 +126,7 @@ def directions(
     classify: Callable[[Pixels], Tensor] | None = None,
     weights: str = "",
 ) -> Directions:
-    """The `count` strongest directions (10), or with `label` one for each class of the data.
+    """The `count` strongest directions (10, or as many as the space has), or with `label` one for each class of the data.
 
     `layers` are the styles that they change (all). `classify`, for `label`, gives pictures (N, H, W, C) uint8 their
     classes, (N,) int64. InputError for a method that the system does not allow, or for layers or a count that it does
@@ -146,7 +146,7 @@ def directions(
             raise InputError("There is a direction for each class; leave out --count.")
         vectors, names = _by_label(system, classify)
     else:
-        count = COUNT if count is None else count
+        count = min(COUNT, drawn.shape[1]) if count is None else count
         if not 1 <= count <= drawn.shape[1]:
             raise InputError(f"{count} directions cannot be found; it takes 1 to {drawn.shape[1]}, with --count.")
         squares = _affine(system, layers or range(0)) if method == "sefa" else _covariance(system, drawn)
