@@ -126,7 +126,7 @@ def directions(
     classify: Callable[[Pixels], Tensor] | None = None,
     weights: str = "",
 ) -> Directions:
-    """The `count` strongest directions (10, or as many as the space has), or with `label` one for each class of the data.
+    """The `count` strongest directions (10, or all of fewer), or with `label` one for each class of the data.
 
     `layers` are the styles that they change (all). `classify`, for `label`, gives pictures (N, H, W, C) uint8 their
     classes, (N,) int64. InputError for a method that the system does not allow, or for layers or a count that it does
