@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ganforge import sampling
 from ganforge.base.files import writing
 from ganforge.base.stats import read
 from ganforge.measuring.measure import Measured
 from ganforge.pages import render
 from ganforge.runs import RunFolder
+from ganforge.training.sheet import CLASSES
 
 COLORS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2")
 WIDTH, HEIGHT = 800, 240
+_TYPES = {".png": "image/png", ".wav": "audio/wav", ".webp": "image/webp"}
 
 
 def write(run: RunFolder, measured: Sequence[tuple[str, Measured]], out: Path) -> Path:
@@ -40,6 +44,7 @@ def write(run: RunFolder, measured: Sequence[tuple[str, Measured]], out: Path) -
         restoration=restoration,
         others=_table(measured) if len(measured) > 1 else "",
         last_sheet=_data_url(sheets[-1]) if sheets else "",
+        playing=_playing(run),
         nearest=_data_url(nearest) if nearest.exists() else "",
         restored=_data_url(restored) if restoration and restored.exists() else "",
         losses=_curves(rows, losses) if drawn else None,
@@ -75,8 +80,21 @@ def _table(measured: Sequence[tuple[str, Measured]]) -> str:
     return "\n".join(lines)
 
 
+def _playing(run: RunFolder) -> str:
+    """Samples that are heard or move, one of each class or eight, as the address of their file; "" where there are
+    none."""
+    if run.spec.medium.suffix not in (".wav", ".webp") or not (system := run.build()).generates:
+        return ""
+    each = 0 < system.classes <= CLASSES
+    with tempfile.TemporaryDirectory() as folder:
+        files = sampling.write(
+            run, [0] if each else range(8), Path(folder) / "sheet.png", True, "all" if each else None
+        )
+        return _data_url(files[-1])
+
+
 def _data_url(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return f"data:{_TYPES[path.suffix]};base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def _curves(rows: list[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:

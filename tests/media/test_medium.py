@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -307,6 +309,16 @@ def test_it_is_measured_against_a_floor_and_reported(runs, kind, tmp_path):
     assert (run.path / "nearest.png").is_file()
     page = write_report(run, [("trained", result)], tmp_path / "report.html").read_text()
     assert str(run.spec) in page
+    playing = {
+        "sound": r'<audio controls src="data:audio/wav;base64,([^"]+)"',
+        "clip": r"data:image/webp;base64,([^\"]+)",
+    }
+    (data,) = re.findall(playing[kind], page)
+    (tmp_path / f"playing{run.spec.medium.suffix}").write_bytes(base64.b64decode(data))
+    assert marks.read(tmp_path / f"playing{run.spec.medium.suffix}")["run"] == run.path.name
+    if kind == "sound":
+        length = run.spec.medium.samples(run.spec.width)
+        assert waves.probe(base64.b64decode(data)).samples == 2 * length + 1600, "one of each class"
 
 
 def test_a_folder_of_sounds_is_measured(sounds, tmp_path):
