@@ -52,14 +52,15 @@ class Run(RunFolder):
         device: str = "auto",
         direction: Mapping[int | str, float] | None = None,
         directions: str | Path | None = None,
+        prompt: str = "",
     ) -> Pixels:
-        """One picture a seed: (N, H, W, C) uint8.
+        """One picture a seed: (N, H, W, C) uint8; passages go on with the `prompt`.
 
         Labels, numbers or names of classes: one for all, one a seed, or "all". A truncation below 1 takes systems with
         styles nearer to their mean. `direction` has steps in standard deviations, such as {2: 2.5}, along directions of
         the file `directions`, by default the run's own."""
         step = _shift(self, direction or {}, None if directions is None else Path(directions))
-        return _sample(self, list(seeds), labels, truncation, device, step)
+        return _sample(self, list(seeds), labels, truncation, device, step, prompt)
 
     def directions(
         self,

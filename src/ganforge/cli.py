@@ -42,7 +42,8 @@ APART = {
     "sample": [
         ("--seeds", "--count"), ("--walk", "--mix"), ("--walk", "--each"), ("--mix", "--each"), ("--mix", "--labels"),
         ("--mix", "--direction"),
-        *(("--points", name) for name in ("--seeds", "--count", "--labels", "--truncation")),
+        *(("--points", name) for name in ("--seeds", "--count", "--labels", "--truncation", "--prompt")),
+        *(("--prompt", name) for name in ("--walk", "--mix")),
     ],
     "train": [("--images", "--minutes")],
 }  # fmt: skip
@@ -164,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "--labels", help="for runs that know classes: 3, or names such as cat,dog, or all; quotes hold a name's comma"
     )
+    sample.add_argument("--prompt", default="", metavar="TEXT", help="for runs of text: how passages begin")
     sample.add_argument("--each", action="store_true", help="single files instead of one sheet")
     sample.add_argument(
         "-o", "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"

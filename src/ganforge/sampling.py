@@ -12,17 +12,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ganforge.base.errors import InputError, did_you_mean
+from ganforge.base.errors import InputError, check_text, did_you_mean
 from ganforge.base.files import writing
 from ganforge.base.images import SUFFIXES, Pixels, check_suffix, grid, name_rows, write_image
 from ganforge.base.seeds import check_seeds, uniform
 from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec, to_float, to_uint8
+from ganforge.media.text import Text
 from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder, weights_hash
 from ganforge.system import StyleSystem, System
 
 Labels = str | int | Sequence[str | int] | None
+LONGEST = 10_000  # characters of a prompt
 CHUNK = 32  # always this many at a time, since another batch size may round differently
 Points = Mapping[str, Tensor]
 """Points of a latent space, a picture each. Of a style-based system `styles` (N, L, W) and `noise_seed` (N, K), the
@@ -94,13 +96,15 @@ def pictures(
     labels: Sequence[int] | None = None,
     truncation: float = 1.0,
     shift: Shift | None = None,
+    prompt: Tensor | None = None,
 ) -> Iterator[Pixels]:
     """Samples of the seeds in order: portions (n, H, W, C) uint8 with n at most CHUNK. Puts the system into evaluation
     mode.
 
     `labels`, for a system that generates by class, has one number for each seed; without it each seed draws a label.
-    `truncation` is psi of Karras et al. 2019, appendix B: 1 as trained, 0 the picture of the mean style. InputError
-    where the system has no styles, or does not generate."""
+    `truncation` is psi of Karras et al. 2019, appendix B: 1 as trained, 0 the picture of the mean style. `prompt` (P,)
+    int64 has the numbers of the characters that passages begin with, see `prompted`. InputError where the system has no
+    styles, or does not generate."""
     check_generates(system)
     check_truncation(system, truncation)
     system.eval()
@@ -110,6 +114,8 @@ def pictures(
         some = points(
             system, part + rest, None if labels is None else [*labels[start : start + CHUNK], *rest], truncation
         )
+        if prompt is not None:
+            some = {**some, "prompt": prompt.to(next(system.parameters()).device)}
         images = render(system, shift.of(some) if shift else some)
         yield to_uint8(images[: len(part)], system.spec).cpu().numpy()
 
@@ -163,15 +169,36 @@ def sample(
     truncation: float = 1.0,
     device_name: str = "auto",
     shift: Shift | None = None,
+    prompt: str = "",
 ) -> Pixels:
-    """One picture for each seed: (N, H, W, C) uint8. For labels see `paired`. RunError where the run has no
-    checkpoint."""
+    """One picture for each seed: (N, H, W, C) uint8; of passages that go on with a `prompt` of P characters, (N, 1, P +
+    W, 1). For labels see `paired`. RunError where the run has no checkpoint."""
     system = run.build(device_name)
+    characters = prompted(run, system, prompt)
     if shift:
         shift.check(made_by(run, system))
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
-    return np.concatenate(list(pictures(system, *paired(run, system, check_seeds(seeds), labels), truncation, shift)))
+    seeds, numbers = paired(run, system, check_seeds(seeds), labels)
+    return np.concatenate(list(pictures(system, seeds, numbers, truncation, shift, characters)))
+
+
+def prompted(run: RunFolder, system: System, prompt: str) -> Tensor | None:
+    """The numbers (P,) int64 of the characters of a prompt; None where it is empty. InputError for a system that takes
+    none, and for a character outside of the run's alphabet."""
+    if not prompt:
+        return None
+    medium = system.spec.medium
+    if not system.prompts or not isinstance(medium, Text):
+        raise InputError(f"{run.path} makes {medium.plural} from seeds and takes no prompt. Leave --prompt out.")
+    check_text(prompt)
+    if len(prompt) > LONGEST:
+        raise InputError(f"The prompt has {len(prompt):,} characters; it takes at most {LONGEST:,}.")
+    if strange := medium.outside(prompt):
+        raise InputError(
+            f"The prompt is {strange}. {run.path} knows {medium.alphabet[1:]!r}: write it with these characters."
+        )
+    return torch.from_numpy(medium.numbers(prompt))
 
 
 def paired(
@@ -264,16 +291,18 @@ def write(
     truncation: float = 1.0,
     device_name: str = "auto",
     shift: Shift | None = None,
+    prompt: str = "",
 ) -> list[Path]:
     """Write samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each file
     carries the mark of its origin. Returns the paths.
 
-    Other media have their own files: seed-N.wav, seed-N.webp, seed-N.stl, and all samples of a sheet in one beside it
-    (.wav, .webp, .npy; of clips in .mp4 where `out` says so).
+    Other media have their own files: seed-N.wav, seed-N.webp, seed-N.stl, seed-N.txt, and all samples of a sheet in one
+    beside it (.wav, .webp, .npy, .txt; of clips in .mp4 where `out` says so). Passages go on with the `prompt`.
     With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the name of each
     class."""
     system = run.build(device_name)
     check_generates(system)
+    characters = prompted(run, system, prompt)
     spec, medium = system.spec, system.spec.medium
     together = None if medium.suffix == Picture.suffix else out.with_suffix(medium.several or medium.suffix)
     if as_grid:
@@ -287,13 +316,14 @@ def write(
     if numbers is None and system.classes:
         numbers = drawn(seeds, np.ones(system.classes))
     mark = made_by(run, system) | ({} if truncation == 1 else {"truncation": truncation})
+    mark |= {"prompt": prompt} if prompt else {}
     if shift:
         shift.check(mark)
         mark |= shift.mark
     with writing(out):
         (out.parent if as_grid else out).mkdir(parents=True, exist_ok=True)
     if as_grid:
-        rows = np.concatenate(list(pictures(system, seeds, numbers, truncation, shift)))
+        rows = np.concatenate(list(pictures(system, seeds, numbers, truncation, shift, characters)))
         sheet = grid(medium.as_pictures(rows), columns)
         if columns:
             sheet = name_rows(sheet, system.spec.classes)
@@ -304,7 +334,8 @@ def write(
         medium.write(together, rows, mark)
         return [out, together]
     written = []
-    each = (picture for portion in pictures(system, seeds, numbers, truncation, shift) for picture in portion)
+    made = pictures(system, seeds, numbers, truncation, shift, characters)
+    each = (picture for portion in made for picture in portion)
     for n, picture in enumerate(each):
         label = None if numbers is None else numbers[n : n + 1]
         written.append(out / (f"seed-{seeds[n]:06d}" + (f"-class-{label[0]}" if label else "") + medium.suffix))

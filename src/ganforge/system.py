@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ganforge.base.seeds import key
 from ganforge.media.medium import Medium
-from ganforge.media.spec import MEDIA, Spec, to_float
+from ganforge.media.spec import PICTORIAL, Spec, to_float
 from ganforge.nn import grow, losses
 from ganforge.nn.mixture import Mixture
 from ganforge.nn.schedules import Schedule
@@ -104,7 +104,7 @@ class System(nn.Module):
     """Whether the system has `restore`."""
     fitted: tuple[str, ...] = ()
     """Names of the submodules that `fit` sets; no gradient reaches them, and they are not averaged."""
-    media: ClassVar[tuple[type[Medium], ...]] = MEDIA
+    media: ClassVar[tuple[type[Medium], ...]] = PICTORIAL
     """The media that it can be trained on."""
     receptive_radius: int = 0
     """Radius of the receptive field of `restore` in pixels of what it is given, which may then have any size and is
@@ -122,6 +122,9 @@ class System(nn.Module):
     """Whether `restore` takes a `strength`."""
     answers: bool = False
     """Whether `restore` takes `latents`, and has several answers for one picture."""
+    prompts: bool = False
+    """Whether `generate` takes a `prompt`, the numbers of the characters (P,) int64 that passages begin with, and makes
+    rows (N, 1, 1, P + T)."""
     translates: bool = False
     """Whether `restore` takes `labels`, and translates pictures into these classes."""
     learned: tuple[int, ...] = ()

@@ -16,6 +16,7 @@ from ganforge.base.images import Pixels
 from ganforge.image_to_image import ImageToImage
 from ganforge.media.clip import Clip
 from ganforge.media.spec import Spec, to_float
+from ganforge.media.text import Text
 from ganforge.preparing.parts import Meta, Sides, join, new_part
 from ganforge.runs import RunFolder
 from ganforge.sampling import sample
@@ -32,7 +33,10 @@ def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: i
         label = n % len(spec.classes) if spec.classes else 0
         coarse = rng.integers(0, 128, (4, 4, spec.channels)) + 30 * label
         rows, columns = np.arange(spec.height) * 4 // spec.height, np.arange(spec.width) * 4 // spec.width
-        pictures.append(coarse[rows][:, columns].clip(0, 255).astype(np.uint8))
+        picture = coarse[rows][:, columns].clip(0, 255).astype(np.uint8)
+        if isinstance(spec.medium, Text):
+            picture = 1 + picture % (len(spec.medium.alphabet) - 1)
+        pictures.append(picture)
         file = f"{n}.png" + "#0" * isinstance(spec.medium, Clip)  # clips have the number of their first frame
         metas.append(Meta(file, spec.classes[label] if spec.classes else None, "train" if n % 5 else "heldout"))
     return store_of(path, spec, np.stack(pictures), metas, shards, folds)

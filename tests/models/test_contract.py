@@ -12,6 +12,7 @@ from ganforge.media.picture import Picture
 from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
+from ganforge.media.text import END, Text
 from ganforge.testing import check_system
 
 TINY = {"width": 8, "latent": 16}
@@ -30,6 +31,7 @@ OTHERS = {
     "sounds 16x22": Spec(16, 22, 1, medium=Sound.of_rate(8000)),
     "labelled sounds 33x16": Spec(33, 16, 1, ("a", "b", "c"), medium=Sound.of_rate(16000)),
     "labelled solids 11x11x11": Spec(11, 11, 11, ("a", "b", "c"), medium=Solid()),
+    "passages of 12": Spec(1, 12, 1, medium=Text(END + "\n .:ABCabcdefgh")),
 }
 """For systems that do not learn from pictures."""
 PICTURES = models.of_medium(Picture)

@@ -220,7 +220,8 @@ def prepare(args: argparse.Namespace) -> int:
         f"{store.path}: {len(store):,} {store.spec.medium.plural} of {store.spec}; {len(store.train):,} for training, "
         f"{len(store.heldout):,} held out, {prepared.skipped_count:,} left out"
     )
-    system = {"pair": "pix2pix", "solid": "solid", "sound": "speech"}.get(store.spec.medium.kind, "stylegan2")
+    systems = {"pair": "pix2pix", "solid": "solid", "sound": "speech", "text": "textgan"}
+    system = systems.get(store.spec.medium.kind, "stylegan2")
     print(f"Next: ganforge train {system} {store.path}")
     return 2 if prepared.unusable else 0
 

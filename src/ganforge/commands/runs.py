@@ -172,7 +172,8 @@ def _sample(args: argparse.Namespace) -> None:
     if labels is not None and every_class(labels, run.spec):
         many = 8
     seeds = _seeds(args, f"0-{many - 1}")
-    written = write(run, seeds, out, not args.each, labels, args.truncation, args.device, _shift(args, run))
+    shift = _shift(args, run)
+    written = write(run, seeds, out, not args.each, labels, args.truncation, args.device, shift, args.prompt)
     summary = f"{len(set(written)):,} {run.spec.medium.plural} in {out}"
     print(summary if args.each and len(written) > 1 else "\n".join(map(str, written)))
 

@@ -4,7 +4,6 @@ floor; and the pictures that it restores, beside baselines."""
 from __future__ import annotations
 
 import logging
-import platform
 import re
 import tempfile
 import time
@@ -21,7 +20,8 @@ from ganforge.base import busy, device
 from ganforge.base.errors import DataError, InputError, RunError
 from ganforge.base.images import Pixels, write_image
 from ganforge.base.seeds import permuted
-from ganforge.measuring.measured import Measured, Protocol, as_json, keep
+from ganforge.measuring import passages
+from ganforge.measuring.measured import Measured, Protocol, as_json, keep, machine
 from ganforge.measuring.progress import Remaining
 from ganforge.measuring.reference import Reference
 from ganforge.measuring.restoration import FEWEST as FEWEST_RESTORED
@@ -33,6 +33,7 @@ from ganforge.media.pair import Pair
 from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
+from ganforge.media.text import Text
 from ganforge.metrics import (
     copies,
     features,
@@ -110,6 +111,8 @@ def measure_system(system: System, store: Store, samples: int = SAMPLES, sheets:
     the samples are too few, DataError where their numbers are not finite or too few pictures are held out."""
     if not system.restores:
         check_generates(system)
+    if isinstance(store.spec.medium, Text):
+        return _measure_passages(system, store, samples, sheets)
     if not FEWEST <= samples <= MOST:
         raise InputError(f"samples is {samples:,}; it takes {FEWEST} to {MOST:,}, and {SAMPLES:,} are usual.")
     restores = system.restores
@@ -140,6 +143,17 @@ def measure_system(system: System, store: Store, samples: int = SAMPLES, sheets:
     return replace(measured, restoration=restoration)
 
 
+def _measure_passages(system: System, store: Store, samples: int, sheets: Path | None) -> Measured:
+    """`measure_system` of a system that generates text."""
+    passages.check_samples(samples)
+    started = time.perf_counter()
+    reference = passages.TextReference(store)
+    seeds = range(FIRST_SEED, FIRST_SEED + reference.compared(samples))
+    rows = np.concatenate(list(pictures(system, seeds)))
+    made_by = f"seeds from {FIRST_SEED}, averaged weights {weights_hash(system.state_dict())}"
+    return passages.measured(reference, rows, made_by, started, sheets and sheets / "nearest.png", seeds)
+
+
 @busy.noticed()
 def measure_folder(
     source: str | Path, store: Store, device_name: str = "auto"
@@ -152,17 +166,22 @@ def measure_folder(
     started = time.perf_counter()
     device.keep_memory()
     store.check()
-    reference = Reference(store, device.choose(device_name))
+    text = isinstance(store.spec.medium, Text)
+    reference = None if text else Reference(store, device.choose(device_name))
     with tempfile.TemporaryDirectory() as temporary:
         prepared = read_folder(source, store, Path(temporary))
         theirs, spec, count = prepared.store, store.spec, len(prepared.store)
+        made_by = f"{spec.medium.plural} of {Path(source).name}, {theirs.root[:16]}"
+        if reference is None:
+            counted = passages.TextReference(store)
+            some = theirs.read(permuted(0, "folder", count, np.arange(counted.compared(count))))
+            return passages.measured(counted, some, made_by, started, None), prepared.skipped
         order = permuted(0, "folder", count, np.arange(count))
         known = [spec.classes.index(name) if name in spec.classes else -1 for name in theirs.spec.classes]
         bear_names = theirs.labelled and min(known, default=-1) >= 0
         labels = [known[n] for n in theirs.labels[order]] if bear_names else None
         measurement = Measurement(reference, count, f"looking at {count:,} {spec.medium.plural}")
         measurement.add(theirs.read(order[i : i + 512]) for i in range(0, count, 512))
-        made_by = f"{spec.medium.plural} of {Path(source).name}, {theirs.root[:16]}"
         return measurement.result(made_by, labels, started, None), prepared.skipped
 
 
@@ -186,6 +205,8 @@ def read_folder(source: str | Path, store: Store, temporary: Path) -> Prepared:
 
 def _like(spec: Spec, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `prepare` by which other files become rows of this spec."""
+    if isinstance(spec.medium, Text):
+        return {"medium": "text", "length": spec.width, "alphabet": spec.medium.alphabet[1:], "heldout": 0.0}
     options: dict[str, Any] = {"medium": spec.medium.kind, "resolution": f"{spec.height}x{spec.width}"}
     if isinstance(spec.medium, Sound):
         return options | {"rate": spec.medium.rate}
@@ -266,7 +287,7 @@ def _protocol(
     reference: Reference, scales: tuple[int, ...], compared: int, samples: int, made_by: str, started: float
 ) -> Protocol:
     """How numbers that were begun at the time `started` came about."""
-    store, threads = reference.store, f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    store = reference.store
     return Protocol(
         scales=scales,
         compared=compared,
@@ -278,7 +299,7 @@ def _protocol(
         made_by=made_by,
         store=store.root[:16],
         resize=str(store.manifest["recipe"].get("resize", "none")),
-        machine=f"{platform.machine()}, {reference.device.type}, {threads}",
+        machine=machine(reference.device),
         seconds=round(time.perf_counter() - started, 2),
     )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
+
+import torch
 
 from ganforge.base.errors import RunError, did_you_mean
 from ganforge.base.files import writing
@@ -27,8 +30,9 @@ class Protocol:
     train: int
     heldout: int
     extractor: str
-    """What the feature extractor learned, classes or clusters, and the beginning of its SHA-256."""
-    accuracy: float
+    """What the feature extractor learned, classes or clusters, and the beginning of its SHA-256; "" for passages of
+    text, which are counted."""
+    accuracy: float | None
     """Share of held-out pictures whose class the extractor's classifier names; of clusters, of training pictures."""
     made_by: str
     """Where the samples come from: seeds and weights, or a folder."""
@@ -41,12 +45,20 @@ class Protocol:
 
     def __str__(self) -> str:
         kind = self.extractor.split("-")[0]
-        learned = {"classes": "held-out accuracy", "clusters": "agreement with its clusters"}[kind]
+        learned = {"classes": "held-out accuracy", "clusters": "agreement with its clusters"}.get(kind)
+        things = "pictures" if learned else "passages"
+        extractor = f"extractor {self.extractor}, {learned} {self.accuracy:.1%}; " if learned else ""
+        resize = f"resize {self.resize}; " if learned else ""
         return (
-            f"protocol: {self.samples:,} samples ({self.made_by}) against {self.train:,} training pictures; "
-            f"{self.heldout:,} held out; extractor {self.extractor}, {learned} {self.accuracy:.1%}; "
-            f"store {self.store}; resize {self.resize}; {self.machine}"
+            f"protocol: {self.samples:,} samples ({self.made_by}) against {self.train:,} training {things}; "
+            f"{self.heldout:,} held out; {extractor}store {self.store}; {resize}{self.machine}"
         )
+
+
+def machine(device: torch.device) -> str:
+    """The processor, the device and the version of torch that numbers come from."""
+    threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{platform.machine()}, {device.type}, {threads}"
 
 
 @dataclass(frozen=True)

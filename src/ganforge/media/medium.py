@@ -1,7 +1,7 @@
 """The protocol of a medium: what the numbers of a row mean, beyond their shape.
 
-A row of a store is always (H, W, C) uint8. `picture.py`, `sound.py`, `clip.py` and `solid.py` hold a medium each: its
-settings as a frozen dataclass, how files become rows, how rows become a file, and how rows are looked at."""
+A row of a store is always (H, W, C) uint8. The other files of this package hold a medium each: its settings as a frozen
+dataclass, how files become rows, how rows become a file, and how rows are looked at."""
 
 from __future__ import annotations
 

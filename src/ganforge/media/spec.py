@@ -18,10 +18,13 @@ from ganforge.media.pair import Pair
 from ganforge.media.picture import Picture
 from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
+from ganforge.media.text import Text
 
 PICTURE = Picture()
-MEDIA: tuple[type[Medium], ...] = (Picture, Sound, Clip, Pair, Solid)
+MEDIA: tuple[type[Medium], ...] = (Picture, Sound, Clip, Pair, Solid, Text)
 """All media."""
+PICTORIAL = tuple(medium for medium in MEDIA if medium is not Text)
+"""Those whose numbers are levels: what lies between two of them means something."""
 LARGEST = 1024
 """Numbers that a side of a store's rows has at most."""
 

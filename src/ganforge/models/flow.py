@@ -25,7 +25,7 @@ from ganforge.base.errors import InputError
 from ganforge.base.seeds import key
 from ganforge.image_to_image import ImageToImage, degradation, random_crops
 from ganforge.media.pair import Pair
-from ganforge.media.spec import MEDIA, Spec
+from ganforge.media.spec import PICTORIAL, Spec
 from ganforge.nn.unet import ANY, UNet
 from ganforge.system import Adam, Batch, Phase
 
@@ -109,7 +109,7 @@ class Flow(ImageToImage):
     """Noise -> pictures, or noise and what is given -> restored pictures."""
 
     averaged = ("velocity",)
-    media = MEDIA
+    media = PICTORIAL
     generates = True
     fills = True
     answers = True

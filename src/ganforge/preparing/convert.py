@@ -17,7 +17,8 @@ from ganforge.media.clip import Clip
 from ganforge.media.medium import Unusable
 from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec, spec_from
-from ganforge.preparing import media, pairs
+from ganforge.media.text import Text
+from ganforge.preparing import media, pairs, texts
 from ganforge.preparing.pairs import Half
 from ganforge.preparing.parts import Meta, finished, new_part
 from ganforge.sources import maps
@@ -55,7 +56,11 @@ class Plan:
     refused: Mapping[str, str] = field(default_factory=dict)
     """File -> why an audit refuses it."""
     stride: int = 0
-    """Frames from the beginning of a clip to that of the next; 0 where there are no clips."""
+    """Frames or characters from the beginning of a clip or a passage to that of the next; 0 where there are none."""
+    block: int = 0
+    """Of texts: characters of a text that stay on one side of the split; 0: all."""
+    column: str = ""
+    """Of texts: the column that holds them, where they stand in a table."""
     wanted: str = ""
     """Of pairs: the source of the wanted pictures."""
     halves: tuple[Half, ...] = ()
@@ -117,8 +122,12 @@ def convert_part(
     if finished(path):
         return
     entries = portions[number]()
+    if isinstance(plan.spec.medium, Text):
+        made = texts.portions(entries, plan)  # a text may have a million rows, and each costs next to nothing
+    else:
+        made = ordered(partial(_convert_chunk, plan=plan), chunks(entries, CHUNK), threads)
     with new_part(path, plan.spec) as writer:
-        for pictures, metas in ordered(partial(_convert_chunk, plan=plan), chunks(entries, CHUNK), threads):
+        for pictures, metas in made:
             writer.add(pictures, metas)
             if progress:
                 progress(len(metas))

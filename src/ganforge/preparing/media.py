@@ -48,12 +48,17 @@ SIDE, MOST_SIDE = 32, 64
 """Voxels a side of a solid where meshes are read, and at most, unless more are asked for."""
 
 
+_OF_TEXTS = ("length", "alphabet", "column")
 _WITHOUT_EFFECT = {
-    "picture": ("rate", "seconds", "frames", "stride"),
-    "sound": ("channels", "fit", "background", "levels", "frames", "stride"),
-    "clip": ("levels", "seconds"),
-    "pair": ("rate", "seconds", "frames", "stride"),
-    "solid": ("channels", "fit", "background", "levels", "rate", "seconds", "frames", "stride"),
+    "picture": ("rate", "seconds", "frames", "stride", *_OF_TEXTS),
+    "sound": ("channels", "fit", "background", "levels", "frames", "stride", *_OF_TEXTS),
+    "clip": ("levels", "seconds", *_OF_TEXTS),
+    "pair": ("rate", "seconds", "frames", "stride", *_OF_TEXTS),
+    "solid": ("channels", "fit", "background", "levels", "rate", "seconds", "frames", "stride", *_OF_TEXTS),
+    "text": (
+        *("resolution", "channels", "fit", "background", "levels", "normalise", "rate", "seconds", "frames"),
+        *("audit", "drop", "keep"),
+    ),
 }
 
 

@@ -28,8 +28,9 @@ from ganforge.base.tables import read_json
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
 from ganforge.media.spec import Spec
+from ganforge.media.text import Text
 from ganforge.store.provenance import NOWHERE, Origin
-from ganforge.store.split import ASIDE, HELDOUT, TRAIN, Splits, split
+from ganforge.store.split import ASIDE, HELDOUT, TRAIN, Splits, split, with_gaps
 from ganforge.store.store import HEADER, SCHEMA, npy_header, root_hash
 
 ROW_GROUP = 8192
@@ -173,6 +174,8 @@ class Sides:
     stratify: bool = False
     folds: int = 0
     per_class: int = 0
+    block: int = 0
+    """Of texts: characters of a text that stay together; 0: all."""
 
 
 def remarks(parts: Sequence[Path]) -> dict[str, list[str]]:
@@ -275,7 +278,10 @@ def _decide(
     """Labels, splits and groups (-1 where a picture stands alone) of all stored rows."""
     class_numbers = {name: n for n, name in enumerate(spec.classes)}
     side_codes = {"train": TRAIN, "heldout": HELDOUT}
-    group_of = _file_groups(groups) if isinstance(spec.medium, Clip) else lambda name: groups.get(name, -1)
+    several, texts = isinstance(spec.medium, (Clip, Text)), isinstance(spec.medium, Text)
+    group_of = _file_groups(groups, sides.block) if several else lambda name: groups.get(name, -1)
+    numbers: dict[str, int] = {}
+    places = [np.zeros((0, 2), np.int64)]
     keys, group_numbers, labels, own_sides = [], [], [], []
     for part in parts:
         for table in _tables(part / "meta.parquet", ["row", "file", "label", "split", "pixels_sha256"]):
@@ -284,7 +290,11 @@ def _decide(
                 continue
             digests = b"".join(digest[:8] for digest in stored["pixels_sha256"].to_pylist())
             keys.append(np.frombuffer(digests, ">u8").astype(np.uint64))
-            group_numbers.append(np.array([group_of(name) for name in stored["file"].to_pylist()], np.int64))
+            names = stored["file"].to_pylist()
+            group_numbers.append(np.array([group_of(name) for name in names], np.int64))
+            if texts:
+                pairs = [(numbers.setdefault(file, len(numbers)), start) for file, start in map(_place, names)]
+                places.append(np.array(pairs, np.int64))
             labels.append(np.array([class_numbers.get(label, -1) for label in stored["label"].to_pylist()], np.int64))
             own_sides.append(np.array([side_codes.get(side, -1) for side in stored["split"].to_pylist()], np.int8))
     if not keys:
@@ -295,18 +305,31 @@ def _decide(
         np.concatenate(keys), all_groups, all_labels, np.concatenate(own_sides), heldout=sides.heldout,
         stratify=sides.stratify, folds=sides.folds, per_class=sides.per_class,
     )  # fmt: skip
+    if texts:
+        passages = np.concatenate(places)
+        splits = with_gaps(splits, passages[:, 0], passages[:, 1], spec.width)
     return all_labels, splits, all_groups
 
 
-def _file_groups(groups: Mapping[str, int]) -> Callable[[str], int]:
-    """The group of a clip by its name, FILE#FRAME: that of its file, or a number that all clips of the file share."""
+def _file_groups(groups: Mapping[str, int], block: int) -> Callable[[str], int]:
+    """The group of a clip or a passage by its name, FILE#START: that of its file, or a number that all rows of the file
+    share; with `block`, all that begin in the same so many characters of it."""
     numbers = dict(groups)
     first_new = max(groups.values(), default=-1) + 1
 
     def of(name: str) -> int:
-        return numbers.setdefault(name.rpartition("#")[0], first_new + len(numbers))
+        file, start = _place(name)
+        if block and file not in groups:
+            file = f"{file}#{start // block}"
+        return numbers.setdefault(file, first_new + len(numbers))
 
     return of
+
+
+def _place(name: str) -> tuple[str, int]:
+    """FILE#START -> the file, and where in it a clip or a passage begins."""
+    file, mark, start = name.rpartition("#")
+    return (file, int(start)) if mark else (name, 0)
 
 
 def _write_meta(

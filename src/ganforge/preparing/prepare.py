@@ -29,7 +29,9 @@ from ganforge.media.medium import Medium
 from ganforge.media.pair import Pair
 from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
-from ganforge.preparing import media, pairs, parts
+from ganforge.media.spec import Spec
+from ganforge.media.text import Text
+from ganforge.preparing import media, pairs, parts, texts
 from ganforge.preparing.convert import Plan, convert_part
 from ganforge.preparing.parts import Sides, finished
 from ganforge.preparing.settings import HELD_OUT, Settings
@@ -39,7 +41,7 @@ from ganforge.sources.entry import Entry, Portion, Source
 from ganforge.sources.layout import Layout, some
 from ganforge.sources.source import keep_apart, open_source
 from ganforge.store import card, history
-from ganforge.store.split import CAPPED, EQUAL, joined
+from ganforge.store.split import ADJACENT, CAPPED, EQUAL, joined
 from ganforge.store.store import Store
 from ganforge.version import __version__
 
@@ -49,6 +51,7 @@ RESIZE = "torch bicubic, antialiased"
 RESIZES: Mapping[type[Medium], str] = {
     Sound: "none; scipy polyphase to one rate",
     Solid: "mean of the voxels covered, or trilinear; of meshes 8 points a voxel",
+    Text: "none",
 }
 """Of media that are no pictures."""
 BESIDE = ("manifest.json", history.NAME, "README.md", "sheet.png", "augmented.png", "features")
@@ -152,9 +155,9 @@ class _Work:
         before = None if overwrite else _known(self._begun(), path)
         if s.pair:
             keep_apart(s.pair, self.out)
-        self.opened = _open(path, table, before, s.medium, s.pair)
+        self.opened = _open(path, table, before, s.medium, s.pair, s.column)
         media.check_settings(self.opened.medium, s)
-        levels, halves = Levels(), tuple[pairs.Half, ...]()
+        levels, halves, block = Levels(), tuple[pairs.Half, ...](), 0
         match self.opened.medium:
             case "sound":
                 spec, notes = media.choose_sound(self.opened, s)
@@ -162,6 +165,8 @@ class _Work:
                 spec, notes = media.choose_clip(self.opened, s)
             case "solid":
                 spec, notes = media.choose_solid(self.opened, s)
+            case "text":
+                spec, block, notes = texts.choose_text(self.opened, s)
             case "pair":
                 spec, halves, notes = pairs.choose_pair(self.opened, s)
             case _:
@@ -192,7 +197,9 @@ class _Work:
             levels=levels,
             all_grey=s.channels is None and spec.channels == 1,
             refused=refused,
-            stride=(s.stride or spec.medium.frames) if isinstance(spec.medium, Clip) else 0,
+            stride=_stride(s, spec),
+            block=block,
+            column=self.opened.column,
             wanted=str(s.pair.resolve()) if s.pair else "",
             halves=halves,
         )
@@ -245,6 +252,7 @@ class _Work:
             "normalise": self.normalise,
             **{name: str(levels) for name, levels in depths.items() if levels != Levels()},
             **({"stride": plan.stride} if plan.stride else {}),
+            **({"block": plan.block, "column": plan.column} if isinstance(medium, Text) else {}),
             "heldout": sides.heldout, "stratify": sides.stratify, "per_class": sides.per_class,
             "resize": resize,
         }  # fmt: skip
@@ -280,7 +288,7 @@ class _Work:
         if plan.spec.classes:
             more = "…" if len(plan.spec.classes) > 12 else ""
             notes.append(f"classes: {', '.join(plan.spec.classes[:12])}{more}")
-        for reason in (EQUAL, CAPPED):
+        for reason in (EQUAL, CAPPED, ADJACENT):
             if reasons.get(reason):
                 notes.append(f"{reasons[reason]:,} set aside: {reason}")
         if sides.heldout and not len(store.heldout):
@@ -288,7 +296,7 @@ class _Work:
                 f"nothing is held out: these {plan.spec.medium.plural} are too few, or belong together (such as clips "
                 "of one file), and what belongs together stays on one side; measure will have no floor"
             )
-        intended = sum(reasons.get(reason, 0) for reason in ("refused by the audit", EQUAL, CAPPED))
+        intended = sum(reasons.get(reason, 0) for reason in ("refused by the audit", EQUAL, CAPPED, ADJACENT))
         total = sum(reasons.values())
         return Prepared(store, parts.dropped([self.out], 1000), total, total - intended, notes)
 
@@ -338,7 +346,13 @@ def _sides(s: Settings, plan: Plan) -> Sides:
     """How the pictures are split. InputError where that needs classes and there are none."""
     if (s.stratify or s.per_class) and not plan.spec.classes:
         raise InputError(f"{plan.source} has no classes, so they cannot be {'stratified' if s.stratify else 'capped'}.")
-    return Sides(HELD_OUT if s.heldout is None else s.heldout, s.stratify, s.folds, s.per_class)
+    return Sides(HELD_OUT if s.heldout is None else s.heldout, s.stratify, s.folds, s.per_class, plan.block)
+
+
+def _stride(s: Settings, spec: Spec) -> int:
+    """How far it is from one row of a file to the next; 0 where a file is one row."""
+    usual = spec.medium.frames if isinstance(spec.medium, Clip) else spec.width
+    return s.stride or usual if isinstance(spec.medium, (Clip, Text)) else 0
 
 
 # ---------------------------------------------------------------------------------------------------------- the engines
@@ -410,7 +424,8 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
         done += count
 
     p = Plan.from_plain(plan)
-    portions = _portions(p.source, p.labels, p.spec.classes, p.layout, p.part_size, p.spec.medium.kind, p.wanted)
+    kind = p.spec.medium.kind
+    portions = _portions(p.source, p.labels, p.spec.classes, p.layout, p.part_size, kind, p.wanted, p.column)
     convert_part(p, portions, number, Path(path), 1, add)
     return done
 
@@ -418,17 +433,21 @@ def _ray_part(plan: dict[str, Any], number: int, path: str) -> int:
 @lru_cache(1)
 def _portions(
     source: str, labels: str | None, classes: tuple[str, ...], layout: tuple[int | None, int | None, str], size: int,
-    medium: str, wanted: str,
+    medium: str, wanted: str, column: str,
 ) -> list[Portion]:  # fmt: skip
     """Listed once in each worker."""
     known = None if layout[2] else Layout(classes, label_at=layout[0], split_at=layout[1])
-    opened = _open(Path(source), Path(labels) if labels else None, known, medium, Path(wanted) if wanted else None)
-    return opened.portions(size)
+    table, pair = Path(labels) if labels else None, Path(wanted) if wanted else None
+    return _open(Path(source), table, known, medium, pair, column or None).portions(size)
 
 
-def _open(path: Path, labels: Path | None, known: Layout | None, medium: str | None, wanted: Path | None) -> Source:
+def _open(
+    path: Path, labels: Path | None, known: Layout | None, medium: str | None, wanted: Path | None, column: str | None
+) -> Source:
     """The source of a store: of pairs two, joined."""
-    return pairs.open_pairs(path, wanted, labels, known) if wanted else open_source(path, labels, known, medium)
+    if wanted:
+        return pairs.open_pairs(path, wanted, labels, known)
+    return open_source(path, labels, known, medium, column)
 
 
 def _known(plan: dict[str, Any], source: Path) -> Layout | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ganforge.auditing.settings import Selection
 from ganforge.base.config import setting
-from ganforge.base.errors import InputError
+from ganforge.base.errors import InputError, check_text
 
 HELD_OUT = 0.1
 
@@ -17,8 +17,8 @@ class Settings(Selection):
     """Settings of `prepare`, the section [prepare] of a TOML file; docs/prepare.md says what each of them does."""
 
     medium: str | None = setting(
-        None, "what the files are (pictures where there are some, else sounds or solids)",
-        choices=("picture", "sound", "clip", "solid"),
+        None, "what the files are (pictures where there are some, else sounds, solids or texts)",
+        choices=("picture", "sound", "clip", "solid", "text"),
     )  # fmt: skip
     pair: Path | None = setting(
         None, "folder or zip of the wanted pictures, each of the same path as the given one, apart from the suffix"
@@ -56,8 +56,13 @@ class Settings(Selection):
         None, "length of a row of sound (what nearly all files have)", low=0.001, high=86_400
     )
     frames: int | None = setting(None, "frames of a clip (what nearly all files have, at most 16)", low=2, high=64)
+    length: int | None = setting(None, "characters of a passage of text (64)", low=8, high=1024)
+    alphabet: str | None = setting(
+        None, "characters that passages may hold (those of the texts, at most the 255 most frequent)"
+    )
+    column: str | None = setting(None, "of a CSV or Parquet file: the column of texts (text, or the only one)")
     stride: int | None = setting(
-        None, "frames from the beginning of a clip to that of the next in a file (as many as a clip has)", low=1
+        None, "frames or characters from one beginning of a clip or passage to the next (as many as it has)", low=1
     )
     part_size: int | None = setting(None, "pictures in a part (what fits into 256 MiB)", low=1)
     engine: str = setting("local", "what does the work; ray finds a cluster by RAY_ADDRESS", choices=("local", "ray"))
@@ -72,6 +77,8 @@ class Settings(Selection):
             parse_resolution(self.resolution)
         parse_color(self.background)
         parse_levels(self.levels)
+        if self.alphabet is not None:
+            self._check_alphabet(self.alphabet)
         if self.heldout == 1:
             raise InputError("prepare.heldout is 1.0; it takes a share from 0 to less than 1.")
         if self.stratify and self.heldout == 0:
@@ -84,6 +91,15 @@ class Settings(Selection):
             self._check_pair()
         if self.folds == 1:
             raise InputError("prepare.folds is 1; it takes 2 to 100, or 0 for none.")
+
+    @staticmethod
+    def _check_alphabet(alphabet: str) -> None:
+        """InputError where it cannot be one."""
+        check_text(alphabet)
+        twice = sorted({char for char in alphabet if alphabet.count(char) > 1})
+        if not 1 <= len(alphabet) <= 255 or twice or "\0" in alphabet:
+            why = f"{twice[0]!r} twice" if twice else f"{len(alphabet):,} characters"
+            raise InputError(f"--alphabet has {why}; it takes 1 to 255 characters, each once, and none of them U+0000.")
 
     def _check_pair(self) -> None:
         """InputError for settings that make no sense for pairs."""

@@ -3,6 +3,7 @@ store/exports.py writes them."""
 
 from __future__ import annotations
 
+import csv
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ganforge.base.errors import DataError
 from ganforge.base.images import Pixels
-from ganforge.base.tables import read_json, recorded
+from ganforge.base.tables import read_csv, read_json, recorded
 from ganforge.sources.entry import (
     MAX_FILE_BYTES,
     SIDE_FILES,
@@ -27,6 +28,7 @@ from ganforge.sources.entry import (
     Table,
     in_portions,
     plain_name,
+    read_file,
 )
 from ganforge.sources.formats import has_picture_suffix
 from ganforge.sources.layout import SPLITS, TABLES, Layout, arranged, natural, of_names
@@ -36,6 +38,9 @@ from ganforge.store.split import ASIDE, HELDOUT, TRAIN
 from ganforge.store.store import Store
 
 MAX_SIDE_BYTES = 1 << 20
+MAX_GROUP_BYTES = 1 << 30
+"""Of a table of texts: bytes of the rows of Parquet that are stored together."""
+_LABELS = ("label", "labels", "class")
 
 
 # ----------------------------------------------------------------------------------------------------------- WebDataset
@@ -169,18 +174,28 @@ def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
 # -------------------------------------------------------------------------------------------------------------- Parquet
 
 
-def from_parquet(name: str, files: dict[str, Path], origins: Mapping[str, Origin] | None = None) -> Source:
+def from_parquet(
+    name: str,
+    files: dict[str, Path],
+    origins: Mapping[str, Origin] | None = None,
+    medium: str | None = "picture",
+    column: str | None = None,
+) -> Source:
     """Hugging Face Parquet: a column of encoded images (bytes, or a struct with `bytes`), and `label` where there is
     one.
 
     `files` are by their relative names; each is a portion. Names of classes come from the file's own metadata, else
     they are the numbers or words themselves. Names of files or folders say the split, as for tars. `origins` are of
-    whole files; columns such as `licence` and `author` say them of each picture."""
+    whole files; columns such as `licence` and `author` say them of each picture.
+
+    Where texts are wanted, or any medium and there are no images, `column` has a text in each row; see `_texts`."""
     paths = list(files.values())
     try:
         schema = pq.read_schema(paths[0])
         image = next((f.name for f in schema if _holds_images(f)), None)
-        label = next((word for word in ("label", "labels", "class") if word in schema.names), None)
+        if medium == "text" or column or (medium is None and image is None):
+            return _texts(name, {file: partial(_parquet_rows, path) for file, path in files.items()}, column)
+        label = next((word for word in _LABELS if word in schema.names), None)
         if image is None:
             raise DataError(f"{paths[0]} has no column of images; its columns are {', '.join(schema.names)}.")
         names = _class_names(schema, label) if label else ()
@@ -260,6 +275,87 @@ def _splits(files: Iterable[str]) -> dict[str, str]:
         words = (last.replace("_", "-").replace(".", "-").split("-")[0], *reversed(folders))
         sides[name] = next((SPLITS[word] for word in words if word in SPLITS), "")
     return sides if set(sides.values()) == {"train", "heldout"} else {}
+
+
+# -------------------------------------------------------------------------------------------------------------- texts
+
+Rows = Callable[[Sequence[str] | None], Iterator[Mapping[str, Any]]]
+"""The rows of a table, with the columns of these names, or with all."""
+
+
+def from_csv(path: Path, column: str | None) -> Source:
+    """A CSV with a text in each row; see `_texts`. DataError where it cannot be read."""
+    return _texts(path.stem, {path.name: partial(_csv_rows, path)}, column)
+
+
+def _texts(name: str, tables: Mapping[str, Rows], column: str | None) -> Source:
+    """Tables with a text in each row, in `column`: by default `text`, or the only column of texts. What has the same
+    value in the column `group` stays on one side of the split; `label` names classes, and the names of files may name
+    the split, as for images. DataError where there is no such column."""
+    first = next(iter(tables.values()))
+    head = next(first(None), None)
+    if head is None:
+        raise DataError(f"{name} has no rows.")
+    words = [key for key, value in head.items() if isinstance(value, str) and key not in (*_LABELS, "group")]
+    chosen = column or ("text" if "text" in head else words[0] if len(words) == 1 else "")
+    if chosen not in head:
+        problem = f"no column {chosen!r}" if chosen else f"{len(words)} columns of texts"
+        raise DataError(f"{name} has {problem}. Say --column with one of: {', '.join(map(str, head))}.")
+    label = next((key for key in _LABELS if key in head and key != chosen), None)
+    named = [key for key in (label, "group") if key in head and key is not None]
+    labels: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    for file, rows in tables.items():
+        for number, row in enumerate(rows(named) if named else ()):
+            key = f"{file}/{number:07d}"
+            if label and (word := _word(row[label])):
+                labels[key] = word
+            if "group" in head and (word := _word(row["group"])):
+                groups[key] = word
+    classes = tuple(sorted(set(labels.values()), key=natural))
+    split_of = _splits(tables)
+
+    def portion(file: str) -> Iterator[Entry]:
+        for number, row in enumerate(tables[file]([chosen])):
+            key = f"{file}/{number:07d}"
+            yield Entry(key, partial(_cell, row[chosen]), label=labels.get(key), split=split_of.get(file))
+
+    layout = Layout(classes if len(classes) > 1 else (), groups=groups)
+    portions: list[Portion] = [partial(portion, file) for file in tables]
+    return Source(name, lambda size: portions, layout, bool(split_of), "text", False, chosen)
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
+    """DataError where a part of the file would take too much memory, or is damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for n in range(file.metadata.num_row_groups):
+                group = file.metadata.row_group(n)
+                if group.total_byte_size > MAX_GROUP_BYTES:
+                    raise DataError(
+                        f"{path} has a row group of {group.total_byte_size >> 20:,} MiB, over the limit of "
+                        f"{MAX_GROUP_BYTES >> 20:,}. Write it with smaller row groups."
+                    )
+            for batch in file.iter_batches(64, columns=None if columns is None else list(columns)):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}.") from error
+
+
+def _csv_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
+    try:
+        yield from read_csv(read_file(path))
+    except Skip as skip:
+        raise DataError(f"{path} {skip}.") from None
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}.") from error
+
+
+def _cell(value: Any) -> bytes:
+    """Raises Skip."""
+    if not isinstance(value, str):
+        raise Skip("no text in its row")
+    return value.encode("utf-8", "surrogatepass")
 
 
 # -------------------------------------------------------------------------------------------------------------- a store

@@ -14,7 +14,7 @@ import numpy as np
 
 from ganforge.base.files import suffix_of
 from ganforge.base.images import Pixels
-from ganforge.media import video, voxels, waves
+from ganforge.media import text, video, voxels, waves
 from ganforge.sources.formats import refusal
 from ganforge.sources.layout import TABLES, Layout
 from ganforge.store import provenance
@@ -36,7 +36,7 @@ class FileKinds(Protocol):
         """Why a file of this name cannot be read here; "" where it can."""
 
 
-FILES: Mapping[str, FileKinds] = {"sound": waves, "solid": voxels}
+FILES: Mapping[str, FileKinds] = {"sound": waves, "solid": voxels, "text": text}
 """By medium: the files of those that are not read as pictures are."""
 
 
@@ -90,6 +90,8 @@ class Source:
     """The kind of medium that its files are read as; see media/."""
     named: bool = True
     """Whether its pictures are files with names of their own."""
+    column: str = ""
+    """Of texts in a table: the column that holds them."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -50,21 +50,27 @@ PACKED = {
 
 
 def open_source(
-    path: Path, labels: Path | None = None, known: Layout | None = None, medium: str | None = "picture"
+    path: Path,
+    labels: Path | None = None,
+    known: Layout | None = None,
+    medium: str | None = "picture",
+    column: str | None = None,
 ) -> Source:
     """The source at `path`: a folder or a zip of pictures, tars, Parquet files, IDX files, CIFAR-10's files, or a
-    store.
+    store; a text, or a CSV of texts.
 
     Classes and splits are read as `layout.py` says. `labels` (CSV with the columns `file` and `label`, and `group` for
     what must not be split) says the classes instead. `known` is the layout where it was found before: tars would have
     to be read through for it. `medium` is the kind of files that is wanted (see media/), None: pictures where there are
-    pictures, else videos or sounds. DataError where nothing of the kind is there or it cannot be read, InputError
-    for labels of files that have no names."""
+    pictures, else videos, sounds, solids or texts. `column` is that of texts in a CSV or in Parquet. DataError where
+    nothing of the kind is there or it cannot be read, InputError for labels of files that have no names, and for a
+    column of what is no table."""
     try:
         if not path.exists():
             raise DataError(f"{path} does not exist. Name a folder or a zip of pictures.")
         table = (str(labels), labels.read_bytes()) if labels else None
-        source = _folder(path, table, known, medium) if path.is_dir() else _file(path, table, known, medium)
+        read = _folder if path.is_dir() else _file
+        source = read(path, table, known, medium, column)
     except OSError as error:
         where = error.filename or path
         raise DataError(
@@ -72,6 +78,8 @@ def open_source(
         ) from error
     if source.medium != (medium or source.medium):
         raise InputError(f"{path} holds pictures. For the medium {medium}, name a folder or a zip of its files.")
+    if column and not source.column:
+        raise InputError(f"{path} is no table of texts, so --column has no effect. Leave it out.")
     return source
 
 
@@ -84,7 +92,7 @@ def keep_apart(source: Path, out: Path) -> None:
         raise InputError(f"{out} and the source {source} lie in each other. Choose another place with --out.")
 
 
-def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str | None) -> Source:
+def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str | None, column: str | None) -> Source:
     if (path / "manifest.json").is_file() and (path / "splits.npy").is_file():
         return _unnamed(containers.from_store(path), labels)
     listed = [file.name for file in path.iterdir()]
@@ -111,7 +119,7 @@ def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str 
         if tars:
             return containers.from_tars(path.name, tars, labels, known, origins)
         if tables:
-            return _unnamed(containers.from_parquet(path.name, tables, origins), labels)
+            return _unnamed(containers.from_parquet(path.name, tables, origins, medium, column), labels)
 
     def path_of(name: str) -> Path:
         return path / raw.get(name, name)
@@ -124,7 +132,7 @@ def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str 
     return of_files(path, names, read, labels, path_of, medium)
 
 
-def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | None) -> Source:
+def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | None, column: str | None) -> Source:
     if not path.is_file():  # a pipe would keep us waiting, a device fill the memory
         raise DataError(f"{path} is neither a folder nor a file. Put the pictures into one of them.")
     with path.open("rb") as file:
@@ -132,7 +140,11 @@ def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | 
     if head[257:262] == b"ustar" or (path.suffix.lower() == ".tar" and not _packed(head)):
         return containers.from_tars(path.stem, {"": path}, labels, known)
     if head[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
-        return _unnamed(containers.from_parquet(path.stem, {path.name: path}), labels)
+        return _unnamed(containers.from_parquet(path.stem, {path.name: path}, None, medium, column), labels)
+    if _is_of(path.name, "text"):
+        return of_files(path, [path.name], lambda name: read_file(path), labels, lambda name: path, medium)
+    if medium in (None, "text") and path.suffix.lower() in (".csv", ".tsv"):
+        return _unnamed(containers.from_csv(path, column), labels)
     if zipfile.is_zipfile(path):
         return _zip(path, labels, medium)
     if head[:4] == b"PK\3\4":
@@ -140,7 +152,7 @@ def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | 
     if kind := _packed(head):
         raise DataError(f"{path} is packed with {kind}, which is not read. Unpack it into a folder first.")
     raise DataError(
-        f"{path} is neither a folder nor a zip, a tar or a Parquet file. Put the pictures into one of them."
+        f"{path} is neither a folder nor a zip, a tar, a Parquet file or a text. Put the pictures into one of them."
     )
 
 

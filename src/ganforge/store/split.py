@@ -17,6 +17,7 @@ from ganforge.base.seeds import uniform
 
 TRAIN, HELDOUT, ASIDE = 0, 1, 2
 EQUAL, CAPPED = "equal to a held-out picture", "over the cap of its class"
+ADJACENT = "beside a held-out passage"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Splits:
     folds: npt.NDArray[np.int8]
     """(N,) 0..K-1 for training pictures, -1 elsewhere and without folds."""
     reasons: dict[int, str]
-    """Row -> EQUAL or CAPPED."""
+    """Row -> EQUAL, CAPPED or ADJACENT."""
 
 
 def joined(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, int]:
@@ -88,6 +89,24 @@ def split(
             sides[over] = ASIDE
             reasons |= dict.fromkeys(over.tolist(), CAPPED)
     return Splits(sides, _folds(rank, group, labels, sides, folds), reasons)
+
+
+def with_gaps(splits: Splits, texts: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], width: int) -> Splits:
+    """Set the training passages aside that lie less than a passage from a held-out one of the same text.
+
+    `texts` (N,) are numbers of the texts, `starts` (N,) where in them the passages begin, of `width` characters each;
+    the passages of a text stand side by side, in order."""
+    sides, reasons = splits.sides.copy(), dict(splits.reasons)
+    for n in range(1, len(sides)):
+        near = (texts[n:] == texts[:-n]) & (starts[n:] - starts[:-n] < 2 * width)
+        if not near.any():
+            break
+        one, other = splits.sides[:-n], splits.sides[n:]
+        for beside in (np.flatnonzero(near & (one == HELDOUT) & (other == TRAIN)) + n,
+                       np.flatnonzero(near & (one == TRAIN) & (other == HELDOUT))):  # fmt: skip
+            sides[beside] = ASIDE
+            reasons |= dict.fromkeys(beside.tolist(), ADJACENT)
+    return Splits(sides, np.where(sides == TRAIN, splits.folds, -1).astype(np.int8), reasons)
 
 
 def _number(keys: npt.NDArray[np.uint64], groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

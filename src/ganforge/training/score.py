@@ -18,6 +18,7 @@ from ganforge.base.seeds import permuted
 from ganforge.measuring import reference, restoration, translation
 from ganforge.measuring.reference import Reference
 from ganforge.media.spec import to_uint8
+from ganforge.media.text import Text
 from ganforge.metrics import frechet, neighbours
 from ganforge.metrics.fidelity import psnr
 from ganforge.sampling import drawn, pictures
@@ -39,7 +40,8 @@ class Scorer:
     """Scores of one run's pictures against the training pictures of its store."""
 
     def __init__(self, store: Store, device: torch.device, share: float) -> None:
-        self.store, self.device, self.share = store, device, share
+        self.store, self.device = store, device
+        self.share = 0.0 if isinstance(store.spec.medium, Text) else share  # the network of the features sees levels
         self.reference: Reference | None = None
         self.moments: frechet.Moments | None = None
         self.failed = False
