@@ -83,9 +83,20 @@ def from_blocks(x: Tensor) -> Tensor:
     return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(count, size // 8, 2 * deep, 2 * high, 2 * wide)
 
 
+def blur(x: Tensor) -> Tensor:
+    """(N, C, D, H, W) -> the same: the binomial filter 1 2 1 along each axis, with the border repeated."""
+    for axis in (2, 3, 4):
+        size = x.shape[axis]
+        ends = x.narrow(axis, 0, 1), x.narrow(axis, size - 1, 1)
+        padded = torch.cat([ends[0], x, ends[1]], axis)
+        x = (padded.narrow(axis, 0, size) + padded.narrow(axis, 2, size)) / 4 + x / 2
+    return x
+
+
 class Generator(nn.Module):
     """(N, Z), and (N,) int64 where there are classes -> (N, slices, H, W) in [-1, 1]: a dense layer to a small cube,
-    transposed convolutions up to half the resolution, and a convolution to blocks of voxels."""
+    transposed convolutions up to half the resolution, a convolution to blocks of voxels, and a low-pass filter (Karras
+    et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", appendix C)."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
@@ -112,7 +123,7 @@ class Generator(nn.Module):
         x = F.relu_(self.norms[0](x))
         for layer, norm in zip(self.ups, self.norms[1:], strict=True):
             x = F.relu_(norm(layer(x)))
-        x = from_blocks(self.last(x))[:, 0]
+        x = blur(from_blocks(self.last(x)).float())[:, 0]  # without it, a lattice of voxels stays for long
         start = (x.shape[1] - self.side) // 2
         inside = slice(start, start + self.side)
         return torch.tanh(x[:, inside, inside, inside])
@@ -121,19 +132,18 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """(N, slices, H, W), and labels (N,) int64 where there are classes -> scores (N,) float32.
 
-    Strided convolutions from blocks of voxels down to a cube of about 4, one more convolution, a dense layer and, with
-    classes, a projection (Miyato and Koyama 2018, "cGANs with Projection Discriminator", eq. 3)."""
+    A convolution of blocks of voxels, strided ones down to a cube of about 4, a dense layer and, with classes, a
+    projection (Miyato and Koyama 2018, "cGANs with Projection Discriminator", eq. 3)."""
 
     def __init__(self, config: Config, spec: Spec, classes: int) -> None:
         super().__init__()
         side = math.ceil(spec.height / 2)
         _, halvings = base_cube(spec)
-        widths = [8, *channels(config.width, config.widest, halvings)[1:]]
-        layers: list[nn.Module] = []
+        widths = channels(config.width, config.widest, halvings)
+        layers: list[nn.Module] = [nn.Conv3d(8, widths[0], 3, 1, 1), nn.ReLU()]
         for before, after in pairwise(widths):
             layers += [nn.Conv3d(before, after, 4, 2, 1), nn.ReLU()]
             side //= 2
-        layers += [nn.Conv3d(widths[-1], widths[-1], 3, 1, 1), nn.ReLU()]
         self.features = nn.Sequential(*layers)
         self.score = nn.Linear(widths[-1] * side**3, 1)
         self.embedding = nn.Embedding(classes, widths[-1] * side**3) if classes else None

@@ -1,0 +1,119 @@
+"""Beyond still pictures: for each medium a system, its rivals, and its judge, which is first shown what it must fail.
+
+    python benchmarks/media.py --task solid [--scale 1] [--work FOLDER]
+
+`--scale` multiplies the minutes. Stores, runs and sheets stay in the folder `work`; what is there is taken as it is.
+Results are kept in `results/TASK.json`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import common
+from ganforge.base.images import write_image
+from ganforge.base.logs import printed
+from ganforge.collecting.collect import collect
+from ganforge.measuring.measure import measure_system
+from ganforge.measuring.reference import Reference
+from ganforge.metrics import frechet, label_accuracy, neighbours, pieces
+from ganforge.metrics.metric import Metric, Samples
+from ganforge.preparing.prepare import prepare
+from ganforge.runs import RunFolder
+from ganforge.sampling import sample
+from ganforge.store.store import Store
+from ganforge.training.train import train
+
+SAMPLES = 2_000
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def judged(
+    reference: Reference, metrics: Sequence[Metric], pixels: Pixels, labels: Sequence[int] | None
+) -> dict[str, float | None]:
+    """The numbers of rows (N, H, W, C) that are given as samples of these labels, by their names in JSON."""
+    samples = Samples(reference.extract([pixels]), pixels, labels)
+    size = reference.compared(len(pixels))
+    rows = [
+        row
+        for metric, floor in zip(metrics, reference.floors(metrics, size), strict=True)
+        for row in metric.rows(reference, samples, size, floor)
+    ]
+    return {key: number for row in rows for key, number in row.fields.items()}
+
+
+# --------------------------------------------------------------------------------------------------------------- solids
+
+SOLIDS: Mapping[str, Mapping[str, Any]] = {"solid": {}, "cgan": {}}
+"""By system: its settings. `cgan` has slices as channels."""
+
+
+def solid(work: Path, scale: float) -> dict[str, Any]:
+    """Eight kinds of made shapes, fifteen minutes."""
+    store = work / "store-shapes"
+    if not store.exists():
+        prepare(collect("shapes", work / "shapes"), store, stratify=True)
+    shapes = Store(store)
+    results: dict[str, Any] = {"judge": judge_of_solids(shapes), "runs": {}}
+    for name, settings in SOLIDS.items():
+        run = train(name, shapes, work / name, size="small", minutes=15 * scale, overrides={"model": dict(settings)})
+        results["runs"][name] = solid_run(run, shapes, work)
+    return results
+
+
+def judge_of_solids(store: Store) -> dict[str, dict[str, float | None]]:
+    """Held-out solids as they are, and what must fail: their slices shuffled, noise that fills as much, solids that
+    are salted with single voxels, and one solid for all."""
+    random = np.random.default_rng(0)
+    reference = Reference(store)
+    real, labels = store.read(store.heldout), store.labels[store.heldout].tolist()
+    filled = (real > 127).mean((1, 2, 3), keepdims=True)
+    side = real.shape[-1]
+    rows = {
+        "held out": real,
+        "slices shuffled": np.stack([one[..., random.permutation(side)] for one in real]),
+        "noise": np.where(random.random(real.shape) < filled, 255, 0).astype(np.uint8),
+        "salted": np.where(random.random(real.shape) < 0.01, 255 - real, real).astype(np.uint8),
+        "one for all": np.repeat(real[:1], len(real), 0),
+    }
+    metrics = (frechet, neighbours, label_accuracy, pieces)
+    return {name: judged(reference, metrics, pixels, labels) for name, pixels in rows.items()}
+
+
+def solid_run(run: RunFolder, store: Store, work: Path) -> dict[str, Any]:
+    """Measure and draw a run: a row for each class."""
+    system, state = run.build(), run.load()[1]
+    count = len(store.spec.classes)
+    rows = np.concatenate([sample(run, range(8), label) for label in range(count)])
+    write_image(work / f"{run.system_name}.png", store.spec.sheet(rows, 8))
+    return {
+        "images": state["seen"],
+        "seconds of training": round(state["seconds"]),
+        "parameters": sum(p.numel() for p in system.parameters()),
+        **measure_system(system, store, SAMPLES).as_dict(),
+    }
+
+
+TASKS: Mapping[str, Callable[[Path, float], dict[str, Any]]] = {"solid": solid}
+
+
+def main() -> None:
+    """Run the tasks and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", required=True, choices=tuple(TASKS))
+    parser.add_argument("--work", type=Path, default=Path("benchmarks-work"))
+    parser.add_argument("--scale", type=float, default=1.0)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    with printed(prefix=f"{args.task}: "):
+        results = TASKS[args.task](args.work, args.scale)
+    common.write(args.task, {**results, "threads": torch.get_num_threads()})
+
+
+if __name__ == "__main__":
+    main()
