@@ -41,7 +41,7 @@ class Config:
         "auto", "auto: by class where the store has labels; none: without classes", choices=("auto", "none")
     )
     bound: float = setting(1.5, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
-    lr: float = setting(1e-3, "learning rate of both networks", low=0.0, high=1.0)
+    lr: float = setting(2e-3, "learning rate of both networks", low=0.0, high=1.0)
     hold: int = setting(
         0, "images after which the learning rates fall in inverse proportion to the images shown; 0: never", low=0
     )
@@ -52,11 +52,11 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {},
-    "medium": {"width": 64, "train.images": 1_000_000},
-    "large": {"width": 128, "latent": 128, "train.images": 4_000_000},
+    "small": {"width": 16},
+    "medium": {"train.batch": 32, "train.images": 1_000_000},
+    "large": {"width": 64, "latent": 128, "train.batch": 64, "train.images": 4_000_000},
 }
-TRAIN: dict[str, Any] = {"batch": 32}
+TRAIN: dict[str, Any] = {"batch": 16, "cooldown": 0.3}
 _LAYOUT = torch.channels_last_3d  # twice as fast as the other one on a CPU
 
 
