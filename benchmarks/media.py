@@ -1,6 +1,6 @@
 """Beyond still pictures: for each medium a system, its rivals, and its judge, which is first shown what it must fail.
 
-    python benchmarks/media.py --task solid [--scale 1] [--work FOLDER]
+    python benchmarks/media.py --task solid|sound [--scale 1] [--work FOLDER]
 
 `--scale` multiplies the minutes. Stores, runs and sheets stay in the folder `work`; what is there is taken as it is.
 Results are kept in `results/TASK.json`."""
@@ -14,18 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.svm import SVC
+from torch.nn.functional import adaptive_avg_pool2d
 
 import common
 from ganforge.base.images import write_image
 from ganforge.base.logs import printed
 from ganforge.collecting.collect import collect
-from ganforge.measuring.measure import measure_system
+from ganforge.measuring.measure import FIRST_SEED, measure_system
 from ganforge.measuring.reference import Reference
-from ganforge.metrics import frechet, label_accuracy, neighbours, pieces
+from ganforge.media.sound import Sound
+from ganforge.metrics import frechet, kernel, label_accuracy, neighbours, pieces
 from ganforge.metrics.metric import Metric, Samples
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import RunFolder
-from ganforge.sampling import sample
+from ganforge.sampling import sample, write
 from ganforge.store.store import Store
 from ganforge.training.train import train
 
@@ -99,7 +102,93 @@ def solid_run(run: RunFolder, store: Store, work: Path) -> dict[str, Any]:
     }
 
 
-TASKS: Mapping[str, Callable[[Path, float], dict[str, Any]]] = {"solid": solid}
+# --------------------------------------------------------------------------------------------------------------- sounds
+
+SOUNDS: Mapping[str, Mapping[str, Any]] = {
+    "speech": {},
+    "cgan": {"augment": "translation"},
+    "dcgan": {"conditional": True, "augment": "translation"},
+}
+"""By system: its settings. The rivals see a spectrogram as a picture."""
+
+
+def sound(work: Path, scale: float) -> dict[str, Any]:
+    """Spoken digits, ten minutes; their originals are fetched, or lie in the folder `spoken-digits` of `work`."""
+    store = work / "store-digits"
+    if not store.exists():
+        given = work / "spoken-digits"
+        prepare(collect("spoken-digits", work / "digits", given if given.exists() else None), store)
+    digits = Store(store)
+    reference, second = Reference(digits), SecondJudge(digits)
+    results: dict[str, Any] = {"judge": judge_of_sounds(reference, second), "runs": {}}
+    for name, settings in SOUNDS.items():
+        run = train(name, digits, work / name, size="small", minutes=10 * scale, overrides={"model": dict(settings)})
+        results["runs"][name] = sound_run(run, reference, second, work)
+    return results
+
+
+class SecondJudge:
+    """A classifier of another kind than the extractor's: a support vector machine on spectrograms of 16 bands and 12
+    frames, of training sounds that came back from a wave."""
+
+    def __init__(self, store: Store) -> None:
+        medium, rows = store.spec.medium, store.train
+        self.machine = SVC(C=10).fit(self._small(medium.as_written(store.read(rows))), store.labels[rows])
+
+    def hit(self, heard: Pixels, labels: Sequence[int]) -> float:
+        """Share of rows that came back from a wave whose label it names."""
+        return float((self.machine.predict(self._small(heard)) == np.asarray(labels)).mean())
+
+    @staticmethod
+    def _small(rows: Pixels) -> np.ndarray[Any, np.dtype[np.float32]]:
+        small = adaptive_avg_pool2d(torch.from_numpy(rows[..., 0]).float()[:, None], (16, 12)).flatten(1)
+        return (small - small.mean(1, keepdim=True)).numpy() / 50
+
+
+def judge_of_sounds(reference: Reference, second: SecondJudge) -> dict[str, dict[str, float | None]]:
+    """Held-out sounds, and what must fail: white noise, the sounds backwards, their frames in another order, the labels
+    of others, and one sound of each class."""
+    store, random = reference.store, np.random.default_rng(0)
+    medium = store.spec.medium
+    assert isinstance(medium, Sound)
+    rows, labels = store.read(store.heldout), store.labels[store.heldout]
+    height, width = rows.shape[1:3]
+    noise = random.normal(0, 0.3, (len(rows), medium.samples(width))).astype(np.float32)
+    first = np.array([np.flatnonzero(labels == label)[0] for label in labels])
+    cases = {
+        "held out": (rows, labels),
+        "white noise": (np.stack([medium.row(wave, height, width) for wave in noise]), labels),
+        "backwards": (np.stack([medium.row(medium.wave(row)[::-1].copy(), height, width) for row in rows]), labels),
+        "frames shuffled": (rows[:, :, random.permutation(width)], labels),
+        "labels of others": (rows, (labels + 1) % len(store.spec.classes)),
+        "one of each class": (rows[first], labels),
+    }
+    return {name: heard(reference, second, pixels, list(of)) for name, (pixels, of) in cases.items()}
+
+
+def heard(reference: Reference, second: SecondJudge, pixels: Pixels, labels: Sequence[int]) -> dict[str, float | None]:
+    """The numbers of rows after inversion to a wave."""
+    pixels = reference.store.spec.medium.as_written(pixels)
+    numbers = judged(reference, (frechet, kernel, neighbours, label_accuracy), pixels, labels)
+    return {**numbers, "second judge": second.hit(pixels, labels)}
+
+
+def sound_run(run: RunFolder, reference: Reference, second: SecondJudge, work: Path) -> dict[str, Any]:
+    """Measure and draw a run: ten of each class, as a sheet and as sounds."""
+    system, state = run.build(), run.load()[1]
+    classes = len(system.spec.classes)
+    write(run, range(10), work / f"{run.system_name}.png", True, "all")
+    labels = [n % classes for n in range(SAMPLES)]
+    rows = sample(run, range(FIRST_SEED, FIRST_SEED + SAMPLES), labels)
+    return {
+        "images": state["seen"],
+        "seconds of training": round(state["seconds"]),
+        "parameters": sum(p.numel() for p in system.parameters()),
+        **heard(reference, second, rows, labels),
+    }
+
+
+TASKS: Mapping[str, Callable[[Path, float], dict[str, Any]]] = {"solid": solid, "sound": sound}
 
 
 def main() -> None:
