@@ -4,7 +4,8 @@ Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Netw
 patches that sees both halves of a pair. Nothing is normalised by batches and nothing is dropped, so that a picture does
 not depend on its company; feature matching (Wang et al. 2018, "High-Resolution Image Synthesis and Semantic
 Manipulation with Conditional GANs") holds the adversary's texture to the wanted one. Pairs are those of a store, or are
-made on the fly, such as grey -> colour."""
+made on the fly, such as grey -> colour. Where what is given is the wanted picture made worse, the network returns the
+difference; colours keep the given brightness."""
 
 from __future__ import annotations
 
@@ -65,6 +66,9 @@ class Pix2Pix(ImageToImage):
         self.generator = UNet(self.shown, self.wanted, config.width, config.depth, config.blocks)
         self.discriminator = PatchDiscriminator(self.wanted, config.width, self.shown)
         self.receptive_radius = math.ceil(self.generator.receptive_radius / self.scale)
+        words = self.degrade.terms
+        self.coloured = "grey" in words and self.wanted == 3
+        self.adds = bool(words) and "edges" not in words and (self.coloured or self.given == self.wanted)
 
     def adam(self) -> dict[str, Adam]:
         c = self.config
@@ -80,7 +84,7 @@ class Pix2Pix(ImageToImage):
         """The mean absolute error; later the mean score of what was made, and feature matching."""
         given, wanted, _ = self.pair(random_crops(batch.images, self.config.patch))
         shown, c = self._shown(given), self.config
-        made = self.generator(shown)
+        made = self._made(shown)
         error = (made - wanted).abs().mean()
         decibel = decibels((made.detach().clamp(-1, 1) - wanted).square().mean().clamp(min=1e-10), peak=2)
         report = {"loss": c.error * error, "db": decibel}
@@ -102,8 +106,14 @@ class Pix2Pix(ImageToImage):
 
     def restore(self, images: Tensor) -> Tensor:
         """(N, given, h, w) in [-1, 1] -> (N, wanted, scale h, scale w) in [-1, 1]."""
-        made: Tensor = self.generator(self._shown(images))
-        return made.clamp(-1, 1)
+        return self._made(self._shown(images)).clamp(-1, 1)
+
+    def _made(self, shown: Tensor) -> Tensor:
+        """What the networks see -> (N, wanted, scale h, scale w), not bounded."""
+        made: Tensor = self.generator(shown)
+        if self.adds:
+            made = made + shown
+        return made + shown - degrade.brightness(made) if self.coloured else made
 
     def _shown(self, given: Tensor) -> Tensor:
         """What the networks see: a map of ids as one plane an id, small pictures enlarged."""
