@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganforge.nn.schedules import Cosine
+from ganforge.sampling import drawn, points, render
+from ganforge.store.store import Store
+from ganforge.system import System
+
+STANDING, BATCH = 1_024, 128  # samples that batch normalisation of averaged weights takes its statistics from
 
 
 @torch.no_grad()
@@ -32,3 +39,32 @@ def half_life(images: int, ramp: float, span: int, seen: int) -> float:
 def keep(half_life: float, batch: int) -> float:
     """Decay of the average over a step of `batch` images: 0.5^(batch / half_life), 0 to 1."""
     return float(0.5 ** (batch / half_life)) if half_life > 0 else 0.0
+
+
+@torch.no_grad()
+def renew_statistics(system: System, store: Store) -> None:
+    """Set the means and variances of batch normalisation, in every layer that generating runs through, to those of
+    STANDING samples, with classes as frequent as in the store. The system is left in evaluation mode.
+
+    The average of the statistics over training is not that of the averaged weights (Izmailov et al. 2018, "Averaging
+    Weights Leads to Wider Optima and Better Generalization", section 3.2; the standing statistics of Brock et al. 2019,
+    "Large Scale GAN Training for High Fidelity Natural Image Synthesis")."""
+    layers = [layer for layer in system.eval().modules() if isinstance(layer, _BatchNorm)]
+    if not layers or not system.generates:
+        return
+    before = [(layer.momentum, [buffer.clone() for buffer in layer.buffers()]) for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a mean over all batches
+        layer.train()
+    for start in range(0, STANDING, BATCH):
+        seeds = range(start, start + BATCH)
+        labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
+        render(system, points(system, seeds, labels))
+    for layer, (momentum, buffers) in zip(layers, before, strict=True):
+        layer.momentum = momentum
+        used = bool(layer.num_batches_tracked)
+        for buffer, old in zip(layer.buffers(), buffers, strict=True):
+            if not used or not buffer.is_floating_point():
+                buffer.copy_(old)
+    system.eval()

@@ -395,6 +395,7 @@ class Trainer:
 
     def _fit(self) -> dict[str, float]:
         """Let the averaged system fit what it fits to training pictures. Returns numbers for the report."""
+        ema.renew_statistics(self.average, self.store)
         if not self.system.fitted:
             return {}
         seen = self.progress.seen
