@@ -32,6 +32,7 @@ from ganforge.preparing.prepare import prepare
 from ganforge.runs import RunFolder
 from ganforge.sampling import pictures
 from ganforge.store.store import Store
+from ganforge.training import ema
 from ganforge.training.train import Settings, Trainer, plan
 
 SAMPLES = 10_000
@@ -133,6 +134,7 @@ def main() -> None:
             trainer._settle_length()
             if (marks and trainer.progress.seconds >= marks[0]) or trainer._done():
                 marks = marks[1:]
+                ema.renew_statistics(trainer.average, store)  # as before every report
                 made = np.concatenate(list(pictures(trainer.average, range(FIRST_SEED, FIRST_SEED + SAMPLES))))
                 row: dict[str, Any] = {"seconds": round(trainer.progress.seconds, 1), "images": trainer.progress.seen}
                 for name, (size, f) in extractors.items():

@@ -37,7 +37,7 @@ class Config:
     discriminator: str = setting(
         "spectral", "spectral (norm, hinge) or classic (batch norm, cross-entropy)", choices=("spectral", "classic")
     )
-    bound: float = setting(1.5, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
+    bound: float = setting(1.0, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
     lr: float = setting(
         2e-3, "learning rate of both networks; the classic discriminator takes a tenth", low=0.0, high=1.0
     )
