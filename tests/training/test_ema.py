@@ -45,7 +45,7 @@ def test_renewed_statistics_are_those_of_samples(tmp_path, conditional):
     assert not system.training
     norm, seen = system.generator.norms[0], []
     norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
-    seeds = range(ema.STANDING)
+    seeds = range(ema.MOST)
     labels = drawn(seeds, np.bincount(store.labels[store.train])) if conditional else None
     for portion in pictures(system, seeds, labels):
         assert len(portion)

@@ -12,7 +12,7 @@ from ganforge.sampling import drawn, points, render
 from ganforge.store.store import Store
 from ganforge.system import System
 
-STANDING, BATCH = 1_024, 128  # samples that batch normalisation of averaged weights takes its statistics from
+MOST, LEAST, PIXELS, BATCH = 1_024, 128, 1 << 21, 64  # of the samples that statistics are taken from
 
 
 @torch.no_grad()
@@ -44,7 +44,8 @@ def keep(half_life: float, batch: int) -> float:
 @torch.no_grad()
 def renew_statistics(system: System, store: Store) -> None:
     """Set the means and variances of batch normalisation, in every layer that generating runs through, to those of
-    STANDING samples, with classes as frequent as in the store. The system is left in evaluation mode.
+    samples, 1,024 small ones or 128 large ones, with classes as frequent as in the store. The system is left in
+    evaluation mode.
 
     The average of the statistics over training is not that of the averaged weights (Izmailov et al. 2018, "Averaging
     Weights Leads to Wider Optima and Better Generalization", section 3.2; the standing statistics of Brock et al. 2019,
@@ -57,7 +58,8 @@ def renew_statistics(system: System, store: Store) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # a mean over all batches
         layer.train()
-    for start in range(0, STANDING, BATCH):
+    count = max(LEAST, min(MOST, PIXELS // (system.spec.height * system.spec.width)))
+    for start in range(0, count // BATCH * BATCH, BATCH):
         seeds = range(start, start + BATCH)
         labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
         render(system, points(system, seeds, labels))
