@@ -11,6 +11,7 @@ from ganforge.media.pair import Pair
 from ganforge.media.spec import Spec
 from ganforge.system import Batch
 from ganforge.testing import check_system
+from ganforge.transforms.degrade import brightness
 
 TINY = {"width": 8, "depth": 1, "blocks": 1}
 
@@ -29,7 +30,7 @@ def test_contract_with_pairs(medium, tmp_path):
 
 
 def test_single_pictures_need_a_degradation():
-    with pytest.raises(InputError, match="learns from pairs"):
+    with pytest.raises(InputError, match="is given nothing"):
         new(Spec(16, 16, 3))
     assert new(Spec(16, 16, 3), degradation="grey").given == 1
 
@@ -52,3 +53,20 @@ def test_the_adversary_begins_late():
     assert "adversarial" in system.generator_loss(batch)
     assert system.discriminator_loss(batch)["loss"] > 0
     assert [phase.since for phase in system.phases()] == [0, 8]
+
+
+@torch.no_grad()
+def test_a_worse_picture_is_added_to_and_colours_keep_the_given_brightness():
+    images = torch.rand(2, 3, 16, 16) * 1.8 - 0.9
+    for text, adds in (("noise 0.1", True), ("grey", True), ("edges 0.1", False)):
+        system = new(Spec(16, 16, 3), degradation=text)
+        given, _, _ = system.pair(images)
+        made = system.restore(given)
+        assert torch.allclose(made, given.expand_as(made), atol=1e-5) == adds, "the network returns 0 at first"
+    system = new(Spec(16, 16, 3), degradation="grey")
+    given, _, _ = system.pair(images)
+    for p in system.generator.parameters():
+        p.add_(torch.randn_like(p) * 0.02)
+    made = system._made(given)
+    assert not torch.allclose(made, given.expand_as(made), atol=0.01)
+    assert torch.allclose(brightness(made), given, atol=1e-5)

@@ -67,8 +67,8 @@ class Pix2Pix(ImageToImage):
         self.discriminator = PatchDiscriminator(self.wanted, config.width, self.shown)
         self.receptive_radius = math.ceil(self.generator.receptive_radius / self.scale)
         words = self.degrade.terms
-        self.coloured = "grey" in words and self.wanted == 3
-        self.adds = bool(words) and "edges" not in words and (self.coloured or self.given == self.wanted)
+        self.coloured = list(words) == ["grey"] and self.wanted == 3
+        self.adds = bool(words) and "edges" not in words and self.wanted in (3, self.given)
 
     def adam(self) -> dict[str, Adam]:
         c = self.config
