@@ -6,11 +6,12 @@ of pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from ganforge.base.errors import InputError
@@ -145,6 +146,33 @@ class ImageToImage(System):
             shown = torch.cat([*[shown] * min(3, self.wanted), *[opaque] * (self.wanted - 3)], 1)
         down, right = (side - inner for side, inner in zip(images.shape[2:], wanted.shape[2:], strict=True))
         return F.pad(torch.stack([shown, made, wanted], 1), (0, right, 0, down))
+
+
+class Interpolated(ImageToImage):
+    """Base of the systems that train two networks: `faithful` for the error alone, then `generator`, which goes on from
+    it, against a discriminator. `strength` interpolates their weights (Wang et al. 2018, "ESRGAN", section 3.4).
+
+    A subclass makes both alike, calls `follow` at the beginning and in every step of the first phase, and restores by
+    `network`."""
+
+    averaged = ("faithful", "generator")
+    strengths = True
+    faithful: nn.Module
+    generator: nn.Module
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """The generator becomes equal to the faithful network, so that the second phase begins with it."""
+        for mine, theirs in zip(self.generator.parameters(), self.faithful.parameters(), strict=True):
+            mine.copy_(theirs)
+
+    def network(self, strength: float | None) -> Callable[..., Tensor]:
+        """The network at a strength: 0 is the faithful one, 1 or None the generator."""
+        if strength is None or strength == 1:
+            return self.generator
+        other = dict(self.generator.named_parameters())
+        weights = {name: p.lerp(other[name], strength) for name, p in self.faithful.named_parameters()}
+        return lambda *inputs: functional_call(self.generator, weights, inputs)
 
 
 def degradation(config: Any) -> str:

@@ -45,14 +45,28 @@ def test_any_size_and_scale():
     assert torch.equal(one[0], one[1]), "a picture depends on its company"
 
 
-def test_the_adversary_begins_late():
+def test_the_adversary_begins_late_with_the_faithful_network():
     system = new(Spec(32, 32, 3), degradation="grey", alone=8)
     images, labels = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, dtype=torch.int64)
-    assert "adversarial" not in system.generator_loss(Batch(images, labels, 7))
     batch = Batch(images, labels, 8)
+    assert "adversarial" not in system.faithful_loss(batch)
     assert "adversarial" in system.generator_loss(batch)
     assert system.discriminator_loss(batch)["loss"] > 0
-    assert [phase.since for phase in system.phases()] == [0, 8]
+    assert [(phase.since, phase.until) for phase in system.phases()] == [(0, 8), (8, 2**62), (8, 2**62)]
+
+
+@torch.no_grad()
+def test_strength_interpolates_the_networks():
+    system = new(Spec(16, 16, 3), degradation="noise 0.1")
+    for p in system.faithful.parameters():
+        p.add_(torch.randn_like(p) * 0.05)
+    given = torch.rand(1, 3, 16, 16) * 2 - 1
+    made = {strength: system.restore(given, strength=strength) for strength in (None, 0, 0.5, 1)}
+    assert torch.equal(made[0], system._made(given, system.faithful).clamp(-1, 1))
+    assert torch.equal(made[None], made[1]) and not torch.allclose(made[0], made[1], atol=1e-3)
+    assert not torch.allclose(made[0.5], made[0], atol=1e-4) and not torch.allclose(made[0.5], made[1], atol=1e-4)
+    system.follow()
+    assert torch.equal(system.restore(given), made[0])
 
 
 @torch.no_grad()
@@ -67,6 +81,6 @@ def test_a_worse_picture_is_added_to_and_colours_keep_the_given_brightness():
     given, _, _ = system.pair(images)
     for p in system.generator.parameters():
         p.add_(torch.randn_like(p) * 0.02)
-    made = system._made(given)
+    made = system._made(given, system.generator)
     assert not torch.allclose(made, given.expand_as(made), atol=0.01)
     assert torch.allclose(brightness(made), given, atol=1e-5)

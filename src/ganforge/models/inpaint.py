@@ -8,21 +8,23 @@ patches sees the composite, what is given where it is given, and judges the patc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
 from ganforge.base.errors import InputError
-from ganforge.image_to_image import ImageToImage, random_crops
+from ganforge.image_to_image import Interpolated, random_crops
 from ganforge.media.clip import Clip
 from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec
 from ganforge.nn.losses import decibels
 from ganforge.nn.patch import PatchDiscriminator, feature_matching
+from ganforge.nn.schedules import Cosine
 from ganforge.nn.unet import UNet
 from ganforge.system import Adam, Batch, Phase, later_phases
 from ganforge.transforms import degrade
@@ -44,7 +46,7 @@ class Config:
     alone: int = setting(500_000, "images of the phase without the discriminator", low=0)
     adversarial: float = setting(0.05, "weight of the adversarial loss", low=0.0, high=100.0)
     matching: float = setting(0.5, "weight of feature matching", low=0.0, high=100.0)
-    lr: float = setting(1e-3, "learning rate of the U-Net", low=0.0, high=1.0)
+    lr: float = setting(1e-3, "learning rate of the first phase at first; the second has half of it", low=0.0, high=1.0)
     lr_discriminator: float = setting(2e-4, "learning rate of the discriminator", low=0.0, high=1.0)
 
 
@@ -57,10 +59,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 TRAIN: dict[str, Any] = {"batch": 16, "ema_images": 10_000, "cooldown": 0.5}
 
 
-class Inpaint(ImageToImage):
-    """Pictures with holes -> whole ones."""
+class Inpaint(Interpolated):
+    """Pictures with holes -> whole ones. `faithful` is trained for the error alone, `generator` goes on from it."""
 
-    averaged = ("generator",)
+    revision = 2  # two networks
+
     media = (Picture, Clip)
     fills = True
     config: Config
@@ -77,43 +80,57 @@ class Inpaint(ImageToImage):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         missing = self.given if "frames" in self.degrade.terms else 1  # frames are channels
-        self.generator = UNet(
-            self.given + missing, self.wanted, config.width, config.depth, config.blocks, gated=True, spectral=True
+        channels, c = self.given + missing, config
+        self.faithful, self.generator = (
+            UNet(channels, self.wanted, c.width, c.depth, c.blocks, gated=True, spectral=True) for _ in range(2)
         )
+        self.follow()
         self.discriminator = PatchDiscriminator(self.wanted, config.width, halvings=2)  # small patches: in or out
-        self.receptive_radius = self.generator.receptive_radius
+        self.receptive_radius = self.faithful.receptive_radius
 
     def adam(self) -> dict[str, Adam]:
         c = self.config
-        return {"generator": Adam(c.lr, 0.9, 0.99), "discriminator": Adam(c.lr_discriminator, 0.5, 0.99)}
+        return {
+            "faithful": Adam(Cosine(c.lr, c.lr / 50, max(1, c.alone)), 0.9, 0.99),
+            "generator": Adam(c.lr / 2, 0.9, 0.99),
+            "discriminator": Adam(c.lr_discriminator, 0.5, 0.99),
+        }
 
     def phases(self) -> list[Phase]:
+        alone = self.config.alone
         return [
-            Phase("generator", ("generator",), self.generator_loss),
-            Phase("discriminator", ("discriminator",), self.discriminator_loss, since=self.config.alone),
+            Phase("faithful", ("faithful",), self.faithful_loss, until=alone),
+            Phase("generator", ("generator",), self.generator_loss, since=alone),
+            Phase("discriminator", ("discriminator",), self.discriminator_loss, since=alone),
         ]
 
+    def faithful_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The mean absolute error in the holes."""
+        self.follow()
+        report, *_ = self._filled(batch, self.faithful)
+        return report
+
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean absolute error in the holes; later feature matching and the scores of the patches that
-        touch a hole."""
-        given, wanted, holes = self.pair(random_crops(batch.images, self.config.patch))
-        assert holes is not None
-        made, c = self._made(given, holes), self.config
-        where = holes.expand_as(wanted)
-        error = ((made - wanted).abs() * where).sum() / where.sum().clamp(min=1)
-        composite = given.lerp(made, holes)
-        report = {"loss": error, "hole": _hole_db(made, wanted, holes)}
-        if batch.seen < c.alone:
-            return report
+        """The mean absolute error in the holes, feature matching and the scores of the patches that touch a hole."""
+        report, wanted, composite, holes = self._filled(batch, self.generator)
         batch.shared |= {"wanted": wanted, "composite": composite.detach(), "holes": holes}
         score, maps = self.discriminator(composite)
         with torch.no_grad():
             _, real_maps = self.discriminator(wanted)
-        touched = self._touched(holes, score)
+        touched, c = self._touched(holes, score), self.config
         report["matching"] = feature_matching(real_maps, maps)
         report["adversarial"] = -(score * touched).sum() / touched.sum().clamp(min=1)
         report["loss"] = report["loss"] + c.adversarial * report["adversarial"] + c.matching * report["matching"]
         return report
+
+    def _filled(self, batch: Batch, network: nn.Module) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
+        """The error of a network in holes of random crops; what is wanted, the composite, and the holes."""
+        given, wanted, holes = self.pair(random_crops(batch.images, self.config.patch))
+        assert holes is not None
+        made, where = self._made(given, holes, network), holes.expand_as(wanted)
+        error = ((made - wanted).abs() * where).sum() / where.sum().clamp(min=1)
+        report = {"loss": error, "hole": _hole_db(made, wanted, holes)}
+        return report, wanted, given.lerp(made, holes), holes
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The hinge loss, of a composite on the patches that touch a hole. (To count the others as real, as Suvorov et
@@ -125,17 +142,18 @@ class Inpaint(ImageToImage):
         loss = F.relu(1 - real).mean() + (F.relu(1 + fake) * touched).sum() / count
         return {"loss": loss, "real": real.mean(), "fake": (fake * touched).sum() / count}
 
-    def restore(self, images: Tensor, *, holes: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) in [-1, 1], and `holes` (N, 1 or C, H, W), 1 where it is missing -> the same, filled."""
+    def restore(self, images: Tensor, *, holes: Tensor | None = None, strength: float | None = None) -> Tensor:
+        """(N, C, H, W) in [-1, 1], and `holes` (N, 1 or C, H, W), 1 where it is missing -> the same, filled; for
+        `strength` see `Interpolated.network`."""
         assert holes is not None
-        return torch.where(holes > 0, self._made(images * (1 - holes), holes).clamp(-1, 1), images)
+        made = self._made(images * (1 - holes), holes, self.network(strength))
+        return torch.where(holes > 0, made.clamp(-1, 1), images)
 
-    def _made(self, given: Tensor, holes: Tensor) -> Tensor:
+    def _made(self, given: Tensor, holes: Tensor, network: Callable[..., Tensor]) -> Tensor:
         """Given (N, C, H, W), 0 in the holes -> the whole picture, known parts too."""
         frames = "frames" in self.degrade.terms
         smooth = between(given, holes, self.degrade.frames) if frames else pull_push(given, holes)
-        made: Tensor = smooth + self.generator(torch.cat([smooth, holes], 1))
-        return made
+        return smooth + network(torch.cat([smooth, holes], 1))
 
     def _touched(self, holes: Tensor, score: Tensor) -> Tensor:
         """(N, 1 or C, H, W) -> 1 where the patch of a score has a part of a hole in its middle, (N, 1, h, w)."""

@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from ganforge.base.config import setting
-from ganforge.image_to_image import ImageToImage, random_crops
+from ganforge.image_to_image import Interpolated, random_crops
 from ganforge.media.picture import Picture
 from ganforge.media.spec import Spec
 from ganforge.nn.losses import decibels, hinge
@@ -74,18 +73,16 @@ class Enlarger(nn.Module):
         return resized(images, *added.shape[2:]) + added.float()
 
 
-class SRGAN(ImageToImage):
+class SRGAN(Interpolated):
     """Small pictures -> large ones. `faithful` is trained for the error alone, `generator` goes on from it."""
 
-    averaged = ("faithful", "generator")
     media = (Picture,)
-    strengths = True
     config: Config
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.faithful, self.generator = (Enlarger(config, self.given, self.wanted, self.scale) for _ in range(2))
-        self.generator.load_state_dict(self.faithful.state_dict())
+        self.follow()
         self.discriminator = PatchDiscriminator(self.wanted, config.width, self.given)
         self.receptive_radius = config.depth + 2  # pixels of what is given
 
@@ -104,12 +101,10 @@ class SRGAN(ImageToImage):
         ]
 
     def faithful_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean absolute error. The generator is kept equal, so that the second phase begins with it."""
+        """The mean absolute error."""
+        self.follow()
         given, wanted, _ = self.pair(random_crops(batch.images, self.config.patch))
         made = self.faithful(given)
-        with torch.no_grad():
-            for mine, theirs in zip(self.generator.parameters(), self.faithful.parameters(), strict=True):
-                mine.copy_(theirs)
         return {"loss": (made - wanted).abs().mean(), "db": _db(made, wanted)}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -134,10 +129,7 @@ class SRGAN(ImageToImage):
     def restore(self, images: Tensor, *, strength: float | None = None) -> Tensor:
         """(N, C, h, w) -> (N, C, scale h, scale w) in [-1, 1]. `strength` 0 takes the weights of the first phase, 1 or
         None those of the second, a number between interpolates them."""
-        share = 1.0 if strength is None else strength
-        other = dict(self.generator.named_parameters())
-        weights = {name: p.lerp(other[name], share) for name, p in self.faithful.named_parameters()}
-        made: Tensor = functional_call(self.generator, weights, (images,))
+        made: Tensor = self.network(strength)(images)
         return made.clamp(-1, 1)
 
 
