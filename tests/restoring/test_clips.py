@@ -220,7 +220,7 @@ def test_what_is_refused_at_once(fails, grey, tmp_path):
     for option, value in (("--mask", tmp_path), ("--holes", "transparent"), ("--reference", tmp_path)):
         message = fails("restore", grey, *rest, "--missing", "1", option, value)
         assert f"{option} is for pictures" in message
-    assert "takes no --strength" in fails("restore", grey, *rest, "--missing", "1", "--strength", 1)
+    assert "it takes 0 to 1" in fails("restore", grey, *rest, "--missing", "1", "--strength", 2)
     assert "takes no --seeds" in fails("restore", grey, *rest, "--missing", "1", "--seeds", 1)
     for wrong in ([], [-1], [1.5]):
         with pytest.raises(InputError, match="missing frame"):

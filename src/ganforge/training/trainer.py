@@ -374,8 +374,7 @@ class Trainer:
         )
 
     def _collapsed(self, happened: str) -> str:
-        """The message of Collapsed: what happened, which checkpoint is left, and a command with lower learning
-        rates."""
+        """The message of Collapsed: what happened, which checkpoint is left, a command with lower learning rates."""
         best = self.run.best() or next(reversed(self.run.checkpoints()), None)
         rest = f"its best checkpoint is of {int(best.name):,} images" if best else "it has no checkpoint yet"
         again = ", again after going back once" if self.progress.collapses else ""
