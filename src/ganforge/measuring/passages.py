@@ -101,8 +101,10 @@ class TextReference:
         chosen = self.train[permuted(0, "measure", len(self.train), np.arange(min(size, len(self.train))))]
         others[COPIED] = self.judged(chosen, limit)
         others[REPEATED] = self.judged(np.repeat(chosen[:1], size, 0), limit)
-        with contextlib.suppress(OSError), files.sealed_file(path) as partial:  # unless it cannot be written
-            partial.write_text(json.dumps(others), "utf-8")
+        with contextlib.suppress(OSError):  # a store that cannot be written keeps nothing
+            path.parent.mkdir(exist_ok=True)
+            with files.sealed_file(path) as partial:
+                partial.write_text(json.dumps(others), "utf-8")
         return others
 
 

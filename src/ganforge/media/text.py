@@ -34,6 +34,7 @@ BETWEEN = f"\n{'-' * 32}\n"
 COLUMNS = 32
 """Characters in a line of a passage that is drawn."""
 _CELL = 14, 8  # pixels of a character that is drawn: height, width
+_MARGIN, _FRAME = 6, 192  # pixels around a passage that is drawn, the outermost of this grey
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,10 @@ class Text(Medium):
         height, width = _CELL
         lines = 2 * -(-rows.shape[2] // COLUMNS) + 2
         glyphs: dict[str, Pixels] = {}
-        pictures = np.full((len(rows), lines * height, COLUMNS * width, 1), 255, np.uint8)
-        for picture, row in zip(pictures, rows, strict=True):
+        page = np.full((lines * height, COLUMNS * width), 255, np.uint8)
+        page = np.pad(np.pad(page, _MARGIN - 1, constant_values=255), 1, constant_values=_FRAME)[..., None]
+        pictures = np.repeat(page[None], len(rows), 0)
+        for picture, row in zip(pictures[:, _MARGIN:, _MARGIN:], rows, strict=True):
             for y, line in enumerate(_lines(self.text(row), lines)):
                 for x, char in enumerate(line):
                     if char not in glyphs:

@@ -223,7 +223,10 @@ class TextGAN(System):
         made, state, ended = [prompt.expand(len(z), -1)], None, torch.zeros(len(z), dtype=torch.bool, device=z.device)
         for choice in choices.unbind(1):
             logits, state = self.generator(before, z, state)
-            bounds = F.softmax(logits[:, -1].double(), 1).cumsum(1)
+            chances = F.softmax(logits[:, -1].double(), 1)
+            if len(made) == 1 and not len(prompt):
+                chances[:, 0] = 0  # no passage is empty
+            bounds = chances.cumsum(1)
             level = (0.5 * torch.erfc(-choice.double() / math.sqrt(2)))[:, None] * bounds[:, -1:]
             number = (level >= bounds).sum(1).clamp(max=self.characters - 1) * ~ended
             ended = ended | (number == 0)

@@ -117,6 +117,17 @@ SETS = {
             for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
         ),
     ),
+    "shakespeare": PublicSet(
+        title="40,000 lines of Shakespeare's plays, 1.1 MB of text, 65 characters",
+        licence="public domain (the repository states none)",
+        author="William Shakespeare; collected by Andrej Karpathy, char-rnn",
+        mirrors=(
+            "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/"
+            "data/tinyshakespeare/",
+        ),
+        files=(PublishedFile("input.txt", "6fb458f1232090904fb40fe944165e91", 1_115_394),),
+        medium="text",
+    ),
     "spoken-digits": PublicSet(
         title="3,000 spoken digits of six speakers, 8 kHz",
         licence="CC BY-SA 4.0",
@@ -203,6 +214,11 @@ def _files(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
     public_set = SETS[name]
     files = public_set.files
     if source is not None:
+        if source.is_file() and len(files) == 1:  # the only file, under any name
+            shutil.copyfile(source, out / files[0].name)
+            _check(out / files[0].name, files[0], str(source))
+            own = {"file": files[0].name, "address": source.resolve().as_uri()}
+            return [_row(name, **own, sha256=file_sha256(out / files[0].name))]
         if not source.is_dir():
             raise DataError(
                 f"{source} is not a folder. --from takes the folder that holds the original files of {name}."
