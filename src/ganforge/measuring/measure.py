@@ -40,6 +40,7 @@ from ganforge.metrics import (
     frechet,
     kernel,
     label_accuracy,
+    motion,
     neighbours,
     pieces,
     pyramid,
@@ -58,7 +59,7 @@ log = logging.getLogger(__name__)
 
 METRICS: tuple[Metric, ...] = (frechet, kernel, neighbours, sliced, twosample, copies, label_accuracy)
 """In the order in which they are printed."""
-OF_MEDIUM: Mapping[type[Medium], tuple[Metric, ...]] = {Solid: (pieces,)}
+OF_MEDIUM: Mapping[type[Medium], tuple[Metric, ...]] = {Solid: (pieces,), Clip: (motion,)}
 """Those that come after them, for rows of one medium alone."""
 SAMPLES = 10_000
 FEWEST, MOST = 16, 1_000_000  # samples
@@ -276,6 +277,8 @@ class Measurement:
             for metric, floor in zip(metrics, reference.floors(metrics, size), strict=True)
             for row in metric.rows(reference, samples, size, floor)
         ]
+        if isinstance(store.spec.medium, Clip):
+            rows = motion.withheld(rows)
         pairs = [pair for row in rows for pair in row.pairs]
         if nearest_sheet is not None and pairs:
             _write_pairs(samples.pixels, pairs, reference, nearest_sheet)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from ganforge.base.images import Pixels
 from ganforge.base.seeds import permuted
 from ganforge.base.tables import read_json
 from ganforge.measuring.progress import Remaining
+from ganforge.media.clip import Clip
+from ganforge.media.spec import Spec
 from ganforge.metrics import features
 from ganforge.metrics.metric import Metric
 from ganforge.store.store import Store
@@ -54,6 +57,19 @@ class Reference:
             self._read = lambda rows: written[rows]
         self.train = self._features("train", store.train, "training pictures")
         self.heldout = self._features("heldout", store.heldout, "held-out pictures")
+
+    @property
+    def spec(self) -> Spec:
+        """What the numbers of a row mean."""
+        return self.store.spec
+
+    @cached_property
+    def frames(self) -> features.Extractor | None:
+        """Of labelled clips a classifier of their single frames, trained once and kept; None of others."""
+        medium, store = self.store.spec.medium, self.store
+        if not isinstance(medium, Clip) or not store.labelled:
+            return None
+        return _of_frames(store, medium, self.device)
 
     @property
     def has_floors(self) -> bool:
@@ -163,19 +179,51 @@ def _extractor_path(store: Store) -> Path:
 def extractor(store: Store, device: torch.device | None = None) -> features.Extractor:
     """The store's own feature extractor: read from its folder `features`, or trained now and kept there. StoreError
     where it is damaged, DataError where it cannot be kept."""
-    path = _extractor_path(store)
+    targets = "classes" if store.labelled else "clusters: it has no labels"
+    work = f"training the feature extractor of {store.name} on its {targets}; once"
+    sides = store.train, store.heldout
+    labels = [store.labels[side] if store.labelled else None for side in sides]
+    frames = store.spec.medium.frames if isinstance(store.spec.medium, Clip) else 0
+    return _trained_once(_extractor_path(store), work, device, store.read, sides, labels, frames)
+
+
+def _of_frames(store: Store, medium: Clip, device: torch.device) -> features.Extractor:
+    """A classifier of the single frames of a store's clips, likewise. Number n x T + t is frame t of clip n."""
+    count = medium.frames
+
+    def read(numbers: npt.NDArray[np.int64]) -> Pixels:
+        frames: Pixels = medium.split(store.read(numbers // count))[np.arange(len(numbers)), numbers % count]
+        return frames
+
+    sides = [(side[:, None] * count + np.arange(count)).ravel() for side in (store.train, store.heldout)]
+    labels = [store.labels[side].repeat(count) for side in (store.train, store.heldout)]
+    path = _extractor_path(store).with_name(f"frames-v{VERSION}.safetensors")
+    work = f"training a classifier of the single frames of {store.name}; once"
+    return _trained_once(path, work, device, read, sides, labels)
+
+
+def _trained_once(
+    path: Path,
+    work: str,
+    device: torch.device | None,
+    read: features.Reader,
+    sides: Sequence[npt.NDArray[np.int64]],
+    labels: Sequence[npt.NDArray[np.int64] | None],
+    frames: int = 0,
+) -> features.Extractor:
+    """The extractor at `path`; where there is none, one that learns from the rows `sides`, training and held-out, with
+    their labels. `work` is logged."""
     if path.exists():
         if not files.intact(path):
             raise StoreError(
                 f"{path} is damaged, or has no SHA-256 beside it. Remove it, and the extractor is trained again."
             )
         return features.load(path, device)
-    targets = "classes" if store.labelled else "clusters: it has no labels"
-    log.info(f"training the feature extractor of {store.name} on its {targets}; once")
-    labels, test_labels = (store.labels[store.train], store.labels[store.heldout]) if store.labelled else (None, None)
-    shown = features.images_for(min(store.spec.height, store.spec.width), len(store.train))
+    log.info(work)
+    learned, unseen = sides
+    shown = features.images_for(min(read(learned[:1]).shape[1:3]), len(learned))
     remaining = Remaining("training it", shown)
-    trained = features.train(store.read, store.train, labels, store.heldout, test_labels, shown=remaining.add)
+    trained = features.train(read, learned, labels[0], unseen, labels[1], shown=remaining.add, frames=frames)
     advice = "The extractor is kept beside the data, so that all its numbers can be compared: make the store writable, "
     with files.writing(path, advice + "or copy it."):
         features.save(trained, path)

@@ -5,6 +5,9 @@ principal components (the first round of Caron et al. 2018, "Deep Clustering for
 pictures at their full resolution, and learns from crops of changed colour with a part missing, so that a few thousand
 pictures teach it shapes.
 
+Of clips it also learns whether their frames come in their order, shuffled, or all the same (after Misra et al. 2016,
+"Shuffle and Learn"): to a classifier of what is in a clip, motion is of no use.
+
 A picture's features are the last hidden layer, which says what is in it, and `pyramid.statistics`, which say what its
 surface is like, for a classifier may forget blur and speckle on its way up. Each half is scaled so that the training
 pictures' variance sums to 64: distances are then of one size for all data sets."""
@@ -69,9 +72,13 @@ class FeatureNetwork(nn.Module):
         x: Tensor = self.hidden(self.pool(self.convolutions(images)).flatten(1))
         return x
 
-    def forward(self, images: Tensor) -> Tensor:
-        x: Tensor = self.logits(F.dropout(self.features(images), 0.2, self.training))
+    def named(self, features: Tensor) -> Tensor:
+        """(N, HIDDEN) -> logits (N, classes)."""
+        x: Tensor = self.logits(F.dropout(features, 0.2, self.training))
         return x
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.named(self.features(images))
 
 
 @dataclass(frozen=True)
@@ -122,8 +129,10 @@ def train(
     test_labels: npt.NDArray[np.int64] | None,
     seed: int = 0,
     shown: Callable[[int], None] | None = None,
+    frames: int = 0,
 ) -> Extractor:
-    """Train an extractor on the pictures `rows`, which `read` gives as uint8; labels (N,) int64, or None.
+    """Train an extractor on the pictures `rows`, which `read` gives as uint8; labels (N,) int64, or None. Of clips,
+    `frames` says how many frames a row has.
 
     `shown` hears of each step how many pictures it showed. Accuracy is that on the test pictures; without labels, that
     of naming a training picture's cluster again."""
@@ -136,7 +145,8 @@ def train(
         torch.manual_seed(key(seed, "extractor"))
         network = FeatureNetwork(sample.shape[-1], int(labels.max()) + 1, side)
         place(network, torch.device("cpu"))
-        fit(network, read, rows, labels, seed=seed, images=images_for(side, len(rows)), shown=shown)
+        fit(network, read, rows, labels, seed=seed, images=images_for(side, len(rows)), shown=shown,
+            frames=frames)  # fmt: skip
     network.eval()
     if kind == "classes" and test_labels is not None and len(test_rows):
         score = accuracy(network, read, test_rows, test_labels)
@@ -168,24 +178,36 @@ def fit(
     images: int,
     changed: bool = True,
     shown: Callable[[int], None] | None = None,
+    frames: int = 0,
 ) -> None:
-    """One cycle of AdamW over so many images, `changed` by chance or as they are; bf16 where that is the faster one."""
+    """One cycle of AdamW over so many images, `changed` by chance or as they are; bf16 where that is the faster one.
+
+    With `frames`, a FeatureNetwork learns besides which of the clips are `reordered`, and how."""
     keep_memory()
+    order = nn.Linear(HIDDEN, 3) if frames else None
     cpu = torch.device("cpu")
     precision = resolve_precision("auto", cpu)
     steps = max(1, images // BATCH)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.05, fused=True)
+    learned = [*network.parameters(), *(order.parameters() if order else ())]
+    optimizer = torch.optim.AdamW(learned, lr=3e-3, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.2)
     network.train()
     for step in range(steps):
         epoch, offset = divmod(step * BATCH, len(rows))
         chosen = permuted(seed, f"extractor/{epoch}", len(rows), np.arange(offset, offset + BATCH) % len(rows))
         images_ = to_float(torch.from_numpy(read(rows[chosen])))
+        images_, orders = reordered(images_, frames) if frames else (images_, None)
         if changed:
             images_ = change(images_)
+        images_ = images_.contiguous(memory_format=torch.channels_last)
         with autocast(cpu, precision):
-            logits = network(images_.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits.float(), torch.from_numpy(labels[chosen]), label_smoothing=0.1)
+            if order is None:
+                logits, loss = network(images_), torch.zeros(())
+            else:
+                assert isinstance(network, FeatureNetwork) and orders is not None
+                hidden = network.features(images_)
+                logits, loss = network.named(hidden), F.cross_entropy(order(hidden).float(), orders)
+        loss = loss + F.cross_entropy(logits.float(), torch.from_numpy(labels[chosen]), label_smoothing=0.1)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -217,6 +239,20 @@ def change(images: Tensor) -> Tensor:
         (torch.arange(width) - left).abs() < width // 6
     )
     return images.masked_fill(blank[:, None], 0)
+
+
+def reordered(clips: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """Clips (N, T x C, H, W) -> the same, of which half are as they were, and of the others one half are shuffled and
+    one half show one of their frames only; and which are which, (N,) int64: 0, 1, 2. What was shuffled to its own order
+    or to the reverse of it is as it was."""
+    kinds = torch.tensor((0, 0, 1, 2))[torch.randint(4, (len(clips),))]
+    order = torch.rand(len(clips), frames).argsort(1)
+    steps = order.diff(dim=1)
+    kinds = torch.where((kinds == 1) & ((steps == 1).all(1) | (steps == -1).all(1)), 0, kinds)
+    order = torch.where((kinds == 2)[:, None], order[:, :1], order)
+    order = torch.where((kinds == 0)[:, None], torch.arange(frames), order)
+    parts = clips.unflatten(1, (frames, -1))
+    return parts[torch.arange(len(clips))[:, None], order].flatten(1, 2), kinds
 
 
 def _clusters(read: Reader, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

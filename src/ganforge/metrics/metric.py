@@ -14,6 +14,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ganforge.base.images import Pixels
+from ganforge.media.spec import Spec
 
 if TYPE_CHECKING:
     from ganforge.metrics.features import Extractor
@@ -94,6 +95,14 @@ class Samples:
 
 class RealPictures(Protocol):
     """What a metric may ask of the real pictures: T for training, H held out."""
+
+    @property
+    def spec(self) -> Spec:
+        """What the numbers of a row mean."""
+
+    @property
+    def frames(self) -> Extractor | None:
+        """Of labelled clips a classifier of their single frames; None of others."""
 
     extract: Extractor
     train: Tensor
