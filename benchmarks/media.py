@@ -1,6 +1,6 @@
 """Beyond still pictures: for each medium a system, its rivals, and its judge, which is first shown what it must fail.
 
-    python benchmarks/media.py --task solid|sound [--scale 1] [--work FOLDER]
+    python benchmarks/media.py --task solid|sound|video [--scale 1] [--work FOLDER]
 
 `--scale` multiplies the minutes. Stores, runs and sheets stay in the folder `work`; what is there is taken as it is.
 Results are kept in `results/TASK.json`."""
@@ -23,8 +23,9 @@ from ganforge.base.logs import printed
 from ganforge.collecting.collect import collect
 from ganforge.measuring.measure import FIRST_SEED, measure_system
 from ganforge.measuring.reference import Reference
+from ganforge.media.clip import Clip
 from ganforge.media.sound import Sound
-from ganforge.metrics import frechet, kernel, label_accuracy, neighbours, pieces
+from ganforge.metrics import frechet, kernel, label_accuracy, motion, neighbours, pieces
 from ganforge.metrics.metric import Metric, Samples
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import RunFolder
@@ -188,7 +189,58 @@ def sound_run(run: RunFolder, reference: Reference, second: SecondJudge, work: P
     }
 
 
-TASKS: Mapping[str, Callable[[Path, float], dict[str, Any]]] = {"solid": solid, "sound": sound}
+# ---------------------------------------------------------------------------------------------------------------- clips
+
+CLIPS: Mapping[str, Mapping[str, Any]] = {"video": {}, "dcgan": {}}
+"""By system: its settings. `dcgan` has frames as channels."""
+
+
+def video(work: Path, scale: float) -> dict[str, Any]:
+    """Moving digits, clips of eight frames, fifteen minutes; MNIST is fetched, or lies in the folder `mnist` of
+    `work`."""
+    store = work / "store-moving"
+    if not store.exists():
+        given = work / "mnist"
+        digits = collect("moving-digits", work / "moving", given if given.exists() else None)
+        prepare(digits, store, medium="clip", frames=8)
+    clips = Store(store)
+    results: dict[str, Any] = {"judge": judge_of_clips(clips), "runs": {}}
+    for name, settings in CLIPS.items():
+        run = train(name, clips, work / name, size="small", minutes=15 * scale, overrides={"model": dict(settings)})
+        system, state = run.build(), run.load()[1]
+        write(run, range(32), work / f"{name}.png", True)
+        results["runs"][name] = {
+            "images": state["seen"],
+            "seconds of training": round(state["seconds"]),
+            "parameters": sum(p.numel() for p in system.parameters()),
+            **measure_system(system, clips, SAMPLES).as_dict(),
+        }
+    return results
+
+
+def judge_of_clips(store: Store) -> dict[str, dict[str, float | None]]:
+    """Held-out clips as they are, and what must fail: their frames shuffled, their first frame alone, backwards from
+    the middle, and with the second half of another clip."""
+    medium, random = store.spec.medium, np.random.default_rng(0)
+    assert isinstance(medium, Clip)
+    real = store.read(store.heldout)
+    frames, half = medium.split(real), medium.frames // 2
+    others = np.concatenate([frames[:, :half], frames[random.permutation(len(frames)), half:]], 1)
+    changed = {
+        "held out": frames,
+        "shuffled": motion.shuffled(frames),
+        "frozen": np.repeat(frames[:, :1], medium.frames, 1),
+        "there and back": np.concatenate([frames[:, :half], frames[:, :half][:, ::-1]], 1),
+        "two halves": others,
+    }
+    reference = Reference(store)
+    return {
+        name: judged(reference, (frechet, neighbours, motion), np.concatenate(list(np.moveaxis(clips, 1, 0)), 3), None)
+        for name, clips in changed.items()
+    }
+
+
+TASKS: Mapping[str, Callable[[Path, float], dict[str, Any]]] = {"solid": solid, "sound": sound, "video": video}
 
 
 def main() -> None:

@@ -308,7 +308,7 @@ def test_it_is_measured_against_a_floor_and_reported(runs, kind, tmp_path):
     if kind == "clip":  # so few that the floor is high, and nothing is far above it
         assert result["shuffled"].value > 0 and result["frozen"].value > 0
         assert result["distance"].value is None and "withheld" in str(result)
-        assert result["class_stays"].floor > 0.8 and result["speed"].floor > 0.5
+        assert result["class_stays"].floor > 0.5 and result["speed"].floor > 0.5
     else:
         assert "above its floor" in str(result) or "at its floor" in str(result)
     assert (run.path / "nearest.png").is_file()

@@ -10,7 +10,7 @@ import torch
 from ganforge.base.config import build, read_toml
 from ganforge.base.errors import InputError
 from ganforge.cli import main
-from ganforge.media.spec import Spec
+from ganforge.media.spec import Spec, spec_from
 from ganforge.models import composed
 from ganforge.system import Batch
 from ganforge.testing import check_system, make_store
@@ -65,10 +65,11 @@ def test_refused_before_anything_is_written(fails, tmp_path):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_learn_and_keep_the_contract(path, tmp_path, capsys):
     values = read_toml(path)
-    check_system("composed", Spec(28, 28, 1), tmp_path, values["model"], steps=2)
+    spec = spec_from({"classes": (), **values["spec"]})
+    check_system("composed", spec, tmp_path, values["model"], steps=2)
     assert main(["show", str(path)]) == 0
     message = capsys.readouterr().out
-    system = composed.Composed(build(composed.Config, values["model"], "model"), Spec(28, 28, 1))
+    system = composed.Composed(build(composed.Config, values["model"], "model"), spec)
     parts = {
         **dict(system.maker.items()),
         **({"discriminator": system.discriminator} if path.stem != "autoencoder" else {}),
