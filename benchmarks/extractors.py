@@ -40,11 +40,12 @@ from ganforge.base.logs import printed
 from ganforge.base.seeds import permuted
 from ganforge.measuring.measure import FIRST_SEED
 from ganforge.measuring.reference import Reference
-from ganforge.metrics import frechet, pyramid, sliced, twosample
+from ganforge.metrics import frechet, sliced, twosample
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import RunFolder
 from ganforge.sampling import drawn, pictures
 from ganforge.store.store import Store
+from ganforge.transforms import pyramid
 
 NETWORKS = {"darknet": "darknet_tiny", "squeezenet": "squeezenet_v11", "mobilenet": "mobilenet_v2"}
 COUNT = 1000  # held-out pictures that are spoilt, at most

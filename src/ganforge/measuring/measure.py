@@ -43,7 +43,6 @@ from ganforge.metrics import (
     motion,
     neighbours,
     pieces,
-    pyramid,
     sliced,
     twosample,
 )
@@ -54,6 +53,7 @@ from ganforge.sampling import check_generates, drawn, pictures
 from ganforge.store.split import EQUAL
 from ganforge.store.store import Store
 from ganforge.system import System
+from ganforge.transforms import pyramid
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from ganforge.base.images import Pixels
 from ganforge.base.seeds import key, permuted
 from ganforge.base.tables import read_json
 from ganforge.media.spec import to_float
-from ganforge.metrics import pyramid
+from ganforge.transforms import pyramid
 
 HIDDEN = 64
 CLUSTERS = 32

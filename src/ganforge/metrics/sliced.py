@@ -15,7 +15,7 @@ from torch import Tensor
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import key
 from ganforge.metrics.metric import PICTURES, RealPictures, Row, Samples
-from ganforge.metrics.pyramid import bands, scales
+from ganforge.transforms.pyramid import bands, scales
 
 SIDE = 7
 PATCHES = 32_768

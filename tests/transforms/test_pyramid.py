@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganforge.metrics import frechet, pyramid
+from ganforge.metrics import frechet
+from ganforge.transforms import pyramid
 from samples import KINDS, photographs, spoilt
 
 
