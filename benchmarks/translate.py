@@ -86,7 +86,7 @@ def main() -> None:
             if args.sheet:
                 args.sheet.mkdir(parents=True, exist_ok=True)
                 write_image(args.sheet / f"{path.name}-{pair[0]}-{pair[1]}.png", sheet)
-    common.write("translate", results)
+    common.write("translate", common.read("translate") | results)
 
 
 if __name__ == "__main__":
