@@ -71,7 +71,13 @@ class Inpaint(Interpolated):
     @classmethod
     def check(cls, config: Config, spec: Spec) -> None:
         super().check(config, spec)
-        if not any(word in degrade.parse(config.degradation) for word in degrade.HOLES):
+        terms = degrade.parse(config.degradation)
+        if isinstance(spec.medium, Clip) and "frames" not in terms:
+            raise InputError(
+                f"model.degradation is {config.degradation!r}; of clips inpaint fills whole frames. Say "
+                '--model.degradation "frames 1" or more.'
+            )
+        if not any(word in terms for word in degrade.HOLES):
             raise InputError(
                 f"model.degradation is {config.degradation!r}, which makes no holes, and inpaint learns to fill them. "
                 f"Say one or more of {', '.join(degrade.HOLES)}, such as {Config().degradation!r}."
