@@ -255,7 +255,7 @@ def test_a_row_group_over_the_limit_is_not_read(tmp_path, fails, monkeypatch):
         (["--format", "parquet", "--medium", "text"], "for pictures, not for texts"),
     ],
 )
-def test_settings_that_make_no_sense(play, tmp_path, fails, words, says):
+def test_settings_that_make_no_sense_for_texts(play, tmp_path, fails, words, says):
     assert says in fails("prepare", play, "-o", tmp_path / "s", *words)
     assert not (tmp_path / "s").exists()
 
