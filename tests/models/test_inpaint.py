@@ -113,6 +113,6 @@ def test_patches_without_a_hole_do_not_count():
 def test_clips_need_missing_frames():
     loaded = models.load("inpaint")
     spec = Spec(16, 16, 4, medium=Clip(4, 10.0))
-    with pytest.raises(InputError, match="of clips inpaint fills whole frames.*frames 1"):
+    with pytest.raises(InputError, match=r"of clips inpaint fills whole frames.*frames 1"):
         loaded.system.check(loaded.config(), spec)
     loaded.system.check(loaded.config(degradation="frames 1"), spec)
