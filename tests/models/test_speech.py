@@ -61,10 +61,18 @@ def test_the_discriminator_s_score_is_its_definition_and_mixes_no_sounds():
     torch.testing.assert_close(scores, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_matching_is_the_distance_of_the_means_over_the_batch():
+def test_matching_is_the_distance_of_means_and_deviations_over_the_batch():
     real, fake = [torch.tensor([[1.0, 2.0], [3.0, 4.0]])], [torch.tensor([[0.0, 0.0], [0.0, 2.0]])]
-    assert matching(real, fake) == pytest.approx((2 + 2) / 2)
+    assert float(matching(real, fake)) == pytest.approx((2 + 2) / 2 + (2**0.5 + 0) / 2, abs=1e-3)
     assert matching(real, [real[0].flip(0)]) == 0
+
+
+def test_maps_that_are_alike_in_the_whole_batch_have_a_gradient():
+    """A deviation of 0 has none of its own: silence at the end of every sound."""
+    fake = torch.zeros(4, 3, requires_grad=True)
+    matching([torch.rand(4, 3)], [fake]).backward()
+    assert fake.grad is not None and fake.grad.isfinite().all()
+    assert Speech.least_batch(Config(), SPEC) == 2
 
 
 def test_sounds_are_shifted_in_time_alone_and_each_for_itself():
