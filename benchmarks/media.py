@@ -1,6 +1,6 @@
 """Beyond still pictures: for each medium a system, its rivals, and its judge, which is first shown what it must fail.
 
-    python benchmarks/media.py --task solid|sound|video [--scale 1] [--work FOLDER]
+    python benchmarks/media.py --task solid|sound|video|text [--scale 1] [--work FOLDER]
 
 `--scale` multiplies the minutes. Stores, runs and sheets stay in the folder `work`; what is there is taken as it is.
 Results are kept in `results/TASK.json`."""
@@ -22,6 +22,7 @@ from ganforge.base.images import write_image
 from ganforge.base.logs import printed
 from ganforge.collecting.collect import collect
 from ganforge.measuring.measure import FIRST_SEED, measure_system
+from ganforge.measuring.passages import PASSAGES, TextReference
 from ganforge.measuring.reference import Reference
 from ganforge.media.clip import Clip
 from ganforge.media.sound import Sound
@@ -240,7 +241,54 @@ def judge_of_clips(store: Store) -> dict[str, dict[str, float | None]]:
     }
 
 
-TASKS: Mapping[str, Callable[[Path, float], dict[str, Any]]] = {"solid": solid, "sound": sound, "video": video}
+# ----------------------------------------------------------------------------------------------------------------- text
+
+TEXTS: Mapping[str, Mapping[str, Any]] = {
+    "both": {},
+    "teacher alone": {"adversary": 0.0},
+    "from scratch": {"teacher": 0.0, "lr": 2e-3, "lr_critic": 8e-3},
+}
+"""By name: settings of `textgan`."""
+
+
+def text(work: Path, scale: float) -> dict[str, Any]:
+    """Tiny Shakespeare, twenty minutes; `input.txt` is fetched, or lies in the folder `shakespeare` of `work`."""
+    store = work / "store-shakespeare"
+    if not store.exists():
+        given = work / "shakespeare"
+        prepare(collect("shakespeare", work / "play", given if given.exists() else None), store)
+    play = Store(store)
+    reference = TextReference(play)
+    names = ("bits", "divergence", "distinct", "copies")
+    beside = reference.others(reference.compared(PASSAGES))
+    judge = {kind: dict(zip(names, values, strict=False)) for kind, values in beside.items() if kind != "limit"}
+    results: dict[str, Any] = {"judge": judge, "limit of copies": beside["limit"][0], "runs": {}}
+    for name, settings in TEXTS.items():
+        out = work / f"textgan {name}".replace(" ", "-")
+        run = train("textgan", play, out, size="small", minutes=20 * scale, overrides={"model": dict(settings)})
+        results["runs"][name] = text_run(run, play)
+    return results
+
+
+def text_run(run: RunFolder, store: Store) -> dict[str, Any]:
+    """Measure and draw a run, and let it go on with a prompt."""
+    system, state = run.build(), run.load()[1]
+    write(run, range(16), run.path / "samples.png", True)
+    write(run, range(4), run.path / "romeo.png", True, prompt="ROMEO:")
+    return {
+        "passages": state["seen"],
+        "seconds of training": round(state["seconds"]),
+        "parameters": sum(p.numel() for p in system.parameters()),
+        **measure_system(system, store, PASSAGES, run.path).as_dict(),
+    }
+
+
+TASKS: Mapping[str, Callable[[Path, float], dict[str, Any]]] = {
+    "solid": solid,
+    "sound": sound,
+    "video": video,
+    "text": text,
+}
 
 
 def main() -> None:

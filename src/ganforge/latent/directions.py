@@ -29,6 +29,7 @@ from ganforge.base.seeds import check_seeds
 from ganforge.base.tables import read_json
 from ganforge.latent.walk import check_layers
 from ganforge.measuring.reference import extractor
+from ganforge.media.text import Text
 from ganforge.runs import RunFolder
 from ganforge.sampling import (
     Points,
@@ -131,6 +132,8 @@ def directions(
     `layers` are the styles that they change (all). `classify`, for `label`, gives pictures (N, H, W, C) uint8 their
     classes, (N,) int64. InputError for a method that the system does not allow, or for layers or a count that it does
     not have."""
+    if isinstance(system.spec.medium, Text):
+        raise InputError("A passage of text has no directions: its characters are chosen one after the other.")
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}.{did_you_mean(method, METHODS)}")
     check_generates(system)

@@ -30,6 +30,7 @@ from ganforge.measuring.measured import keep
 from ganforge.measuring.progress import Remaining
 from ganforge.measuring.reference import FEWEST as FEWEST_HELDOUT
 from ganforge.measuring.reference import LARGEST
+from ganforge.media.text import Text
 from ganforge.metrics import features
 from ganforge.metrics.copies import Copies, nearest_by_pixels, thumbnails, yardstick
 from ganforge.metrics.metric import PICTURES
@@ -254,7 +255,9 @@ def classification_scores_of_folder(
 
 
 def _check(store: Store) -> None:
-    """DataError unless a classifier can learn and be tested."""
+    """DataError unless a classifier can learn and be tested, InputError where the rows are passages of text."""
+    if isinstance(store.spec.medium, Text):
+        raise InputError(f"Classifiers learn from levels, and {store.address} holds {store.spec.medium.plural}.")
     if len(store.spec.classes) < 2:
         raise DataError(
             f"{store.address} has {'one class' if store.labelled else 'no labels'}, so no classifier can learn from "
