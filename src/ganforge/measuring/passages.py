@@ -19,11 +19,11 @@ from ganforge.base.errors import InputError
 from ganforge.base.images import Pixels, write_image
 from ganforge.base.seeds import permuted
 from ganforge.base.tables import read_json
+from ganforge.measuring import ngrams
 from ganforge.measuring.measured import Measured, Protocol, machine
+from ganforge.measuring.ngrams import COMPARED, ORDER, RATE, NgramCounts
 from ganforge.media.text import Text
-from ganforge.metrics import ngrams
 from ganforge.metrics.metric import Row
-from ganforge.metrics.ngrams import COMPARED, ORDER, RATE, NgramCounts
 from ganforge.store.store import Store
 
 log = logging.getLogger(__name__)

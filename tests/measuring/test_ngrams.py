@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from ganforge.metrics import ngrams
-from ganforge.metrics.ngrams import NgramCounts, counted, distinct, divergence, longest_common, nearest
+from ganforge.measuring import ngrams
+from ganforge.measuring.ngrams import NgramCounts, counted, distinct, divergence, longest_common, nearest
 
 WORDS = ["", "the ", "cat ", "dog ", "sat ", "ran ", "on ", "mat ", "a ", "big "]
 
