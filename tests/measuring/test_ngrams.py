@@ -123,7 +123,7 @@ def test_longest_common_is_that_of_a_search_in_strings(monkeypatch):
     assert nearest(rows_of(train[57])[0], rows_of(*train)) == train.index(train[57])
 
 
-def test_the_judge_fails_what_it_must_fail():
+def test_each_kind_of_failure_stands_out():
     """Each kind of failure stands out in one of the numbers: counts of a lower order in bits and divergence, one
     passage repeated in divergence and distinctness, copies in the longest common substring alone."""
     train, held = sentences(3000, 1), sentences(400, 2)

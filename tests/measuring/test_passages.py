@@ -49,7 +49,7 @@ def test_held_out_passages_are_at_their_floor(reference):
     assert found["copies"] <= 0.01
 
 
-def test_the_judge_fails_what_it_must_fail(reference):
+def test_failures_are_printed_beside_every_measurement(reference):
     """Counts of a lower order in bits and divergence, one passage repeated in distinctness, copies by their longest
     common substring alone: each is printed beside every measurement."""
     found = numbers(reference, reference.heldout)
