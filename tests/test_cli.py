@@ -264,3 +264,10 @@ def test_signs_that_the_terminal_lacks(tmp_path):
 @pytest.mark.parametrize("verb", ["prepare", "audit", "collect", "show", "measure"])
 def test_paths_that_are_no_utf8_are_one_sentence(tmp_path, verb, fails):
     assert "no UTF-8" in fails(verb, tmp_path / "caf\udce9")
+
+
+def test_the_help_of_collect_names_every_public_set(capsys):
+    with pytest.raises(SystemExit):
+        main(["collect", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(name in shown for name in SETS)

@@ -86,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
     )
     collect.add_argument(
         "sources", nargs="+", metavar="SOURCE",
-        help="digits, shapes, mnist, fashion-mnist, cifar10; a folder, zip, list (CSV, TXT, Parquet) or recipe (TOML)",
+        help="a public set: digits, shapes, moving-digits, mnist, fashion-mnist, cifar10, shakespeare, spoken-digits; "
+        "or a folder, zip, list (CSV, TXT, Parquet) or recipe (TOML)",
     )  # fmt: skip
     collect.add_argument("-o", "--out", type=Path, help="folder for the originals (data/NAME)")
     collect.add_argument("--from", dest="source", type=Path, help="a folder that has a public set's files already")
