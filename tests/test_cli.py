@@ -23,6 +23,7 @@ from ganforge.cli import APART, NEEDS, _verbs, main, parser
 from ganforge.media.picture import Picture
 from ganforge.runs import RunFolder
 from ganforge.training.train import Trainer, train
+from ganforge.web.public import SETS
 
 
 def test_unknown_words(fails, store):
