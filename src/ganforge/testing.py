@@ -21,7 +21,7 @@ from ganforge.preparing.parts import Meta, Sides, join, new_part
 from ganforge.runs import RunFolder
 from ganforge.sampling import sample
 from ganforge.store.store import Store
-from ganforge.system import Rule, System
+from ganforge.system import System
 from ganforge.training.train import Trainer, plan, train
 
 
@@ -67,13 +67,10 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
     to one that is not. A seed gives the same sample in any batch. Buffers are changed in place. Restored pictures have
     the channels, size and range that the system says; a system that does not generate has examples."""
     store = make_store(folder / "store", spec)
-    batch = 16
-    small = models.load(name).preset("small")["model"]
-    small = {n: v.value(spec, steps * batch) if isinstance(v, Rule) else v for n, v in small.items()}
-
+    batch, size = 16, "small" if any(models.load(name).presets.values()) else None
     loop = {"images": steps * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
-    overrides = {"model": {**small, **(model or {})}, "train": loop}
-    whole = train(name, store, folder / "whole", device_name="cpu", overrides=overrides)
+    overrides = {"model": model or {}, "train": loop}
+    whole = train(name, store, folder / "whole", size=size, device_name="cpu", overrides=overrides)
     first = whole.new_system()
     tensors, state = whole.load()
     assert state["seen"] == steps * batch
@@ -87,7 +84,7 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
         assert not unmoved, f"no gradient reaches {unmoved}"
 
     stopped = RunFolder(folder / "resumed")
-    stopped.begin(plan(name, store, stopped.path, overrides=overrides))
+    stopped.begin(plan(name, store, stopped.path, size, overrides))
     trainer = Trainer(stopped, store, "cpu")
     for _ in range(steps // 2):
         trainer.step()
