@@ -50,8 +50,8 @@ def test_bad_folders(fails, tmp_path):
     assert "0 usable pictures" in fails("prepare", tmp_path / "empty", "-o", tmp_path / "o")
     (tmp_path / "texts").mkdir()
     for n in range(12):
-        (tmp_path / "texts" / f"{n}.txt").write_text("words")
-    assert "not a picture: .txt file" in fails("prepare", tmp_path / "texts", "-o", tmp_path / "o")
+        (tmp_path / "texts" / f"{n}.doc").write_text("words")
+    assert "not a picture: .doc file" in fails("prepare", tmp_path / "texts", "-o", tmp_path / "o")
     (tmp_path / "file.bin").write_bytes(b"123")
     assert "neither a folder nor a zip" in fails("prepare", tmp_path / "file.bin")
     assert "neither a store" in fails("show", tmp_path / "texts")

@@ -19,10 +19,16 @@ import torch
 from PIL import Image
 
 import ganforge
+from ganforge import models
 from ganforge.base import device, marks, stats
 from ganforge.base.errors import InputError
 from ganforge.cli import main
+from ganforge.media.clip import Clip
+from ganforge.media.picture import Picture
+from ganforge.media.solid import Solid
+from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
+from ganforge.media.text import END, Text
 from ganforge.models import names
 from ganforge.runs import RunFolder
 from ganforge.testing import make_store
@@ -88,14 +94,26 @@ def test_a_run_that_cannot_begin_leaves_nothing(made, tmp_path, fails):
     assert main([*map(str, words), "--train.batch", "16"]) == 0
 
 
+OTHERS = (
+    Spec(16, 16, 4, medium=Clip(4, 10.0)),
+    Spec(16, 22, 1, medium=Sound.of_rate(8000)),
+    Spec(16, 16, 16, medium=Solid()),
+    Spec(1, 12, 1, medium=Text(END + "abc")),
+)
+
+
 @pytest.mark.parametrize("name", names())
-def test_help_and_dry_run_say_what_each_setting_means(name, made, capsys):
+def test_help_and_dry_run_say_what_each_setting_means(name, made, tmp_path, capsys):
     assert main(["train", name, "--help"]) == 0
     printed = capsys.readouterr().out
+    store = made / "store"
+    if name not in models.of_medium(Picture):
+        spec = next(spec for spec in OTHERS if name in models.of_medium(type(spec.medium)))
+        store = make_store(tmp_path / "store", spec).path
     model = {"degradation": "edges 0.1"} if name == "pix2pix" else {}
-    values = plan(name, ganforge.Store(made / "store"), Path("r"), overrides={"model": model}, usual=usual_size("auto"))
+    values = plan(name, ganforge.Store(store), Path("r"), overrides={"model": model}, usual=usual_size("auto"))
     words = [word for setting, value in model.items() for word in (f"--model.{setting}", value)]
-    notes = main(["train", name, str(made / "store"), "--dry-run", *words]) or capsys.readouterr().out
+    notes = main(["train", name, str(store), "--dry-run", *words]) or capsys.readouterr().out
     for section in ("model", "train"):
         written = notes.split(f"[{section}]")[1].split("\n[")[0].splitlines()
         for setting in values[section]:

@@ -232,7 +232,7 @@ def test_runs_that_fill_no_frames(fails, grey_store, tmp_path):
     animation(tmp_path / "in" / "a.webp", 6)
     rest = (tmp_path / "in", "-o", tmp_path / "out", "--missing", 1)
     for name, model in (
-        ("inpaint", {"degradation": "strokes 0.3"}), ("flow", {"degradation": "down 2"}), ("flow", {}),
+        ("flow", {"degradation": "strokes 0.3"}), ("flow", {"degradation": "down 2"}), ("flow", {}),
         ("vae", {"latent": 4}),
     ):  # fmt: skip
         message = fails("restore", make_run(grey_store, name, model), *rest)

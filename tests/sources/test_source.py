@@ -160,6 +160,8 @@ def test_collecting_nothing_is_a_mistake(tmp_path, fails):
     assert not (tmp_path / "o").exists()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
+    assert "prepare makes a store of texts" in fails("collect", tmp_path / "texts", "-o", tmp_path / "o")
+    (tmp_path / "texts" / "a.txt").rename(tmp_path / "texts" / "a.doc")
     assert "Nothing was collected" in fails("collect", tmp_path / "texts", "-o", tmp_path / "o")
     write_pictures(tmp_path / "mine", ".", count=3)
     said = fails("collect", tmp_path / "mine", "-o", tmp_path / "p", "--licence", "cc0")
