@@ -12,7 +12,7 @@ from ganforge.sampling import drawn, points, render
 from ganforge.store.store import Store
 from ganforge.system import System
 
-MOST, LEAST, PIXELS, BATCH = 1_024, 128, 1 << 21, 64  # of the samples that statistics are taken from
+MOST, LEAST, NUMBERS, BATCH = 1_024, 128, 1 << 21, 64  # of the samples that statistics are taken from
 
 
 @torch.no_grad()
@@ -58,7 +58,7 @@ def renew_statistics(system: System, store: Store) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # a mean over all batches
         layer.train()
-    count = max(LEAST, min(MOST, PIXELS // (system.spec.height * system.spec.width)))
+    count = max(LEAST, min(MOST, NUMBERS // system.spec.pixels))
     for start in range(0, count // BATCH * BATCH, BATCH):
         seeds = range(start, start + BATCH)
         labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
