@@ -184,7 +184,7 @@ def _check_medium(name: str, system: type[System], model: Any, settings: Setting
     if not isinstance(medium, system.media):
         others = models.of_medium(type(medium))
         raise InputError(
-            f"{name} learns from {' and '.join(kind.plural for kind in system.media)}, and {store.address} holds "
+            f"{name} learns from {', '.join(kind.plural for kind in system.media)}, and {store.address} holds "
             f"{medium.plural}. For {medium.plural} there is: {', '.join(others)}."
         )
     if isinstance(medium, Pair) and medium.palette and not issubclass(system, ImageToImage):
