@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import math
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -60,6 +62,22 @@ def test_several_solids_of_one_array():
     solids = [solid.voxels for solid in voxels.read(npy(array), "a.npy", 16)]
     assert np.array_equal(solids, array * np.uint8(255))
     assert voxels.probe(npy(array), "a.npy") == voxels.SolidHeader(3, (16, 16, 16))
+
+
+def test_headers_are_read_by_several_threads():
+    """numpy reads a header as Python, which Python 3.11 cannot do in two threads at once where the collector runs."""
+    file = io.BytesIO()
+    np.save(file, np.zeros((2, 2, 2), np.uint8))
+    threshold, callback = gc.get_threshold(), lambda *_: sum(range(50))
+    gc.callbacks.append(callback)
+    gc.set_threshold(5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            counts = list(pool.map(lambda _: voxels.probe(file.getvalue(), "a.npy").count, range(300)))
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(callback)
+    assert counts == [1] * 300
 
 
 def test_halving_is_the_mean_of_eight_and_a_slab_stands_in_the_middle():

@@ -83,7 +83,7 @@ def test_translate_keeps_the_contract_with_other_settings(model, tmp_path):
     check_system("translate", Spec(17, 13, 4, ("a", "b", "c")), tmp_path, {**TINY, **model})
 
 
-@pytest.mark.parametrize(("keep", "steps"), [("patches", 200), ("cycle", 120)])
+@pytest.mark.parametrize(("keep", "steps"), [("patches", 300), ("cycle", 160)])
 def test_it_learns_to_change_the_brightness_and_keeps_the_rest(keep, steps, tmp_path):
     store = two_brightnesses(tmp_path / "s")
     model = {**TINY, "classes": ("dark", "bright"), "keep": keep, "lr": 2e-3}

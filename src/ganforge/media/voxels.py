@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import math
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,13 +117,18 @@ def _scaled(voxels: Pixels, side: int) -> Pixels:
 # --------------------------------------------------------------------------------------------------------------- arrays
 
 
+# numpy parses a header as Python; Python 3.11 raises SystemError where several threads parse at once.
+_HEADERS = threading.Lock()
+
+
 def _array(data: bytes) -> npt.NDArray[Any]:
     """What a .npy file holds, 3-D or, of several solids, 4-D; nothing is unpickled."""
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(file)
+        with _HEADERS:
+            shape, fortran, dtype = header(file)
     except (ValueError, EOFError) as error:
         raise Unusable(f"not an array (.npy) that can be read: {str(error).splitlines()[0]}") from error
     if dtype.kind not in "biuf":
