@@ -6,6 +6,7 @@ import gc
 import io
 import math
 import struct
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -68,16 +69,18 @@ def test_headers_are_read_by_several_threads():
     """numpy reads a header as Python, which Python 3.11 cannot do in two threads at once where the collector runs."""
     file = io.BytesIO()
     np.save(file, np.zeros((2, 2, 2), np.uint8))
-    threshold, callback = gc.get_threshold(), lambda *_: sum(range(50))
+    threshold, interval, callback = gc.get_threshold(), sys.getswitchinterval(), lambda *_: sum(range(50))
+    sys.setswitchinterval(1e-5)
     gc.callbacks.append(callback)
     gc.set_threshold(5)
     try:
         with ThreadPoolExecutor(8) as pool:
-            counts = list(pool.map(lambda _: voxels.probe(file.getvalue(), "a.npy").count, range(300)))
+            counts = list(pool.map(lambda _: voxels.probe(file.getvalue(), "a.npy").count, range(1000)))
     finally:
+        sys.setswitchinterval(interval)
         gc.set_threshold(*threshold)
         gc.callbacks.remove(callback)
-    assert counts == [1] * 300
+    assert counts == [1] * 1000
 
 
 def test_halving_is_the_mean_of_eight_and_a_slab_stands_in_the_middle():
