@@ -14,7 +14,11 @@ from ganforge.base.errors import InputError
 from ganforge.base.images import as_image
 from ganforge.cli import main
 from ganforge.measuring.measure import FIRST_SEED
+from ganforge.media.clip import Clip
+from ganforge.media.solid import Solid
+from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec
+from ganforge.media.text import END, Text
 from ganforge.sampling import drawn
 from ganforge.testing import make_store
 from tiny import FOUR_CLASSES, TINY_OPTIONS
@@ -94,3 +98,32 @@ def test_labels_of_a_run_whose_store_has_none(tmp_path, fails):
     words = ["--out", str(tmp_path / "run"), *TINY_OPTIONS, "--images", "64"]
     assert main(["train", "sagan", str(tmp_path / "store"), *words]) == 0
     assert "its store has no labels" in fails("sample", tmp_path / "run", "--labels", "0")
+
+
+OTHER_MEDIA = {
+    ".wav": ("gan", Spec(8, 8, 1, medium=Sound.of_rate(8000))),
+    ".webp or .mp4": ("gan", Spec(8, 8, 4, medium=Clip(4, 10.0))),
+    ".npy or .stl": ("gan", Spec(8, 8, 8, medium=Solid())),
+    ".txt": ("textgan", Spec(1, 12, 1, medium=Text(END + "abcd"))),
+}
+
+
+@pytest.mark.parametrize("own", OTHER_MEDIA)
+def test_the_files_of_each_medium_are_named(own, tmp_path, fails):
+    system, spec = OTHER_MEDIA[own]
+    make_store(tmp_path / "store", spec, 40)
+    words = ["--out", str(tmp_path / "run"), *TINY_OPTIONS, "--images", "64", "--train.precision", "fp32"]
+    assert main(["train", system, str(tmp_path / "store"), *words]) == 0
+    for name in ("a.ogg", "a.gltf", "a"):
+        message = fails("sample", tmp_path / "run", "--count", "1", "-o", tmp_path / name)
+        assert f"cannot hold {spec.medium.plural}. Let its name end in {own}, or, for a sheet" in message
+    assert "single files go into a folder" in fails("sample", tmp_path / "run", "--each", "-o", tmp_path / f"a{own.split()[0]}")
+    assert not list(tmp_path.glob("a*"))
+    for suffix in set(own.split(" or ")) - {".mp4"}:
+        out = tmp_path / f"one{suffix}"
+        assert main(["sample", str(tmp_path / "run"), "--count", "1", "-o", str(out)]) == 0
+        assert out.stat().st_size > 0 and out.with_suffix(".png").is_file()
+    if suffix := spec.medium.several:
+        out = tmp_path / f"two{spec.medium.suffix}"
+        assert f"Let its name end in {suffix}." in fails("sample", tmp_path / "run", "--count", "2", "-o", out)
+        assert not list(tmp_path.glob("two*"))

@@ -215,7 +215,7 @@ def paired(
         reason = (
             "its store has no labels" if not system.spec.classes else "it learned without labels (model.conditional)"
         )
-        raise InputError(f"{run.path} makes no pictures by class: {reason}. Leave the labels out.")
+        raise InputError(f"{run.path} makes no {system.spec.medium.plural} by class: {reason}. Leave the labels out.")
     if every_class(labels, system.spec):
         return crossed(seeds, range(system.classes))
     several = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
@@ -297,22 +297,33 @@ def write(
     carries the mark of its origin. Returns the paths.
 
     Other media have their own files: seed-N.wav, seed-N.webp, seed-N.stl, seed-N.txt, and all samples of a sheet in one
-    beside it (.wav, .webp, .npy, .txt; of clips in .mp4 where `out` says so). Passages go on with the `prompt`.
-    With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the name of each
+    beside it (.wav, .webp, .npy, .txt; where `out` says so, clips in .mp4 and one solid in .stl). Passages go on with
+    the `prompt`. With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the name of each
     class."""
     system = run.build(device_name)
     check_generates(system)
     characters = prompted(run, system, prompt)
     spec, medium = system.spec, system.spec.medium
-    together = None if medium.suffix == Picture.suffix else out.with_suffix(medium.several or medium.suffix)
+    own = () if medium.suffix == Picture.suffix else medium.suffixes()
+    together: Path | None = None
     if as_grid:
-        if together is not None and out.suffix.lower() in (together.suffix, *medium.alternatives):
+        if out.suffix.lower() in own:
             together, out = out, out.with_suffix(".png")
+        elif own and out.suffix.lower() in SUFFIXES:
+            together = out.with_suffix(own[0])
+        elif own:
+            sheets = ", ".join(suffix for suffix in SUFFIXES if suffix not in own)
+            raise InputError(
+                f"{out} cannot hold {medium.plural}. Let its name end in {' or '.join(own)}, or, for a sheet beside "
+                f"which they are, in {sheets}."
+            )
         check_suffix(out, spec.shown_channels)
-    elif out.suffix.lower() in (*SUFFIXES, medium.suffix, medium.several or medium.suffix, *medium.alternatives):
+    elif out.suffix.lower() in (*SUFFIXES, *own):
         raise InputError(f"{out} is the name of a file; single files go into a folder. Name one, or make a sheet.")
     columns = len(seeds) if every_class(labels, system.spec) else None
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
+    if together is not None:
+        medium.check_file(together, len(seeds))
     if numbers is None and system.classes:
         numbers = drawn(seeds, np.ones(system.classes))
     mark = made_by(run, system) | ({} if truncation == 1 else {"truncation": truncation})

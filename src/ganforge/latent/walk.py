@@ -153,9 +153,9 @@ def write_walk(
     """Write a walk from seed to seed, or from each seed (or each point of the path `seeds`, see
     `ganforge.latent.points`) `along` the shift, as a video at `out` (.webp, .gif or .mp4)
     and as a strip beside it, NAME-strip.png, with one row for each seed. Returns both paths."""
+    run.spec.need_pictures("A walk", run.path)
     if out.suffix.lower() not in VIDEOS:
         raise InputError(f"{out} is no video that can be written.{did_you_mean(out.suffix, VIDEOS)}")
-    run.spec.need_pictures("A walk", run.path)
     system = run.build(device_name)
     if isinstance(seeds, Path):
         names, start = read(seeds, run, system)

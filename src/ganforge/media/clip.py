@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ganforge.base import marks
-from ganforge.base.errors import InputError
 from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import MODES, Pixels, as_image, enlarge, grid
 from ganforge.media import video
@@ -93,11 +92,10 @@ class Clip(Medium):
     def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
         """One clip as it is, several as a sheet that moves, enlarged to be seen; in MP4, which loses what is finer than
         some pixels, one clip is enlarged, too."""
-        suffix, frames = path.suffix.lower(), self.split(rows)
-        if suffix not in (self.suffix, *self.alternatives):
-            raise InputError(f"{path} cannot hold clips. Let its name end in .webp or .mp4.")
+        self.check_file(path, len(rows))
+        frames = self.split(rows)
         sheets = [frames[0, n] if len(rows) == 1 else grid(enlarge(frames[:, n], 56)) for n in range(self.frames)]
-        if suffix == self.suffix:
+        if path.suffix.lower() == self.suffix:
             write_webp(path, sheets, [float(round(1000 / self.rate))] * self.frames, made_by)
             return
         colours = enlarge(np.stack(sheets), 224).repeat(3 // sheets[0].shape[2], 3)

@@ -49,6 +49,21 @@ class Medium:
         """(N, H, W, C) uint8 rows -> (N, H', W', C') uint8 to be looked at, C' of 1, 3 or 4."""
         raise NotImplementedError
 
+    @classmethod
+    def suffixes(cls) -> tuple[str, ...]:
+        """Of all files that hold samples; that of several comes first."""
+        return tuple(dict.fromkeys((cls.several or cls.suffix, cls.suffix, *cls.alternatives)))
+
+    def check_file(self, path: Path, count: int) -> None:
+        """InputError where so many rows cannot be one file at `path`."""
+        suffix = path.suffix.lower()
+        if suffix not in self.suffixes():
+            raise InputError(f"{path} cannot hold {self.plural}. Let its name end in {' or '.join(self.suffixes())}.")
+        if self.several and suffix == self.suffix and count != 1:
+            raise InputError(
+                f"{path} holds one {self.kind}, and there are {count:,}. Let its name end in {self.several}."
+            )
+
     def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
         """Write (N, H, W, C) uint8 rows as one file, marked with `made_by` (see base/marks.py).
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ganforge.base import marks
-from ganforge.base.errors import InputError
 from ganforge.base.files import atomic_file, writing
 from ganforge.base.images import Pixels
 from ganforge.media import surface
@@ -52,13 +51,9 @@ class Solid(Medium):
 
     def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
         """One solid as a closed surface (.stl), or all of them as they are (.npy), (N, X, Y, Z) uint8."""
-        suffix = path.suffix.lower()
-        if suffix not in (self.suffix, self.several):
-            raise InputError(f"{path} cannot hold solids. Let its name end in {self.suffix} or {self.several}.")
-        if suffix == self.suffix and len(rows) != 1:
-            raise InputError(f"{path} holds one solid, and there are {len(rows)}. Let its name end in {self.several}.")
+        self.check_file(path, len(rows))
         with writing(path), atomic_file(path) as partial:
-            if suffix == self.suffix:
+            if path.suffix.lower() == self.suffix:
                 partial.write_bytes(surface.binary_stl(surface.triangles(rows[0])))
             else:
                 with partial.open("wb") as file:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.base.errors import InputError
 from ganforge.base.images import Pixels
 from ganforge.media.medium import Medium
 from ganforge.media.waves import RATES, Wave, write_wav
@@ -165,8 +164,7 @@ class Sound(Medium):
         return rows
 
     def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
-        if path.suffix.lower() != ".wav":
-            raise InputError(f"{path} cannot hold sounds. Let its name end in .wav.")
+        self.check_file(path, len(rows))
         pause = np.zeros(round(PAUSE * self.rate), np.float32)
         pieces = [piece for row in rows for piece in (pause, self.wave(row))]
         write_wav(path, np.concatenate(pieces[1:]), self.rate, made_by)

@@ -18,7 +18,6 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganforge.base import marks
-from ganforge.base.errors import InputError
 from ganforge.base.files import atomic_file, suffix_of, writing
 from ganforge.base.images import Pixels
 from ganforge.media.medium import Medium, Unusable
@@ -123,8 +122,7 @@ class Text(Medium):
 
     def write(self, path: Path, rows: Pixels, made_by: dict[str, Any] | None = None) -> None:
         """One passage as it is, several with BETWEEN between them, in UTF-8. The mark stands in a file beside it."""
-        if path.suffix.lower() != self.suffix:
-            raise InputError(f"{path} cannot hold passages. Let its name end in {self.suffix}.")
+        self.check_file(path, len(rows))
         with writing(path), atomic_file(path) as partial:
             partial.write_text(BETWEEN.join(map(self.text, rows)), "utf-8", newline="")
         marks.write_beside(path, made_by)
