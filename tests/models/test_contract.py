@@ -8,10 +8,11 @@ import pytest
 
 from ganforge import models
 from ganforge.media.clip import Clip
+from ganforge.media.medium import Medium
 from ganforge.media.picture import Picture
 from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
-from ganforge.media.spec import Spec
+from ganforge.media.spec import MEDIA, Spec
 from ganforge.media.text import END, Text
 from ganforge.testing import check_system
 
@@ -42,6 +43,11 @@ CASES = [(name, spec) for name in PICTURES for spec in SPECS] + [
     for spec in OTHERS
     if name in models.of_medium(type(OTHERS[spec].medium))
 ]
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_every_medium_has_a_system_to_begin_with(medium: type[Medium]):
+    assert models.FIRST[medium.kind] in models.without_labels(medium)
 
 
 LABELLED = Spec(16, 16, 3, ("a", "b", "c"))

@@ -211,6 +211,34 @@ def test_a_column_of_a_table(tmp_path, kind):
     assert {TRAIN} in film_sides.values() and {HELDOUT} in film_sides.values()
 
 
+def test_a_folder_of_tables_is_read_like_one(tmp_path, fails):
+    """CSV, TSV and Parquet together; tables of other programs beside them are none of texts."""
+    table, folder = rows(90), tmp_path / "reviews"
+    (folder / "more").mkdir(parents=True)
+    write_csv(folder / "a.csv", table[:40])
+    write_csv(folder / "more" / "b.tsv", table[40:80], "\t")
+    (folder / "empty.csv").write_text("id,review\n")
+    (folder / "provenance.csv").write_text("file,author\n")
+    (folder / "readme.pdf").write_bytes(b"%PDF")
+    (folder / "0.txt").write_text(prose(300), "utf-8")
+    with_files = prepare(folder, tmp_path / "files", length=32).store
+    assert all(name.startswith("0.txt#") for name in texts_of(with_files)), "without --column, files of text are meant"
+    assert len(prepare(folder, tmp_path / "csv", column="review", length=32).store) >= 80
+    (folder / "0.txt").unlink()
+    pq.write_table(pa.Table.from_pylist(table[80:]), folder / "c.parquet")
+    store = prepare(folder, tmp_path / "s", column="review", length=32).store
+    passages = texts_of(store)
+    for n, key in ((7, "a.csv/0000007"), (41, "more/b.tsv/0000001"), (89, "c.parquet/0000009")):
+        parts = [text for name, text in passages.items() if name.startswith(f"{key}#")]
+        assert "".join(parts) == table[n]["review"]
+    assert store.spec.classes == ("bad", "good")
+    assert prepare(folder, tmp_path / "t", medium="text", column="review", length=32).store.root == store.root
+    write_csv(folder / "d.csv", [{"title": "a", "summary": "b"}] * 9)
+    message = fails("prepare", folder, "-o", tmp_path / "x", "--column", "review")
+    assert "d.csv has no column 'review'. Say --column with one of: title, summary" in message
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_column_is_found_where_there_is_no_choice(tmp_path):
     table = [{"n": n, "text": prose(20, n)} for n in range(60)]
     pq.write_table(pa.Table.from_pylist(table), tmp_path / "t.parquet")

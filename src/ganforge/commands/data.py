@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ganforge import models
 from ganforge.base import logs
 from ganforge.base.errors import InputError, did_you_mean
 from ganforge.commands import options
@@ -220,9 +221,7 @@ def prepare(args: argparse.Namespace) -> int:
         f"{store.path}: {len(store):,} {store.spec.medium.plural} of {store.spec}; {len(store.train):,} for training, "
         f"{len(store.heldout):,} held out, {prepared.skipped_count:,} left out"
     )
-    systems = {"pair": "pix2pix", "solid": "solid", "sound": "speech", "text": "textgan"}
-    system = systems.get(store.spec.medium.kind, "stylegan2")
-    print(f"Next: ganforge train {system} {store.path}")
+    print(f"Next: ganforge train {models.FIRST[store.spec.medium.kind]} {store.path}")
     return 2 if prepared.unusable else 0
 
 

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from ganforge.system import System
 
 _HERE = Path(__file__).parent
+FIRST = {
+    "picture": "stylegan2",
+    "pair": "pix2pix",
+    "sound": "speech",
+    "clip": "video",
+    "solid": "solid",
+    "text": "textgan",
+}
+"""The system to begin with, by the kind of medium."""
 
 
 def names() -> list[str]:

@@ -60,7 +60,7 @@ class Settings(Selection):
     alphabet: str | None = setting(
         None, "characters that passages may hold (those of the texts, at most the 255 most frequent)"
     )
-    column: str | None = setting(None, "of a CSV or Parquet file: the column of texts (text, or the only one)")
+    column: str | None = setting(None, "of CSV or Parquet files: the column of texts (text, or the only one)")
     stride: int | None = setting(
         None, "frames or characters from one beginning of a clip or passage to the next (as many as it has)", low=1
     )

@@ -177,6 +177,7 @@ def _read_member(path: Path, member: tarfile.TarInfo) -> bytes:
 def from_parquet(
     name: str,
     files: dict[str, Path],
+    sheets: Mapping[str, Path],
     origins: Mapping[str, Origin] | None = None,
     medium: str | None = "picture",
     column: str | None = None,
@@ -188,13 +189,14 @@ def from_parquet(
     they are the numbers or words themselves. Names of files or folders say the split, as for tars. `origins` are of
     whole files; columns such as `licence` and `author` say them of each picture.
 
-    Where texts are wanted, or any medium and there are no images, `column` has a text in each row; see `_texts`."""
+    Where texts are wanted, or any medium and there are no images, `column` has a text in each row, here and in the
+    `sheets` beside them; see `texts`."""
     paths = list(files.values())
     try:
         schema = pq.read_schema(paths[0])
         image = next((f.name for f in schema if _holds_images(f)), None)
         if medium == "text" or column or (medium is None and image is None):
-            return _texts(name, {file: partial(_parquet_rows, path) for file, path in files.items()}, column)
+            return texts(name, {**files, **sheets}, column)
         label = next((word for word in _LABELS if word in schema.names), None)
         if image is None:
             raise DataError(f"{paths[0]} has no column of images; its columns are {', '.join(schema.names)}.")
@@ -283,24 +285,28 @@ Rows = Callable[[Sequence[str] | None], Iterator[Mapping[str, Any]]]
 """The rows of a table, with the columns of these names, or with all."""
 
 
-def from_csv(path: Path, column: str | None) -> Source:
-    """A CSV with a text in each row; see `_texts`. DataError where it cannot be read."""
-    return _texts(path.stem, {path.name: partial(_csv_rows, path)}, column)
+SHEETS = (".csv", ".tsv")
 
 
-def _texts(name: str, tables: Mapping[str, Rows], column: str | None) -> Source:
-    """Tables with a text in each row, in `column`: by default `text`, or the only column of texts. What has the same
-    value in the column `group` stays on one side of the split; `label` names classes, and the names of files may name
-    the split, as for images. DataError where there is no such column."""
-    first = next(iter(tables.values()))
-    head = next(first(None), None)
-    if head is None:
+def texts(name: str, files: Mapping[str, Path], column: str | None) -> Source:
+    """Tables, CSV or Parquet, with a text in each row, in `column`: by default `text`, or the only column of texts.
+    What has the same value in the column `group` stays on one side of the split; `label` names classes, and the names
+    of files may name the split, as for images. DataError where a table cannot be read, or has rows and no such
+    column."""
+    tables: dict[str, Rows] = {
+        file: partial(_csv_rows if file.lower().endswith(SHEETS) else _parquet_rows, path)
+        for file, path in files.items()
+    }
+    heads = {file: head for file, rows in tables.items() if (head := next(rows(None), None)) is not None}
+    if not heads:
         raise DataError(f"{name} has no rows.")
+    head = next(iter(heads.values()))
     words = [key for key, value in head.items() if isinstance(value, str) and key not in (*_LABELS, "group")]
     chosen = column or ("text" if "text" in head else words[0] if len(words) == 1 else "")
-    if chosen not in head:
-        problem = f"no column {chosen!r}" if chosen else f"{len(words)} columns of texts"
-        raise DataError(f"{name} has {problem}. Say --column with one of: {', '.join(map(str, head))}.")
+    for file, own in heads.items():
+        if chosen not in own:
+            problem = f"no column {chosen!r}" if chosen else f"{len(words)} columns of texts"
+            raise DataError(f"{files[file]} has {problem}. Say --column with one of: {', '.join(map(str, own))}.")
     label = next((key for key in _LABELS if key in head and key != chosen), None)
     named = [key for key in (label, "group") if key in head and key is not None]
     labels: dict[str, str] = {}
@@ -308,9 +314,9 @@ def _texts(name: str, tables: Mapping[str, Rows], column: str | None) -> Source:
     for file, rows in tables.items():
         for number, row in enumerate(rows(named) if named else ()):
             key = f"{file}/{number:07d}"
-            if label and (word := _word(row[label])):
+            if label and (word := _word(row.get(label))):
                 labels[key] = word
-            if "group" in head and (word := _word(row["group"])):
+            if word := _word(row.get("group")):
                 groups[key] = word
     classes = tuple(sorted(set(labels.values()), key=natural))
     split_of = _splits(tables)

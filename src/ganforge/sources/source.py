@@ -112,14 +112,18 @@ def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str 
         return _unnamed(binaries.from_cifar10(path, origins), labels)
     names, closed, raw = _walk(path)
     if not any(map(has_picture_suffix, names)):
-        tars, tables = (
-            {name: path / raw.get(name, name) for name in names if name.lower().endswith(suffix)}
-            for suffix in (".tar", ".parquet")
+        tars, tables, sheets = (
+            {name: path / raw.get(name, name) for name in names if name.lower().endswith(suffixes)}
+            for suffixes in (".tar", ".parquet", containers.SHEETS)
         )
         if tars:
             return containers.from_tars(path.name, tars, labels, known, origins)
+        sheets = {name: file for name, file in sheets.items() if file.name not in SIDE_FILES}
+        files = any(_is_of(name, kind) for name in names for kind in ("clip", *FILES))
         if tables:
-            return _unnamed(containers.from_parquet(path.name, tables, origins, medium, column), labels)
+            return _unnamed(containers.from_parquet(path.name, tables, sheets, origins, medium, column), labels)
+        if sheets and (column or (medium in (None, "text") and not files)):
+            return _unnamed(containers.texts(path.name, sheets, column), labels)
 
     def path_of(name: str) -> Path:
         return path / raw.get(name, name)
@@ -140,11 +144,11 @@ def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | 
     if head[257:262] == b"ustar" or (path.suffix.lower() == ".tar" and not _packed(head)):
         return containers.from_tars(path.stem, {"": path}, labels, known)
     if head[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
-        return _unnamed(containers.from_parquet(path.stem, {path.name: path}, None, medium, column), labels)
+        return _unnamed(containers.from_parquet(path.stem, {path.name: path}, {}, None, medium, column), labels)
     if _is_of(path.name, "text"):
         return of_files(path, [path.name], lambda name: read_file(path), labels, lambda name: path, medium)
-    if medium in (None, "text") and path.suffix.lower() in (".csv", ".tsv"):
-        return _unnamed(containers.from_csv(path, column), labels)
+    if medium in (None, "text") and path.suffix.lower() in containers.SHEETS:
+        return _unnamed(containers.texts(path.stem, {path.name: path}, column), labels)
     if zipfile.is_zipfile(path):
         return _zip(path, labels, medium)
     if head[:4] == b"PK\3\4":
