@@ -298,8 +298,8 @@ def write(
 
     Other media have their own files: seed-N.wav, seed-N.webp, seed-N.stl, seed-N.txt, and all samples of a sheet in one
     beside it (.wav, .webp, .npy, .txt; where `out` says so, clips in .mp4 and one solid in .stl). Passages go on with
-    the `prompt`. With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the name of each
-    class."""
+    the `prompt`. With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the
+    name of each class."""
     system = run.build(device_name)
     check_generates(system)
     characters = prompted(run, system, prompt)
