@@ -109,8 +109,8 @@ def test_labels_and_spec_reach_the_loss(store, tmp_path):
     assert all({"both/loss", "both/generator", "images_per_second"} <= row.keys() for row in rows)
 
 
-@pytest.mark.parametrize("verb", ["audit", "clean"])
-def test_stopped_by_the_keyboard_is_exit_code_3(verb, tmp_path):
+@pytest.mark.parametrize(("verb", "how"), [("audit", signal.SIGINT), ("clean", signal.SIGTERM)])
+def test_stopped_by_a_signal_is_exit_code_3(verb, how, tmp_path):
     (tmp_path / "in").mkdir()
     for n in range(400):
         pixels = np.random.default_rng(n).integers(0, 256, (160, 160, 3), dtype=np.uint8)
@@ -120,7 +120,7 @@ def test_stopped_by_the_keyboard_is_exit_code_3(verb, tmp_path):
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".out.partial-*")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     printed = process.communicate(timeout=60)[1]
     assert process.returncode == 3, printed
     assert "stopped" in printed and "Traceback" not in printed

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import itertools
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -283,11 +285,12 @@ def _verbs(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command `ganforge`. Exit codes: 0 done, 1 a mistake that the message explains, 2 done but something was
-    skipped, 3 stopped by Ctrl-C or as nobody reads the output, 4 diverged, 5 collapsed."""
+    skipped, 3 stopped by Ctrl-C, by SIGTERM or as nobody reads the output, 4 diverged, 5 collapsed."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # names and signs that the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _main(sys.argv[1:] if words is None else words)
+        with _terminable():
+            return _main(sys.argv[1:] if words is None else words)
     except GanforgeError as error:
         print(f"ganforge: {error}", file=sys.stderr)
         return error.exit_code
@@ -309,6 +312,20 @@ def main(words: Sequence[str] | None = None) -> int:
         problem = f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}"
         print(f"ganforge: {problem}. Free some space, or look at the path and its permissions.", file=sys.stderr)
         return 1
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Within this context SIGTERM stops the work as Ctrl-C does, and no unfinished file stays."""
+    try:
+        old = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not in the main thread, where signals cannot be handled
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def _main(words: Sequence[str]) -> int:

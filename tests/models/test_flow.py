@@ -109,6 +109,13 @@ def test_by_class_or_restoring_not_both():
         new(Spec(16, 16, 3, ("a", "b")), conditional=True, degradation="grey")
 
 
+def test_crops_are_of_what_is_restored():
+    with pytest.raises(InputError, match="model.patch is 16, which takes a flow that restores"):
+        new(LABELLED, patch=16)
+    new(Spec(16, 16, 3), patch=16, degradation="grey")
+    new(Spec(16, 16, 4, medium=Pair(1)), patch=16)
+
+
 def test_guidance_is_by_class():
     with pytest.raises(InputError, match="is 3, which takes a flow that generates by class"):
         new(LABELLED, guidance=3.0)

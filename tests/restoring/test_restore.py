@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +66,34 @@ def test_more_than_eight_bits_share_their_levels(denoiser, tmp_path, capsys):
     message = capsys.readouterr().out
     assert "0 becomes black, 4,095 white" in message
     assert float(re.search(r"before +([\d.]+) dB", message)[1]) > 90, "the reference is read by the same levels"
+
+
+def test_a_signal_leaves_no_part_of_a_file(denoiser, tmp_path, monkeypatch):
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "in" / name, 16, 16, 3)
+    save = Image.Image.save
+
+    def stopped(image: Image.Image, path: Path, **options: Any) -> None:
+        save(image, path, **options)
+        if (tmp_path / "out" / "a.png").exists():
+            assert path.name.startswith(".partial-")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Image.Image, "save", stopped)
+    assert main(["restore", str(denoiser), str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 3
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_restored_files_go_into_a_folder(denoiser, tmp_path, fails):
+    picture(tmp_path / "a.png", 16, 16, 3)
+    for name in ("b.png", "b.webp", "b.JPG"):
+        message = fails("restore", denoiser, tmp_path / "a.png", "-o", tmp_path / name)
+        assert "is the name of a file; what is restored keeps its own name" in message
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_restorer_has_no_directions(denoiser, fails):
+    assert "ganforge restore RUN" in fails("sample", denoiser, "--direction", "1:2")
 
 
 def test_a_folder_of_all_kinds(denoiser, tmp_path, capsys):

@@ -132,11 +132,9 @@ def directions(
     `layers` are the styles that they change (all). `classify`, for `label`, gives pictures (N, H, W, C) uint8 their
     classes, (N,) int64. InputError for a method that the system does not allow, or for layers or a count that it does
     not have."""
-    if isinstance(system.spec.medium, Text):
-        raise InputError("A passage of text has no directions: its characters are chosen one after the other.")
+    _check(system)
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}.{did_you_mean(method, METHODS)}")
-    check_generates(system)
     if isinstance(system, StyleSystem):
         layers = range(system.layers) if layers is None else layers
         check_layers(system, layers)
@@ -157,6 +155,13 @@ def directions(
         largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
         vectors, names = vectors * largest.sign(), tuple(map(str, range(count)))
     return Directions(vectors.float(), (drawn @ vectors.T).std(0).float(), names, method, layers or range(0), weights)
+
+
+def _check(system: System) -> None:
+    """InputError for a system whose latents have no directions."""
+    if isinstance(system.spec.medium, Text):
+        raise InputError("A passage of text has no directions: its characters are chosen one after the other.")
+    check_generates(system)
 
 
 def _vectors(some: Points) -> Tensor:
@@ -242,11 +247,12 @@ def _by_label(system: System, classify: Callable[[Pixels], Tensor] | None) -> tu
 
 def shift(run: RunFolder, steps: Mapping[int | str, float], path: Path | None = None) -> Shift | None:
     """The step of `Directions.shift` along the directions in the file `path`, by default the run's own; None for no
-    steps. InputError for a path without steps."""
+    steps. InputError for a path without steps, and for a run that has no directions."""
     if not steps:
         if path is not None:
             raise InputError(f"The directions {path} have no effect without --direction, such as --direction 2:+2.5.")
         return None
+    _check(run.new_system())
     return read(path or run.path / NAME).shift(steps)
 
 

@@ -129,6 +129,12 @@ class Flow(ImageToImage):
                 "--model.conditional true, or --model.guidance 1."
             )
 
+        if config.patch != Config().patch and not restores(config, spec):
+            raise InputError(
+                f"model.patch is {config.patch}, which takes a flow that restores. Say what it is given, such as "
+                f'--model.degradation "down 4", or --model.patch {Config().patch}.'
+            )
+
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.restores = restores(config, spec)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ganforge.base.images import Pixels
-from ganforge.sources.decode import decode_whole, fit_channels
+from ganforge.sources.decode import decode_whole, fit_channels, probe
 from ganforge.sources.entry import Entry, Skip
 
 Holes = npt.NDArray[np.bool_]
@@ -24,11 +24,14 @@ def transparent(pixels: Pixels) -> Holes:
 
 def read(mask: Entry | None, pixels: Pixels) -> Holes:
     """The mask of a picture (H, W, C) -> (H, W), True where it is white. Raises Skip where there is none, or it
-    cannot be read, or has another size, transparency, more than two levels or no white."""
+    cannot be read, or has several frames, another size, transparency, more than two levels or no white."""
     if mask is None:
         raise Skip("there is no mask of that name")
     try:
-        levels = decode_whole(mask.read())
+        data = mask.read()
+        if isinstance(data, bytes) and probe(data).animated:
+            raise Skip("it has several frames; save the one that is meant as a PNG of its own")
+        levels = decode_whole(data)
     except Skip as skip:
         raise Skip(f"its mask {mask.name!r}: {skip}") from skip
     if levels.shape[:2] != pixels.shape[:2]:

@@ -16,7 +16,7 @@ from ganforge import models
 from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.files import resolved, writing
-from ganforge.base.images import Pixels, write_image
+from ganforge.base.images import SUFFIXES, Pixels, write_image
 from ganforge.base.seeds import check_seeds
 from ganforge.image_to_image import ImageToImage
 from ganforge.media.clip import Clip
@@ -97,6 +97,8 @@ def restore(
             f"{run.system_name} makes pictures and restores none. Train one that does, such as dae or vae."
         )
     _check_options(run.system_name, system, options)
+    if out.suffix.lower() in SUFFIXES and not out.is_dir():
+        raise InputError(f"{out} is the name of a file; what is restored keeps its own name. Name a folder with --out.")
     if source.is_file() and resolved(out) == resolved(source).parent:
         raise InputError(f"{out} is where the originals are. Choose another folder with --out.")
     if source.is_dir():
