@@ -110,7 +110,7 @@ def test_by_class_or_restoring_not_both():
 
 
 def test_crops_are_of_what_is_restored():
-    with pytest.raises(InputError, match="model.patch is 16, which takes a flow that restores"):
+    with pytest.raises(InputError, match=r"model\.patch is 16, which takes a flow that restores"):
         new(LABELLED, patch=16)
     new(Spec(16, 16, 3), patch=16, degradation="grey")
     new(Spec(16, 16, 4, medium=Pair(1)), patch=16)

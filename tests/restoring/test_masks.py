@@ -50,7 +50,7 @@ def test_a_mask_with_several_frames_is_refused(kind):
     file = io.BytesIO()
     frames = [Image.fromarray(np.eye(6, 8, n, dtype=np.uint8) * 255) for n in range(3)]
     frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=100, lossless=True)
-    with pytest.raises(Skip, match="its mask 'm.gif': it has several frames; save the one that is meant"):
+    with pytest.raises(Skip, match=r"its mask 'm\.gif': it has several frames; save the one that is meant"):
         masks.read(Entry("m.gif", file.getvalue), PICTURE)
 
 
