@@ -56,6 +56,13 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "site/reference/ganforge.api/index.html").read_text("utf-8")
     assert "ganforge.api.Run.sample" in page
+    players = [
+        (file, source)
+        for file in (tmp_path / "site").rglob("*.html")
+        for source in re.findall(r'<audio[^>]* src="([^"]+)"', file.read_text("utf-8"))
+    ]
+    assert {file.parent.name for file, _ in players} == {"sound"}
+    assert all((file.parent / source).is_file() for file, source in players)
 
 
 def test_lines_of_prose_are_not_long():
