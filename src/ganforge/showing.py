@@ -92,7 +92,7 @@ def _layers(path: Path) -> list[str]:
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path} needs the section [spec] with height, width and channels of the pictures.") from None
     model: Any = config.build(composed.Config, chosen, "model")
-    lines = [f"{path}: {model.kind} for pictures of {spec}"]
+    lines = [f"{path}: {model.kind} for {spec.medium.plural} of {spec}"]
     for part, steps in composed.plans(model, spec).items():
         lines += table(part, steps)
     return lines

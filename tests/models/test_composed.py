@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d
 
 from ganforge.base.config import build, read_toml
 from ganforge.base.errors import InputError
+from ganforge.base.images import Pixels
 from ganforge.cli import main
+from ganforge.media.clip import Clip
+from ganforge.media.sound import Sound
 from ganforge.media.spec import Spec, spec_from
+from ganforge.metrics.frechet import distance, moments
 from ganforge.models import composed
+from ganforge.preparing.parts import Meta
+from ganforge.sampling import pictures, sample
 from ganforge.system import Batch
-from ganforge.testing import check_system, make_store
+from ganforge.testing import check_system, make_store, store_of
+from ganforge.training.train import train
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "composed").glob("*.toml"))
 SPEC = Spec(12, 16, 3)
@@ -69,6 +78,7 @@ def test_examples_learn_and_keep_the_contract(path, tmp_path, capsys):
     check_system("composed", spec, tmp_path, values["model"], steps=2)
     assert main(["show", str(path)]) == 0
     message = capsys.readouterr().out
+    assert f"gan for {spec.medium.plural} of" in message or path.stem == "autoencoder"
     system = composed.Composed(build(composed.Config, values["model"], "model"), spec)
     parts = {
         **dict(system.maker.items()),
@@ -77,6 +87,53 @@ def test_examples_learn_and_keep_the_contract(path, tmp_path, capsys):
     for name, part in parts.items():
         if name != "codes":
             assert f"{name}: {sum(p.numel() for p in part.parameters()):,} parameters" in message
+
+
+def glides(count: int) -> Pixels:
+    """Sounds that rise and sounds that fall, (count, 16, 16, 1)."""
+    rng, frames = np.random.default_rng(0), np.arange(16) - 8
+    slopes = np.where(np.arange(count) % 2, 1, -1) * rng.uniform(0.4, 0.8, count)
+    centres = 8 + slopes[:, None] * frames + rng.normal(0, 0.5, (count, 1))
+    bands = np.exp(-0.5 * ((np.arange(16)[:, None] - centres[:, None]) / 1.2) ** 2)
+    rows: Pixels = (255 * bands * rng.uniform(0.7, 1, (count, 1, 1)))[..., None].astype(np.uint8)
+    return rows
+
+
+def squares(count: int) -> Pixels:
+    """Clips of 4 frames in which a square moves to the left or to the right, (count, 8, 8, 4)."""
+    rng, rows = np.random.default_rng(0), np.zeros((count, 8, 8, 4), np.uint8)
+    for n, (y, x) in enumerate(rng.integers(0, 6, (count, 2)).tolist()):
+        for frame in range(4):
+            left = (x + (frame if n % 2 else -frame)) % 6
+            rows[n, y : y + 3, left : left + 3, frame] = 230
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("stem", "rows", "spec"),
+    [
+        ("gru_clips", squares(400), Spec(8, 8, 4, medium=Clip(4, 10.0))),
+        ("transformer_sounds", glides(400), Spec(16, 16, 1, medium=Sound.of_rate(8000))),
+    ],
+)
+def test_recurrent_and_transformer_layers_learn_clips_and_sounds(stem, rows, spec, tmp_path):
+    """After 128 steps, by the Fréchet distance of means of 2x2 pixels: to less than 0.65 of that of untrained weights;
+    0.47 and 0.43 were seen."""
+    values = read_toml(next(path for path in EXAMPLES if path.stem == stem))["model"]
+    metas = [Meta(f"{n}#0", split="train" if n % 5 else "heldout") for n in range(len(rows))]
+    loop = {"images": 2048, "batch": 16, "precision": "fp32", "measure": 0.0}
+    run = train(
+        "composed", store_of(tmp_path / "store", spec, rows, metas), tmp_path / "run", device_name="cpu",
+        overrides={"model": values, "train": loop},
+    )  # fmt: skip
+
+    def moments_of(some: Pixels):
+        means = avg_pool2d(torch.from_numpy(some).permute(0, 3, 1, 2).double() / 255, 2)
+        return moments(means.flatten(1))
+
+    untrained = np.concatenate(list(pictures(run.new_system(), range(200))))
+    before, after = (distance(moments_of(rows), moments_of(made)) for made in (untrained, sample(run, range(200))))
+    assert after < 0.65 * before
 
 
 @pytest.mark.parametrize("kind", ["autoencoder", "vae"])
