@@ -19,7 +19,7 @@ from ganforge.media.spec import Spec, to_float
 from ganforge.media.text import Text
 from ganforge.preparing.parts import Meta, Sides, join, new_part
 from ganforge.runs import RunFolder
-from ganforge.sampling import sample
+from ganforge.sampling import sample, write
 from ganforge.store.store import Store
 from ganforge.system import System
 from ganforge.training.train import Trainer, plan, train
@@ -64,7 +64,7 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
     contract:
 
     All weights are finite, and all learning submodules have gradients. A run that is stopped and resumed is bit-equal
-    to one that is not. A seed gives the same sample in any batch. Buffers are changed in place. Restored pictures have
+    to one that is not. A seed gives the same sample in any batch, and the same file of its medium. Buffers are changed in place. Restored pictures have
     the channels, size and range that the system says; a system that does not generate has examples."""
     store = make_store(folder / "store", spec)
     batch, size = 16, "small" if any(models.load(name).presets.values()) else None
@@ -126,6 +126,11 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
 
 def _check_samples(run: RunFolder, system: System) -> None:
     spec = system.spec
+    files = [write(run, [4, 2], run.path / name / "samples.png", True) for name in ("one", "two")]
+    files += [write(run, [4, 2], run.path / name, False) for name in ("one", "two")]
+    assert {path.suffix for path in files[2]} == {spec.medium.suffix}
+    for one, two in (files[:2], files[2:]):
+        assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two], "a seed has several files"
     pictures = sample(run, range(9))
     assert pictures.shape == (9, spec.height, spec.width, spec.channels)
     assert pictures.dtype == np.uint8

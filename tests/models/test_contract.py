@@ -7,17 +7,20 @@ from dataclasses import fields, replace
 import pytest
 
 from ganforge import models
+from ganforge.base.errors import InputError
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
+from ganforge.media.pair import Pair
 from ganforge.media.picture import Picture
 from ganforge.media.solid import Solid
 from ganforge.media.sound import Sound
 from ganforge.media.spec import MEDIA, Spec
 from ganforge.media.text import END, Text
-from ganforge.testing import check_system
+from ganforge.testing import check_system, make_store
+from ganforge.training.train import train
 
 TINY = {"width": 8, "latent": 16}
-TINIER = {"prior": 32, "depth": 1, "codes": 16}
+TINIER = {"prior": 32, "depth": 1, "codes": 16, "steps": 4}
 SPECS = {
     "grey 16x16": Spec(16, 16, 1),
     "colour 32x32": Spec(32, 32, 3),
@@ -43,6 +46,30 @@ CASES = [(name, spec) for name in PICTURES for spec in SPECS] + [
     for spec in OTHERS
     if name in models.of_medium(type(OTHERS[spec].medium))
 ]
+OF_PICTURES = ("dcgan", "cgan", "vae", "flow", "stylegan2", "vqvae")
+"""Some of the systems of pictures, which learn from the rows of most other media, too."""
+
+
+@pytest.mark.parametrize("spec", ["colour clips 13x18", "sounds 16x22", "labelled solids 11x11x11"])
+@pytest.mark.parametrize("name", OF_PICTURES)
+def test_systems_of_pictures_learn_from_other_media(name, spec, tmp_path):
+    test_contract(name, spec, tmp_path)
+
+
+@pytest.mark.parametrize("spec", [SPECS["grey 16x16"], *OTHERS.values(), Spec(16, 16, 4, medium=Pair(1))], ids=str)
+def test_a_system_that_cannot_take_a_medium_names_those_that_can(spec, tmp_path):
+    store, able = make_store(tmp_path / "store", spec, 20), models.of_medium(type(spec.medium))
+    assert able
+    for name in models.names():
+        if name not in able:
+            with pytest.raises(InputError) as caught:
+                train(name, store, tmp_path / "run", device_name="cpu")
+            learns = ", ".join(kind.plural for kind in models.load(name).system.media)
+            assert str(caught.value) == (
+                f"{name} learns from {learns}, and {store.address} holds {spec.medium.plural}. "
+                f"For {spec.medium.plural} there is: {', '.join(able)}."
+            )
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("medium", MEDIA)

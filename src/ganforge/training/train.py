@@ -107,9 +107,10 @@ def plan(
     if getattr(model, "augment", "") == "auto":
         kinds, why = _auto_augment(store)
         model, by_itself = replace(model, augment=kinds), {"augment": why}
+    _check_medium(system, loaded.system, model, settings, store)
     if loaded.system.needs_labels(model) and not store.labelled:
         raise InputError(
-            f"{system} makes pictures by class here, and {store.address} has no labels. "
+            f"{system} makes {store.spec.medium.plural} by class here, and {store.address} has no labels. "
             f"Without labels do, as they come: {', '.join(models.without_labels(type(store.spec.medium)))}."
         )
     if settings.balance and not store.labelled:
@@ -124,7 +125,6 @@ def plan(
         )
     if settings.fold >= 0:
         store.fold(settings.fold)  # raises where there is none
-    _check_medium(system, loaded.system, model, settings, store)
     loaded.system.check(model, store.spec)
     if settings.batch < (least := loaded.system.least_batch(model, store.spec)):
         raise InputError(
