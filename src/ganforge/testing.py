@@ -64,8 +64,9 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
     contract:
 
     All weights are finite, and all learning submodules have gradients. A run that is stopped and resumed is bit-equal
-    to one that is not. A seed gives the same sample in any batch, and the same file of its medium. Buffers are changed in place. Restored pictures have
-    the channels, size and range that the system says; a system that does not generate has examples."""
+    to one that is not. A seed gives the same sample in any batch, and the same file of its medium. Buffers are changed
+    in place. Restored pictures have the channels, size and range that the system says; a system that does not generate
+    has examples."""
     store = make_store(folder / "store", spec)
     batch, size = 16, "small" if any(models.load(name).presets.values()) else None
     loop = {"images": steps * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
