@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from ganforge.preparing.prepare import prepare
+from ganforge.sources.source import open_source
 from ganforge.store.store import Store
 from synthetic import write_pictures
 
@@ -198,6 +200,32 @@ def test_a_tar_is_known_by_its_content(tmp_path):
     made = prepare(tmp_path / "noname", tmp_path / "o", resolution=16)
     assert (len(made.store), made.store.spec.classes) == (20, ("cat", "dog"))
     assert made.skipped == [("last.zip", "not a picture: .zip file")]
+
+
+@pytest.mark.parametrize(
+    ("name", "medium", "kind"),
+    [
+        ("a.txt", None, "text"),
+        ("a.wav", None, "sound"),
+        ("a.npy", None, "solid"),
+        ("a.mp4", None, "clip"),
+        ("a.mp4", "clip", "clip"),
+        ("a.gif", "clip", "clip"),
+    ],
+)
+def test_one_file_of_any_medium_is_a_source(name, medium, kind, tmp_path):
+    frames = [Image.new("L", (8, 8), shade) for shade in (0, 255)]
+    frames[0].save(tmp_path / name, "GIF", save_all=True, append_images=frames[1:])
+    source = open_source(tmp_path / name, medium=medium)
+    assert source.medium == kind and source.name == "a"
+    (entry,) = source.entries()
+    assert (entry.name, entry.read()) == (name, (tmp_path / name).read_bytes())
+
+
+def test_one_picture_is_no_set(tmp_path, fails):
+    write_pictures(tmp_path / "set", "cat")
+    picture = next((tmp_path / "set").rglob("*.png"))
+    assert "neither a folder nor a zip" in fails("prepare", picture, "-o", tmp_path / "s")
 
 
 def test_devices_and_pipes_are_no_source(tmp_path, fails):

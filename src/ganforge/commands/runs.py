@@ -166,7 +166,7 @@ def _sample(args: argparse.Namespace) -> None:
         written = write_points(run, args.points, out, not args.each, _shift(args, run), args.device)
         print(f"{len(written):,} pictures in {out}" if len(written) > 1 else written[0])
         return
-    out = args.out or run.path / ("pictures" if args.each else "samples.png")
+    out = args.out or run.path / (run.spec.medium.plural if args.each else "samples.png")
     labels = _labels(args.labels, run)
     many = len(labels) if isinstance(labels, list) else 64
     if labels is not None and every_class(labels, run.spec):

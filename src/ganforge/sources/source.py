@@ -47,6 +47,8 @@ PACKED = {
     b"Rar!": "RAR",
 }
 """First bytes of what has to be unpacked first."""
+_OTHERS = ("clip", *FILES)
+"""Media whose files are known by suffixes of their own."""
 
 
 def open_source(
@@ -119,7 +121,7 @@ def _folder(path: Path, labels: Table | None, known: Layout | None, medium: str 
         if tars:
             return containers.from_tars(path.name, tars, labels, known, origins)
         sheets = {name: file for name, file in sheets.items() if file.name not in SIDE_FILES}
-        files = any(_is_of(name, kind) for name in names for kind in ("clip", *FILES))
+        files = any(_is_of(name, kind) for name in names for kind in _OTHERS)
         if tables:
             return _unnamed(containers.from_parquet(path.name, tables, sheets, origins, medium, column), labels)
         if sheets and (column or (medium in (None, "text") and not files)):
@@ -145,7 +147,8 @@ def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | 
         return containers.from_tars(path.stem, {"": path}, labels, known)
     if head[:4] == b"PAR1" or path.suffix.lower() == ".parquet":
         return _unnamed(containers.from_parquet(path.stem, {path.name: path}, {}, None, medium, column), labels)
-    if _is_of(path.name, "text"):
+    still = medium != "clip" and has_picture_suffix(path.name)
+    if not still and any(_is_of(path.name, kind) for kind in _OTHERS):
         return of_files(path, [path.name], lambda name: read_file(path), labels, lambda name: path, medium)
     if medium in (None, "text") and path.suffix.lower() in containers.SHEETS:
         return _unnamed(containers.texts(path.stem, {path.name: path}, column), labels)
@@ -156,7 +159,8 @@ def _file(path: Path, labels: Table | None, known: Layout | None, medium: str | 
     if kind := _packed(head):
         raise DataError(f"{path} is packed with {kind}, which is not read. Unpack it into a folder first.")
     raise DataError(
-        f"{path} is neither a folder nor a zip, a tar, a Parquet file or a text. Put the pictures into one of them."
+        f"{path} is neither a folder nor a zip, a tar, a Parquet file, a text, a sound, a video or a solid. "
+        "Put the pictures into one of them."
     )
 
 
@@ -219,7 +223,7 @@ def _medium(path: Path, names: Sequence[str], medium: str | None) -> str:
     """The kind of medium that these files are read as: `medium`, or what they are. DataError where none of them is of
     that kind."""
     pictures = any(map(has_picture_suffix, names))
-    others = [kind for kind in ("clip", *FILES) if not pictures and any(_is_of(name, kind) for name in names)]
+    others = [kind for kind in _OTHERS if not pictures and any(_is_of(name, kind) for name in names)]
     if others and medium in ("picture", "clip") and medium not in others:
         raise DataError(f"{path} holds {others[0]}s and no pictures. ganforge prepare makes a store of {others[0]}s.")
     if medium is not None and medium in FILES and not any(_is_of(name, medium) for name in names):
