@@ -116,7 +116,7 @@ def test_the_files_of_each_medium_are_named(own, tmp_path, fails):
     assert main(["train", system, str(tmp_path / "store"), *words]) == 0
     for name in ("a.ogg", "a.gltf", "a"):
         message = fails("sample", tmp_path / "run", "--count", "1", "-o", tmp_path / name)
-        assert f"cannot hold {spec.medium.plural}. Let its name end in {own}, or, for a sheet" in message
+        assert f"cannot hold {spec.medium.plural}. Let its name end in {own}; or in .png" in message
     assert "single files go into a folder" in fails(
         "sample", tmp_path / "run", "--each", "-o", tmp_path / f"a{own.split()[0]}"
     )

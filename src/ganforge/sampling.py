@@ -314,8 +314,8 @@ def write(
         elif own:
             sheets = ", ".join(suffix for suffix in SUFFIXES if suffix not in own)
             raise InputError(
-                f"{out} cannot hold {medium.plural}. Let its name end in {' or '.join(own)}, or, for a sheet beside "
-                f"which they are, in {sheets}."
+                f"{out} cannot hold {medium.plural}. Let its name end in {' or '.join(own)}; or in {sheets} for a "
+                f"sheet, with a {own[0]} beside it."
             )
         check_suffix(out, spec.shown_channels)
     elif out.suffix.lower() in (*SUFFIXES, *own):
