@@ -38,6 +38,11 @@ SAMPLES = 2_000
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
+def timed(settings: Mapping[str, Any], minutes: float) -> dict[str, dict[str, Any]]:
+    """Overrides of a run: settings of the system, and its length."""
+    return {"model": dict(settings), "train": {"minutes": minutes}}
+
+
 def judged(
     reference: Reference, metrics: Sequence[Metric], pixels: Pixels, labels: Sequence[int] | None
 ) -> dict[str, float | None]:
@@ -66,7 +71,7 @@ def solid(work: Path, scale: float) -> dict[str, Any]:
     shapes = Store(store)
     results: dict[str, Any] = {"judge": judge_of_solids(shapes), "runs": {}}
     for name, settings in SOLIDS.items():
-        run = train(name, shapes, work / name, size="small", minutes=15 * scale, overrides={"model": dict(settings)})
+        run = train(name, shapes, work / name, size="small", overrides=timed(settings, 15 * scale))
         results["runs"][name] = solid_run(run, shapes, work)
     return results
 
@@ -124,7 +129,7 @@ def sound(work: Path, scale: float) -> dict[str, Any]:
     reference, second = Reference(digits), SecondJudge(digits)
     results: dict[str, Any] = {"judge": judge_of_sounds(reference, second), "runs": {}}
     for name, settings in SOUNDS.items():
-        run = train(name, digits, work / name, size="small", minutes=10 * scale, overrides={"model": dict(settings)})
+        run = train(name, digits, work / name, size="small", overrides=timed(settings, 10 * scale))
         results["runs"][name] = sound_run(run, reference, second, work)
     return results
 
@@ -207,7 +212,7 @@ def video(work: Path, scale: float) -> dict[str, Any]:
     clips = Store(store)
     results: dict[str, Any] = {"judge": judge_of_clips(clips), "runs": {}}
     for name, settings in CLIPS.items():
-        run = train(name, clips, work / name, size="small", minutes=15 * scale, overrides={"model": dict(settings)})
+        run = train(name, clips, work / name, size="small", overrides=timed(settings, 15 * scale))
         system, state = run.build(), run.load()[1]
         write(run, range(32), work / f"{name}.png", True)
         results["runs"][name] = {
@@ -265,7 +270,7 @@ def text(work: Path, scale: float) -> dict[str, Any]:
     results: dict[str, Any] = {"judge": judge, "limit of copies": beside["limit"][0], "runs": {}}
     for name, settings in TEXTS.items():
         out = work / f"textgan {name}".replace(" ", "-")
-        run = train("textgan", play, out, size="small", minutes=20 * scale, overrides={"model": dict(settings)})
+        run = train("textgan", play, out, size="small", overrides=timed(settings, 20 * scale))
         results["runs"][name] = text_run(run, play)
     return results
 
