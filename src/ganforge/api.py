@@ -53,14 +53,16 @@ class Run(RunFolder):
         direction: Mapping[int | str, float] | None = None,
         directions: str | Path | None = None,
         prompt: str = "",
+        text: str | Sequence[str] = (),
     ) -> Pixels:
-        """One picture a seed: (N, H, W, C) uint8; passages go on with the `prompt`.
+        """One picture a seed: (N, H, W, C) uint8; passages go on with the `prompt`; `text` is a sentence to draw, or
+        several, each of which is drawn with every seed.
 
         Labels, numbers or names of classes: one for all, one a seed, or "all". A truncation below 1 takes systems with
         styles nearer to their mean. `direction` has steps in standard deviations, such as {2: 2.5}, along directions of
         the file `directions`, by default the run's own."""
         step = _shift(self, direction or {}, None if directions is None else Path(directions))
-        return _sample(self, list(seeds), labels, truncation, device, step, prompt)
+        return _sample(self, list(seeds), labels, truncation, device, step, prompt, text)
 
     def directions(
         self,

@@ -44,8 +44,8 @@ APART = {
     "sample": [
         ("--seeds", "--count"), ("--walk", "--mix"), ("--walk", "--each"), ("--mix", "--each"), ("--mix", "--labels"),
         ("--mix", "--direction"),
-        *(("--points", name) for name in ("--seeds", "--count", "--labels", "--truncation", "--prompt")),
-        *(("--prompt", name) for name in ("--walk", "--mix")),
+        *(("--points", name) for name in ("--seeds", "--count", "--labels", "--truncation", "--prompt", "--text")),
+        *(("--prompt", name) for name in ("--walk", "--mix")), ("--text", "--mix"), ("--text", "--labels"),
     ],
     "train": [("--images", "--minutes")],
 }  # fmt: skip
@@ -169,6 +169,12 @@ def parser() -> argparse.ArgumentParser:
         "--labels", help="for runs that know classes: 3, or names such as cat,dog, or all; quotes hold a name's comma"
     )
     sample.add_argument("--prompt", default="", metavar="TEXT", help="for runs of text: how passages begin")
+    sample.add_argument(
+        "--text",
+        action="append",
+        metavar="SENTENCE",
+        help="for runs of caption: what to draw; again for another row of the sheet",
+    )
     sample.add_argument("--each", action="store_true", help="single files instead of one sheet")
     sample.add_argument(
         "-o", "--out", type=Path, help="PNG of the sheet, or folder of the files (RUN/samples.png, RUN/pictures)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,24 @@ from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.media.text import Text
 from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder, weights_hash
+from ganforge.store.store import Store
 from ganforge.system import StyleSystem, System
 
 Labels = str | int | Sequence[str | int] | None
 LONGEST = 10_000  # characters of a prompt
 CHUNK = 32  # always this many at a time, since another batch size may round differently
+Numbers = npt.NDArray[np.int64]
 Points = Mapping[str, Tensor]
 """Points of a latent space, a picture each. Of a style-based system `styles` (N, L, W) and `noise_seed` (N, K), the
-arguments of `synthesis`; of others `latents` (N, Z) and, with classes, `labels` (N,), the arguments of `generate`."""
+arguments of `synthesis`; of others `latents` (N, Z) and, with classes, `labels` (N,), with captions `captions` (N, L),
+the arguments of `generate`."""
+
+
+class Conditions(TypedDict, total=False):
+    """What samples are made for."""
+
+    labels: list[int]
+    captions: Numbers
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,18 @@ class Shift:
 
 
 def points(
-    system: System, seeds: Sequence[int], labels: Sequence[int] | None = None, truncation: float = 1.0
+    system: System,
+    seeds: Sequence[int],
+    labels: Sequence[int] | None = None,
+    truncation: float = 1.0,
+    captions: Numbers | None = None,
 ) -> Points:
-    """The points of seeds, on the device of the system; for `labels` and `truncation` see `pictures`."""
+    """The points of seeds, on the device of the system; for the other arguments see `pictures`."""
     device = next(system.parameters()).device
     latents = system.latents(seeds).to(device)
+    if system.captioned:
+        numbers = torch.from_numpy(examples_of(system, seeds) if captions is None else captions)
+        return {"latents": latents, "captions": numbers.to(device)}
     if labels is None and system.classes:
         labels = drawn(seeds, np.ones(system.classes))
     classes = None if labels is None else torch.tensor(labels, device=device)
@@ -77,6 +94,14 @@ def points(
             "noise_seed": noise_seed(latents, truncation),
         }
     return {"latents": latents} if classes is None else {"latents": latents, "labels": classes}
+
+
+def examples_of(system: System, seeds: Sequence[int]) -> Numbers:
+    """(N, L) int64: for each seed one of the captions that the system has as examples, a function of the seed alone."""
+    captions = system.spec.captions
+    assert captions is not None
+    which = (uniform(0, "caption", np.asarray(seeds, np.int64)) * len(captions.examples)).astype(np.int64)
+    return np.stack([captions.row(captions.examples[n]) for n in which]).astype(np.int64)
 
 
 def chosen(points: Points, numbers: Tensor) -> Points:
@@ -97,23 +122,27 @@ def pictures(
     truncation: float = 1.0,
     shift: Shift | None = None,
     prompt: Tensor | None = None,
+    captions: Numbers | None = None,
 ) -> Iterator[Pixels]:
     """Samples of the seeds in order: portions (n, H, W, C) uint8 with n at most CHUNK. Puts the system into evaluation
     mode.
 
     `labels`, for a system that generates by class, has one number for each seed; without it each seed draws a label.
     `truncation` is psi of Karras et al. 2019, appendix B: 1 as trained, 0 the picture of the mean style. `prompt` (P,)
-    int64 has the numbers of the characters that passages begin with, see `prompted`. InputError where the system has no
-    styles, or does not generate."""
+    int64 has the numbers of the characters that passages begin with, see `prompted`. `captions` (N, L) int64, for a
+    system that draws what sentences say, has the numbers of the words of one for each seed; without it each seed draws
+    one of the run's examples. InputError where the system has no styles, or does not generate."""
     check_generates(system)
     check_truncation(system, truncation)
     system.eval()
     for start in range(0, len(seeds), CHUNK):
         part = list(seeds[start : start + CHUNK])
         rest = [0] * (CHUNK - len(part))
-        some = points(
-            system, part + rest, None if labels is None else [*labels[start : start + CHUNK], *rest], truncation
-        )
+        own = None if labels is None else [*labels[start : start + CHUNK], *rest]
+        words = None if captions is None else captions[start : start + CHUNK]
+        if words is not None and rest:
+            words = np.concatenate([words, words[:1].repeat(len(rest), 0)])
+        some = points(system, part + rest, own, truncation, words)
         if prompt is not None:
             some = {**some, "prompt": prompt.to(next(system.parameters()).device)}
         images = render(system, shift.of(some) if shift else some)
@@ -136,6 +165,17 @@ def drawn(seeds: Sequence[int], weights: npt.NDArray[Any]) -> list[int]:
     bounds = np.cumsum(weights) / np.sum(weights)
     labels: list[int] = np.minimum(np.searchsorted(bounds, uniforms, side="right"), len(bounds) - 1).tolist()
     return labels
+
+
+def like_store(system: System, store: Store, seeds: Sequence[int]) -> Conditions:
+    """For a system that takes any: labels as frequent as in the store's training pictures, or these pictures'
+    captions, one for each seed, a function of the seed alone; arguments of `points` and `pictures`."""
+    if system.classes:
+        return {"labels": drawn(seeds, np.bincount(store.labels[store.train]))}
+    if system.captioned and store.captions is not None:
+        rows = store.train[(uniform(0, "caption", np.asarray(seeds, np.int64)) * len(store.train)).astype(np.int64)]
+        return {"captions": store.captions[rows, 0].astype(np.int64)}
+    return {}
 
 
 def crossed(seeds: Sequence[int], labels: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -170,17 +210,37 @@ def sample(
     device_name: str = "auto",
     shift: Shift | None = None,
     prompt: str = "",
+    text: str | Sequence[str] = (),
 ) -> Pixels:
     """One picture for each seed: (N, H, W, C) uint8; of passages that go on with a `prompt` of P characters, (N, 1, P +
-    W, 1). For labels see `paired`. RunError where the run has no checkpoint."""
+    W, 1); of what a `text` says, or of every one of several texts with every seed, text by text. For labels see
+    `paired`. RunError where the run has no checkpoint."""
     system = run.build(device_name)
     characters = prompted(run, system, prompt)
+    texts = [text] if isinstance(text, str) and text else list(text)
     if shift:
         shift.check(made_by(run, system))
     if not len(seeds):
         return np.zeros((0, system.spec.height, system.spec.width, system.spec.channels), np.uint8)
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
-    return np.concatenate(list(pictures(system, seeds, numbers, truncation, shift, characters)))
+    seeds, captions = told(run, system, seeds, texts)
+    return np.concatenate(list(pictures(system, seeds, numbers, truncation, shift, characters, captions)))
+
+
+def told(
+    run: RunFolder, system: System, seeds: Sequence[int], texts: Sequence[str]
+) -> tuple[Sequence[int], Numbers | None]:
+    """(seeds, captions) of every text with every seed, text by text, the words as numbers (N, L) int64; of no text the
+    seeds and None. InputError for a system that does not read, and for words that it never saw."""
+    if not texts:
+        return seeds, None
+    if not system.captioned or system.spec.captions is None:
+        raise InputError(
+            f"{run.path} was made by {run.system_name}, which reads no text. Leave --text out, or train caption on "
+            "pictures with captions."
+        )
+    rows = system.spec.captions.rows(texts, run.path)
+    return list(seeds) * len(texts), rows.repeat(len(seeds), 0)
 
 
 def prompted(run: RunFolder, system: System, prompt: str) -> Tensor | None:
@@ -292,6 +352,7 @@ def write(
     device_name: str = "auto",
     shift: Shift | None = None,
     prompt: str = "",
+    texts: Sequence[str] = (),
 ) -> list[Path]:
     """Write samples: one sheet at `out` (PNG, JPEG or WebP), or single files seed-N.png in the folder `out`. Each file
     carries the mark of its origin. Returns the paths.
@@ -299,7 +360,8 @@ def write(
     Other media have their own files: seed-N.wav, seed-N.webp, seed-N.stl, seed-N.txt, and all samples of a sheet in one
     beside it (.wav, .webp, .npy, .txt; where `out` says so, clips in .mp4 and one solid in .stl). Passages go on with
     the `prompt`. With labels (see `paired`) the files are seed-N-class-K.png, and the sheet of "all" has a row with the
-    name of each class."""
+    name of each class. With `texts`, for a system that draws what sentences say, every seed is drawn for each of them:
+    a row a text, or files seed-N-text-K.png, K from 0."""
     system = run.build(device_name)
     check_generates(system)
     characters = prompted(run, system, prompt)
@@ -321,7 +383,12 @@ def write(
     elif out.suffix.lower() in (*SUFFIXES, *own):
         raise InputError(f"{out} is the name of a file; single files go into a folder. Name one, or make a sheet.")
     columns = len(seeds) if every_class(labels, system.spec) else None
+    names = system.spec.classes if columns else texts
+    if texts:
+        columns = len(seeds)
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
+    once = len(seeds)
+    seeds, captions = told(run, system, seeds, texts)
     if together is not None:
         medium.check_file(together, len(seeds))
     if numbers is None and system.classes:
@@ -334,21 +401,23 @@ def write(
     with writing(out):
         (out.parent if as_grid else out).mkdir(parents=True, exist_ok=True)
     if as_grid:
-        rows = np.concatenate(list(pictures(system, seeds, numbers, truncation, shift, characters)))
+        rows = np.concatenate(list(pictures(system, seeds, numbers, truncation, shift, characters, captions)))
         sheet = grid(medium.as_pictures(rows), columns)
         if columns:
-            sheet = name_rows(sheet, system.spec.classes)
-        mark |= {"seeds": list(seeds), **marked(spec, numbers)}
+            sheet = name_rows(sheet, names)
+        mark |= {"seeds": list(seeds), **marked(spec, numbers)} | ({"texts": list(texts)} if texts else {})
         write_image(out, sheet, mark)
         if together is None:
             return [out]
         medium.write(together, rows, mark)
         return [out, together]
     written = []
-    made = pictures(system, seeds, numbers, truncation, shift, characters)
+    made = pictures(system, seeds, numbers, truncation, shift, characters, captions)
     each = (picture for portion in made for picture in portion)
     for n, picture in enumerate(each):
         label = None if numbers is None else numbers[n : n + 1]
-        written.append(out / (f"seed-{seeds[n]:06d}" + (f"-class-{label[0]}" if label else "") + medium.suffix))
-        medium.write(written[-1], picture[None], {**mark, "seeds": [seeds[n]], **marked(system.spec, label)})
+        ending = f"-class-{label[0]}" if label else f"-text-{n // once}" if len(texts) > 1 else ""
+        written.append(out / f"seed-{seeds[n]:06d}{ending}{medium.suffix}")
+        own = {"text": texts[n // once]} if texts else {}
+        medium.write(written[-1], picture[None], {**mark, "seeds": [seeds[n]], **marked(system.spec, label), **own})
     return written

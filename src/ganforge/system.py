@@ -34,6 +34,8 @@ class Batch:
     """Images shown before this step; schedules and progressive growing depend on this number alone."""
     caution: float = 1.0
     """Factor of the weights of gradient penalties: 1, and more after training has gone back from a collapse."""
+    captions: Tensor | None = None
+    """(N, L) int64, the numbers of the words of a caption of each picture, 0 after its end; None for a set without."""
     shared: dict[str, Tensor] = field(default_factory=dict)
     """Tensors that one phase leaves to the next one of the same step, such as the generated images ("fakes")."""
 
@@ -125,6 +127,8 @@ class System(nn.Module):
     prompts: bool = False
     """Whether `generate` takes a `prompt`, the numbers of the characters (P,) int64 that passages begin with, and makes
     rows (N, 1, 1, P + T)."""
+    captioned: bool = False
+    """Whether `generate` takes `captions` (N, L) int64, as `Batch` has them."""
     translates: bool = False
     """Whether `restore` takes `labels`, and translates pictures into these classes."""
     learned: tuple[int, ...] = ()

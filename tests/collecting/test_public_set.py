@@ -41,10 +41,10 @@ def test_shapes_need_no_network_and_are_labelled_by_folder(tmp_path, monkeypatch
     import numpy as np
 
     from ganforge.collecting.collect import collect
-    from ganforge.media import shapes
+    from ganforge.collecting import shapes
     from ganforge.web import public
 
-    monkeypatch.setattr(public, "SHAPES", 2)
+    monkeypatch.setattr(shapes, "COUNT", 2)
     out = collect("shapes", tmp_path / "shapes")
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.npy")) == sorted(
         f"{kind}/{number:04d}.npy" for kind in shapes.KINDS for number in range(2)

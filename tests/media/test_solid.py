@@ -15,7 +15,8 @@ from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError
 from ganforge.cli import main
 from ganforge.measuring.measure import measure, measure_folder
-from ganforge.media import shapes, surface
+from ganforge.collecting import shapes
+from ganforge.media import surface
 from ganforge.media.solid import Solid
 from ganforge.media.spec import Spec
 from ganforge.preparing.prepare import prepare

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ganforge.media import shapes
+from ganforge.collecting import shapes
 from ganforge.metrics import pieces
 from ganforge.metrics.metric import Samples
 

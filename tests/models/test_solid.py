@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganforge import models
-from ganforge.media import shapes
+from ganforge.collecting import shapes
 from ganforge.media.solid import Solid
 from ganforge.media.spec import Spec, to_float
 from ganforge.models import solid

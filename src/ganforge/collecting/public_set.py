@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from ganforge.base.errors import DataError, InputError, did_you_mean
 from ganforge.base.files import atomic_folder, writing
 from ganforge.base.tables import write_csv
-from ganforge.collecting import moving_digits
+from ganforge.collecting import captioned_shapes, moving_digits, shapes
 from ganforge.store import history, provenance
 from ganforge.web import public
 
@@ -38,9 +38,14 @@ def collect_public_set(name: str, out: Path, originals: str | Path | None) -> Pa
     return out
 
 
+_MAKERS = {"shapes": shapes.make, "captioned-shapes": captioned_shapes.make}
+
+
 def _fetch(name: str, out: Path, originals: Path | None) -> list[dict[str, str]]:
-    """The files of a set, in the folder `out`, and their rows for `provenance.csv`; of a set that is made of another
-    one's files, what is made."""
+    """The files of a set, in the folder `out`, and their rows for `provenance.csv`; of a set that is made here, what is
+    made."""
+    if name in _MAKERS:
+        return [public.row(name, **made) for made in _MAKERS[name](out)]
     if name != "moving-digits":
         return public.fetch(name, out, originals)
     with TemporaryDirectory(dir=out) as files:

@@ -169,11 +169,12 @@ def _sample(args: argparse.Namespace) -> None:
     out = args.out or run.path / (run.spec.medium.plural if args.each else "samples.png")
     labels = _labels(args.labels, run)
     many = len(labels) if isinstance(labels, list) else 64
-    if labels is not None and every_class(labels, run.spec):
+    if args.text or (labels is not None and every_class(labels, run.spec)):
         many = 8
     seeds = _seeds(args, f"0-{many - 1}")
     shift = _shift(args, run)
-    written = write(run, seeds, out, not args.each, labels, args.truncation, args.device, shift, args.prompt)
+    words = {"prompt": args.prompt, "texts": args.text or ()}
+    written = write(run, seeds, out, not args.each, labels, args.truncation, args.device, shift, **words)
     summary = f"{len(set(written)):,} {run.spec.medium.plural} in {out}"
     print(summary if args.each and len(written) > 1 else "\n".join(map(str, written)))
 
@@ -215,7 +216,10 @@ def _between(args: argparse.Namespace, run: RunFolder) -> None:
     if args.walk:
         out = args.out or run.path / "walk.webp"
         labels = _labels(args.labels, run)
-        written = write_walk(run, seeds, out, args.frames, args.truncation, labels, args.device, _shift(args, run))
+        if len(args.text or ()) > 1:
+            raise InputError("A walk draws one sentence. Say --text once.")
+        text, shift = (args.text or [""])[0], _shift(args, run)
+        written = write_walk(run, seeds, out, args.frames, args.truncation, labels, args.device, shift, text)
         print("\n".join(map(str, written)))
         return
     out = args.out or run.path / "mix.png"

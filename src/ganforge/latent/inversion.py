@@ -24,7 +24,7 @@ from ganforge.media.spec import Spec, to_float, to_uint8
 from ganforge.nn.style import noise_seed
 from ganforge.restoring.call import free_stem
 from ganforge.runs import RunFolder
-from ganforge.sampling import check_generates, drawn, made_by
+from ganforge.sampling import check_generates, drawn, examples_of, made_by
 from ganforge.sources.decode import decode, fit_channels
 from ganforge.sources.entry import Skip, digest, read_file
 from ganforge.sources.formats import refusal
@@ -101,24 +101,27 @@ def _start(system: System, target: Tensor) -> tuple[Tensor, dict[str, Tensor], C
     """(start of the search, tensors that stay fixed, function from a point to its image (1, C, H, W))."""
     with torch.no_grad():
         latents = system.latents(range(CANDIDATES)).to(target.device)
-        labels = torch.tensor(drawn(range(CANDIDATES), np.ones(max(1, system.classes))), device=target.device)
+        given = dict[str, Tensor]()
+        if system.classes:
+            given["labels"] = torch.tensor(drawn(range(CANDIDATES), np.ones(system.classes)), device=target.device)
+        elif system.captioned:
+            given["captions"] = torch.from_numpy(examples_of(system, range(CANDIDATES))).to(target.device)
         encode = getattr(system, "encode", None)
         if encode is not None and system.restores and (code := encode(target).float()).shape[1:] == latents.shape[1:]:
-            latents, labels = torch.cat([code, latents]), torch.cat([labels[:1], labels])
-        classes = labels if system.classes else None
+            latents = torch.cat([code, latents])
+            given = {name: torch.cat([values[:1], values]) for name, values in given.items()}
         images = torch.cat(
             [
-                system.generate(latents[n : n + 32], None if classes is None else classes[n : n + 32])
+                system.generate(latents[n : n + 32], **{name: values[n : n + 32] for name, values in given.items()})
                 for n in range(0, len(latents), 32)
             ]
         )
         best = int(multiscale_mse(images, target).argmin())
-        nearest, label = latents[[best]], None if classes is None else classes[[best]]
-        fixed = {} if label is None else {"labels": label}
+        nearest, fixed = latents[[best]], {name: values[[best]] for name, values in given.items()}
         if not isinstance(system, StyleSystem):
-            return nearest.clone(), fixed, lambda point: system.generate(point, label)
+            return nearest.clone(), fixed, lambda point: system.generate(point, **fixed)
         seed = noise_seed(nearest)
-        styles = system.styles(nearest, label).contiguous().clone()
+        styles = system.styles(nearest, fixed.get("labels")).contiguous().clone()
     return styles, {"noise_seed": seed}, lambda point: system.synthesis(point, seed)
 
 

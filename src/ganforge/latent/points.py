@@ -50,6 +50,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, facts
 
 
+def _known(system: System, captions: Tensor) -> bool:
+    """Whether all numbers are those of words."""
+    known = system.spec.captions
+    return known is not None and bool(((captions >= 0) & (captions <= len(known.words))).all())
+
+
 def read(path: Path, run: RunFolder, system: System) -> tuple[list[str], Points]:
     """(names, points on the device of the system) of one file, or of all in a folder and its folders.
 
@@ -69,6 +75,7 @@ def read(path: Path, run: RunFolder, system: System) -> tuple[list[str], Points]
             or any(point[n].shape != known[n].shape or point[n].dtype != known[n].dtype for n in known)
             or not all(value.isfinite().all() for value in point.values())
             or ("labels" in point and not 0 <= int(point["labels"]) < system.classes)
+            or ("captions" in point and not _known(system, point["captions"]))
         ):
             raise DataError(f"{file} does not fit {run.path}. Make a point of this run: ganforge project RUN PICTURE")
         loaded.append(point)

@@ -23,18 +23,21 @@ from ganforge.nn.style import noise_seed
 from ganforge.runs import RunFolder
 from ganforge.sampling import (
     Labels,
+    Numbers,
     Points,
     Shift,
     check_generates,
     check_truncation,
     chosen,
     drawn,
+    examples_of,
     made_by,
     marked,
     paired,
     points,
     portions,
     render,
+    told,
 )
 from ganforge.system import StyleSystem, System
 
@@ -52,14 +55,15 @@ def walk(
     frames: int = 24,
     truncation: float = 1.0,
     labels: Sequence[int] | None = None,
+    captions: Numbers | None = None,
 ) -> Iterator[Pixels]:
     """A walk from each seed to the next and from the last to the first, `frames` pictures each: portions (n, H, W, C)
     uint8.
 
     The interpolation is spherical in the latents (Shoemake 1985) and, in style-based systems, linear in the styles.
-    Picture k * frames is the sample of seed k, with its label in `labels` or the one that it draws; without styles a
-    picture has the class of the nearer seed. InputError for fewer than two seeds, more than MAX_FRAMES pictures, or
-    truncation in a system without styles."""
+    Picture k * frames is the sample of seed k, with its label in `labels`, or its words in `captions` (N, L), or those
+    that it draws; without styles a picture has the class or the words of the nearer seed. InputError for fewer than two
+    seeds, more than MAX_FRAMES pictures, or truncation in a system without styles."""
     check_generates(system)
     check_seeds(seeds)
     check_truncation(system, truncation)
@@ -67,12 +71,12 @@ def walk(
         raise InputError("A walk needs two seeds or more; such as --seeds 3,8,5.")
     check_frames(frames, len(seeds))
     starts = system.latents(seeds)
-    classes = _classes(system, seeds, labels)
+    given = _given(system, seeds, labels, captions)
 
     def render(numbers: Tensor) -> Tensor:
         leg, share = numbers // frames, (numbers % frames / frames)[:, None]
         following = (leg + 1) % len(seeds)
-        ends = None if classes is None else (classes[leg], classes[following])
+        ends = None if given is None else (given[leg], given[following])
         return between(system, starts[leg], starts[following], share, truncation, ends)
 
     return portions(system, frames * len(seeds), render)
@@ -106,25 +110,31 @@ def between(
     end: Tensor,
     share: Tensor,
     truncation: float = 1.0,
-    labels: tuple[Tensor, Tensor] | None = None,
+    given: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Pictures between the latents `start` and `end` (N, Z), with their labels (N,) each, at a `share` (N, 1) from
-    0 to 1 of the way: (N, C, H, W) in [-1, 1]."""
+    """Pictures between the latents `start` and `end` (N, Z), with their labels (N,) or captions (N, L) each, at a
+    `share` (N, 1) from 0 to 1 of the way: (N, C, H, W) in [-1, 1]."""
     device = next(system.parameters()).device
     start, end, share = start.to(device), end.to(device), share.to(device)
     latents = spherical(start, end, share)
     if not isinstance(system, StyleSystem):
-        if labels is None:
+        if given is None:
             return system.generate(latents)
-        first, second = (label.to(device) for label in labels)
-        return system.generate(latents, torch.where(share[:, 0] < 0.5, first, second))
-    ends = (None, None) if labels is None else tuple(label.to(device) for label in labels)
+        first, second = (one.to(device) for one in given)
+        nearer = torch.where((share[:, 0] < 0.5).reshape(-1, *[1] * (first.ndim - 1)), first, second)
+        return system.generate(latents, **{"captions" if system.captioned else "labels": nearer})
+    ends = (None, None) if given is None else tuple(label.to(device) for label in given)
     first, second = (system.styles(z, label, truncation) for z, label in zip((start, end), ends, strict=True))
     return system.synthesis(first.lerp(second, share[:, :, None]), noise_seed(latents, truncation))
 
 
-def _classes(system: System, seeds: Sequence[int], labels: Sequence[int] | None = None) -> Tensor | None:
-    """Labels (N,) int64, those given or those that the seeds draw; None for a system without classes."""
+def _given(
+    system: System, seeds: Sequence[int], labels: Sequence[int] | None = None, captions: Numbers | None = None
+) -> Tensor | None:
+    """Labels (N,) int64 or captions (N, L) int64, those given or those that the seeds draw; None for a system that
+    takes neither."""
+    if system.captioned:
+        return torch.from_numpy(examples_of(system, seeds) if captions is None else captions)
     if not system.classes:
         return None
     return torch.tensor(labels if labels is not None else drawn(seeds, np.ones(system.classes)))
@@ -149,6 +159,7 @@ def write_walk(
     labels: Labels = None,
     device_name: str = "auto",
     shift: Shift | None = None,
+    text: str = "",
 ) -> list[Path]:
     """Write a walk from seed to seed, or from each seed (or each point of the path `seeds`, see
     `ganforge.latent.points`) `along` the shift, as a video at `out` (.webp, .gif or .mp4)
@@ -165,20 +176,22 @@ def write_walk(
         mark |= {"projected": names, **shift.mark}
         return _write_frames(out, list(along(system, start, shift, frames)), frames, mark)
     seeds, numbers = paired(run, system, check_seeds(seeds), labels)
+    seeds, captions = told(run, system, seeds, [text] if text else [])
     mark = {
         **made_by(run, system),
+        **({"text": text} if text else {}),
         "seeds": list(seeds),
         "walk": list(seeds),
         "truncation": truncation,
         **marked(system.spec, numbers),
     }
     if shift is None:
-        return _write_frames(out, list(walk(system, seeds, frames, truncation, numbers)), frames, mark)
+        return _write_frames(out, list(walk(system, seeds, frames, truncation, numbers, captions)), frames, mark)
     shift.check(mark)
     check_generates(system)
     check_truncation(system, truncation)
     with torch.no_grad():
-        start = points(system, seeds, numbers, truncation)
+        start = points(system, seeds, numbers, truncation, captions)
     return _write_frames(out, list(along(system, start, shift, frames)), frames, {**mark, **shift.mark})
 
 

@@ -49,7 +49,7 @@ from ganforge.metrics import (
 from ganforge.metrics.metric import NEIGHBOURS, Metric, Samples
 from ganforge.preparing.prepare import Prepared, prepare
 from ganforge.runs import RunFolder, weights_hash
-from ganforge.sampling import check_generates, drawn, pictures
+from ganforge.sampling import check_generates, like_store, pictures
 from ganforge.store.split import EQUAL
 from ganforge.store.store import Store
 from ganforge.system import System
@@ -137,8 +137,10 @@ def measure_system(system: System, store: Store, samples: int = SAMPLES, sheets:
         count, made_by = restoration.pictures, f"held-out pictures restored, {weights}"
         return Measured((), _protocol(reference, (), count, count, made_by, started), restoration)
     seeds = range(FIRST_SEED, FIRST_SEED + samples)
-    labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
-    measurement = Measurement(reference, samples, f"making {samples:,} samples").add(pictures(system, seeds, labels))
+    given = like_store(system, store, seeds)
+    labels = given.get("labels")
+    measurement = Measurement(reference, samples, f"making {samples:,} samples")
+    measurement.add(pictures(system, seeds, **given))
     made_by = f"seeds from {FIRST_SEED}, {weights}"
     measured = measurement.result(made_by, labels, started, sheets and sheets / "nearest.png")
     return replace(measured, restoration=restoration)

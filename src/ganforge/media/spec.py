@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganforge.base.errors import InputError
 from ganforge.base.images import Pixels, enlarge, grid
+from ganforge.media.captions import Captions
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
 from ganforge.media.pair import Pair
@@ -42,11 +43,14 @@ class Spec:
     0..255."""
     medium: Medium = PICTURE
     """What the numbers of a row mean."""
+    captions: Captions | None = None
+    """The words of the captions, where pictures have some."""
 
     def __str__(self) -> str:
         kind = self.medium.describe(self.height, self.width, self.channels)
         labels = f", {len(self.classes)} classes" if self.classes else ""
-        return f"{kind}{labels}"
+        words = f", captions of {len(self.captions.words):,} words" if self.captions else ""
+        return f"{kind}{labels}{words}"
 
     @property
     def pixels(self) -> int:
@@ -66,9 +70,11 @@ class Spec:
 
     def to_plain(self) -> dict[str, Any]:
         """As plain values for JSON or TOML; `spec_from` is the inverse. The medium stands there where it is none of
-        pictures."""
+        pictures, captions where there are some."""
         plain = asdict(self)
         del plain["medium"]
+        if self.captions is None:
+            del plain["captions"]
         return plain if self.is_picture else {**plain, "medium": self.medium.to_plain()}
 
     def need_pictures(self, verb: str, holder: object) -> None:
@@ -104,7 +110,9 @@ def spec_from(values: Mapping[str, Any]) -> Spec:
     """A Spec from the plain values of a TOML or JSON file. KeyError, TypeError or ValueError where they are none."""
     levels = tuple((float(low), float(high)) for low, high in values.get("levels", ()))
     medium = _medium_from(values.get("medium", {"kind": Picture.kind}))
-    spec = Spec(values["height"], values["width"], values["channels"], tuple(values["classes"]), levels, medium)
+    captions = Captions(**values["captions"]) if "captions" in values else None
+    classes = tuple(values["classes"])
+    spec = Spec(values["height"], values["width"], values["channels"], classes, levels, medium, captions)
     for name, side in (("height", spec.height), ("width", spec.width)):
         if type(side) is not int or not 1 <= side <= LARGEST:
             raise ValueError(f"{name} {side!r} is no whole number from 1 to {LARGEST:,}")

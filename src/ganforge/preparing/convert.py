@@ -13,6 +13,7 @@ import numpy as np
 
 from ganforge.base.images import Pixels
 from ganforge.base.pool import chunks, ordered
+from ganforge.media.captions import MOST_WORDS, words_of
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Unusable
 from ganforge.media.pair import Pair
@@ -63,6 +64,8 @@ class Plan:
     """Of texts: the column that holds them, where they stand in a table."""
     wanted: str = ""
     """Of pairs: the source of the wanted pictures."""
+    captioned: bool = False
+    """Whether pictures have captions."""
     halves: tuple[Half, ...] = ()
     """Of pairs: how given and wanted pictures are converted, in the place of `levels` and `all_grey`."""
 
@@ -96,6 +99,16 @@ class Plan:
         if self._classes and entry.label not in self._classes and not entry.name.endswith("/"):
             raise Skip("no label" if entry.label is None else f"no class: {entry.label!r}")
 
+    def check_caption(self, entry: Entry) -> None:
+        """Raises Skip where there are captions and this picture has none, or one that is too long."""
+        if not self.captioned:
+            return
+        longest = max((len(words_of(line)) for line in entry.caption.splitlines()), default=0)
+        if not longest:
+            raise Skip("no caption")
+        if longest > MOST_WORDS:
+            raise Skip(f"a caption of {longest:,} words; at most {MOST_WORDS} are read")
+
     def to_plain(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return {**asdict(self), "spec": self.spec.to_plain()}
@@ -126,7 +139,7 @@ def convert_part(
         made = texts.portions(entries, plan)  # a text may have a million rows, and each costs next to nothing
     else:
         made = ordered(partial(_convert_chunk, plan=plan), chunks(entries, CHUNK), threads)
-    with new_part(path, plan.spec) as writer:
+    with new_part(path, plan.spec, plan.captioned) as writer:
         for pictures, metas in made:
             writer.add(pictures, metas)
             if progress:
@@ -142,6 +155,7 @@ def _convert_chunk(chunk: list[Entry], plan: Plan) -> tuple[list[Pixels], list[M
     run: list[tuple[Pixels, Meta]] = []
     for entry in chunk:
         meta = Meta(entry.name, entry.label, entry.split, origin=entry.origin)
+        meta.caption = entry.caption if plan.captioned else None
         metas.append(meta)
         try:
             pixels = _decode(entry, meta, plan)
@@ -176,6 +190,7 @@ def _decode(entry: Entry, meta: Meta, plan: Plan) -> Pixels:
     if reason := refusal(entry.name):
         raise Skip(reason)
     plan.check_label(entry)
+    plan.check_caption(entry)
     if (verdict := plan.refused.get(meta.file)) is not None:
         raise Skip(f"refused by the audit: {verdict}")
     data = entry.read()

@@ -25,6 +25,7 @@ from ganforge.base.errors import DataError
 from ganforge.base.files import atomic_folder, cannot_write, file_sha256, writing
 from ganforge.base.images import Pixels
 from ganforge.base.tables import read_json
+from ganforge.media.captions import MOST_CAPTIONS, of_texts
 from ganforge.media.clip import Clip
 from ganforge.media.medium import Medium
 from ganforge.media.spec import Spec
@@ -50,6 +51,7 @@ _PART = pa.schema(
     ]
 )
 _META = pa.schema([*_PART, ("group", pa.int64()), ("fold", pa.int8())])
+_CAPTION = pa.field("caption", pa.string())  # a line each; a column where pictures have captions
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Meta:
     pixels_sha256: bytes = b""
     dropped: str | None = None
     origin: Origin = NOWHERE
+    caption: str | None = None
     remark: str = ""
     """What is to be said of the file, which is stored all the same; it is no column."""
 
@@ -74,12 +77,12 @@ class TooFew(DataError):
 
 
 @contextlib.contextmanager
-def new_part(path: Path, spec: Spec) -> Iterator[PartWriter]:
+def new_part(path: Path, spec: Spec, captioned: bool = False) -> Iterator[PartWriter]:
     """A writer of the part `path`, which is there when the context ends; where an exception ends it, nothing is left.
     DataError where it cannot be written, unless another worker has finished it meanwhile: its bytes are the same."""
     try:
         with atomic_folder(path) as folder:
-            writer = PartWriter(folder, spec)
+            writer = PartWriter(folder, spec, captioned)
             try:
                 yield writer
                 writer.finish()
@@ -93,8 +96,9 @@ def new_part(path: Path, spec: Spec) -> Iterator[PartWriter]:
 class PartWriter:
     """Writes the files of one part into an empty folder; see `new_part`. OSError."""
 
-    def __init__(self, folder: Path, spec: Spec) -> None:
+    def __init__(self, folder: Path, spec: Spec, captioned: bool) -> None:
         self.folder, self.spec = folder, spec
+        self.schema = pa.schema([*_PART, _CAPTION]) if captioned else _PART
         self.rows, self.dropped = 0, 0
         self.hash = hashlib.sha256()
         self.histogram = np.zeros((spec.channels, 256), np.int64)
@@ -102,17 +106,17 @@ class PartWriter:
         self.remarks: dict[str, list[str]] = {}
         self.images: BinaryIO = (folder / "images.npy").open("wb")
         self.images.write(b"\0" * HEADER)
-        self.meta = pq.ParquetWriter(folder / "meta.parquet", _PART, compression="zstd")
+        self.meta = pq.ParquetWriter(folder / "meta.parquet", self.schema, compression="zstd")
 
     def add(self, pictures: Sequence[Pixels], metas: Sequence[Meta]) -> None:
         """Pictures (H, W, C) uint8 with their rows; a row with `dropped` set has no picture and keeps only its row."""
         rows = iter(range(self.rows, self.rows + len(pictures)))
         columns: dict[str, list[Any]] = {"row": [next(rows) if m.dropped is None else -1 for m in metas]}
-        for name in _PART.names[1:]:
+        for name in self.schema.names[1:]:
             columns[name] = [
                 getattr(m.origin, name) or None if name in Origin._fields else getattr(m, name) for m in metas
             ]
-        self.pending.append(pa.table(columns, schema=_PART))
+        self.pending.append(pa.table(columns, schema=self.schema))
         if sum(map(len, self.pending)) >= ROW_GROUP:
             self._write_meta()
         self.rows += len(pictures)
@@ -218,6 +222,11 @@ def join(
         np.save(final / "labels.npy", labels)
         np.save(final / "splits.npy", splits.sides)
         names = ["labels.npy", "splits.npy", "meta.parquet"]
+        if _captioned(parts):
+            captions, numbers = of_texts(_captions(parts))
+            spec = replace(spec, captions=captions)
+            np.save(final / "captions.npy", numbers)
+            names.append("captions.npy")
         if sides.folds:
             np.save(final / "folds.npy", splits.folds)
             names.append("folds.npy")
@@ -311,6 +320,20 @@ def _decide(
     return all_labels, splits, all_groups
 
 
+def _captioned(parts: Sequence[Path]) -> bool:
+    return any(_CAPTION.name in pq.read_schema(part / "meta.parquet").names for part in parts[:1])
+
+
+def _captions(parts: Sequence[Path]) -> list[list[str]]:
+    """The captions of each stored row."""
+    captions: list[list[str]] = []
+    for part in parts:
+        for table in _tables(part / "meta.parquet", ["row", _CAPTION.name]):
+            stored = table.filter(pc.greater_equal(table["row"], 0))
+            captions += [text.splitlines()[:MOST_CAPTIONS] for text in stored[_CAPTION.name].to_pylist()]
+    return captions
+
+
 def _file_groups(groups: Mapping[str, int], block: int) -> Callable[[str], int]:
     """The group of a clip or a passage by its name, FILE#START: that of its file, or a number that all rows of the file
     share; with `block`, all that begin in the same so many characters of it."""
@@ -343,7 +366,8 @@ def _write_meta(
     reasons: dict[str, int] = {}
     digest = hashlib.sha256()
     start = 0
-    with pq.ParquetWriter(path, _META, compression="zstd") as out:
+    schema = pa.schema([*_META, _CAPTION]) if _captioned(parts) else _META
+    with pq.ParquetWriter(path, schema, compression="zstd") as out:
         for part in parts:
             for table in _tables(part / "meta.parquet"):
                 columns = table.to_pydict()
@@ -362,8 +386,8 @@ def _write_meta(
                 for reason in filter(None, columns["dropped"]):
                     kind = reason.split(":")[0]
                     reasons[kind] = reasons.get(kind, 0) + 1
-                out.write_table(pa.table(columns, schema=_META))
-                for row in zip(*(columns[name] for name in _META.names), strict=True):
+                out.write_table(pa.table(columns, schema=schema))
+                for row in zip(*(columns[name] for name in schema.names), strict=True):
                     digest.update(repr(row).encode())
     return reasons, digest.hexdigest()
 

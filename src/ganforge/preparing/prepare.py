@@ -202,6 +202,7 @@ class _Work:
             column=self.opened.column,
             wanted=str(s.pair.resolve()) if s.pair else "",
             halves=halves,
+            captioned=spec.is_picture and self.opened.layout.captioned,
         )
         self.paths = [self.folder / f"part-{n:05d}" for n in range(self.plan.parts)]
 
@@ -285,6 +286,8 @@ class _Work:
         notes = self.notes
         if isinstance(medium, Sound):
             notes += media.resampled(store, medium.rate)
+        if captions := store.spec.captions:
+            notes.append(f"captions of {len(captions.words):,} words, such as: {captions.examples[0]}")
         if plan.spec.classes:
             more = "…" if len(plan.spec.classes) > 12 else ""
             notes.append(f"classes: {', '.join(plan.spec.classes[:12])}{more}")

@@ -7,6 +7,7 @@ import csv
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from ganforge.sources.entry import (
     read_file,
 )
 from ganforge.sources.formats import has_picture_suffix
-from ganforge.sources.layout import SPLITS, TABLES, Layout, arranged, natural, of_names
+from ganforge.sources.layout import ASTRAY, SPLITS, TABLES, Layout, arranged, joined_captions, natural, of_names
 from ganforge.store.meta import Origins
 from ganforge.store.provenance import NOWHERE, ORIGINS, Origin, origin
 from ganforge.store.split import ASIDE, HELDOUT, TRAIN
@@ -41,6 +42,7 @@ MAX_SIDE_BYTES = 1 << 20
 MAX_GROUP_BYTES = 1 << 30
 """Of a table of texts: bytes of the rows of Parquet that are stored together."""
 _LABELS = ("label", "labels", "class")
+_CAPTIONS = ("caption", "captions", "text")
 
 
 # ----------------------------------------------------------------------------------------------------------- WebDataset
@@ -53,8 +55,9 @@ def from_tars(
     known: Layout | None = None,
     origins: Mapping[str, Origin] | None = None,
 ) -> Source:
-    """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`. Where no member
-    has one, tables and folders in the tars say the classes, as in a folder. Nothing is unpacked to disk.
+    """WebDataset: members of one key belong together; the class is in `.cls`, or `label` of `.json`, a caption in
+    `.txt`, or `caption` of `.json`. Where no member has a class, tables and folders in the tars say the classes, as in
+    a folder. Nothing is unpacked to disk.
 
     `tars` are the files by their relative names, "" for one alone. Each is a portion. Names of tars or their folders
     that begin with train, test, val or valid say the split, where both sides are there. `origins` are of whole tars;
@@ -64,17 +67,22 @@ def from_tars(
 
     def portion(tar: str) -> Iterator[Entry]:
         common = (origins or {}).get(tar, NOWHERE)
-        for member, label, own in _samples(tars[tar]):
+        for member, label, own, caption in _samples(tars[tar]):
             inner = _inner(tar, member.name)
             given = label if layout.label_at is None and not layout.table else layout.label(inner)
             side = split_of[tar] if split_of else layout.split(inner)
             shown = f"{tar}/{_shown(member.name)}" if tar else inner
             read = partial(_read_member, tars[tar], member)
             known = own if any(own) else common
-            yield Entry(shown, read, label=given if layout.classes else None, split=side, origin=known)
+            named = given if layout.classes else None
+            yield Entry(shown, read, label=named, split=side, origin=known, caption=caption)
 
     portions: list[Portion] = [partial(portion, tar) for tar in tars]
     return Source(name, lambda size: portions, layout, bool(split_of) or layout.split_at is not None)
+
+
+Sample = tuple[tarfile.TarInfo, str | None, Origin, str]
+"""A member of a tar, its label, origin and captions."""
 
 
 def _tar_layout(name: str, tars: dict[str, Path], labels: Table | None) -> Layout:
@@ -82,15 +90,18 @@ def _tar_layout(name: str, tars: dict[str, Path], labels: Table | None) -> Layou
     names: list[str] = []
     words: set[str] = set()
     tables: dict[str, Callable[[], bytes]] = {}
+    without = 0
     for tar, path in tars.items():
-        for member, label, _ in _samples(path, tables, tar):
+        for member, label, _, caption in _samples(path, tables, tar):
             if has_picture_suffix(member.name):
                 names.append(_inner(tar, member.name))
                 words |= {label} if label is not None else set()
+                without += not caption
+    captioned = bool(names) and without * ASTRAY <= len(names)
     if words and not labels and not tables:
         classes = tuple(sorted(words, key=natural)) if len(words) > 1 else ()
-        return Layout(classes, split_at=of_names(names).split_at)
-    return arranged(names, name, tables, labels)
+        return Layout(classes, split_at=of_names(names).split_at, captioned=captioned)
+    return replace(arranged(names, name, tables, labels), captioned=captioned)
 
 
 def _inner(tar: str, member: str) -> str:
@@ -102,10 +113,8 @@ def _shown(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").removeprefix("./")
 
 
-def _samples(
-    path: Path, tables: dict[str, Callable[[], bytes]] | None = None, tar_name: str = ""
-) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
-    """Each picture of a tar with its label and origin; members of one key stand together, as the format demands. Where
+def _samples(path: Path, tables: dict[str, Callable[[], bytes]] | None = None, tar_name: str = "") -> Iterator[Sample]:
+    """Each picture of a tar with what is said of it; members of one key stand together, as the format demands. Where
     a key has no picture, what it has instead. Tables of labels are put into `tables`, under their inner names."""
     try:
         with tarfile.open(path, "r:") as tar:
@@ -124,7 +133,7 @@ def _samples(
                         tables[_inner(tar_name, member.name)] = partial(_read_member, path, member)
                 elif has_picture_suffix(base):
                     pictures.append(member)
-                elif suffix in ("cls", "json") and member.size <= MAX_SIDE_BYTES:
+                elif suffix in ("cls", "txt", "json") and member.size <= MAX_SIDE_BYTES:
                     record |= _record(suffix, tar.extractfile(member).read())  # type: ignore[union-attr]
                     others.append(member)
                 elif base not in SIDE_FILES:
@@ -138,19 +147,18 @@ def _samples(
         raise DataError(f"{path} cannot be read as a tar: {error}. Copy or fetch it again.") from error
 
 
-def _described(
-    members: list[tarfile.TarInfo], record: dict[str, Any]
-) -> Iterator[tuple[tarfile.TarInfo, str | None, Origin]]:
+def _described(members: list[tarfile.TarInfo], record: dict[str, Any]) -> Iterator[Sample]:
     label = record.get("label")
+    caption = joined_captions(next((record[name] for name in _CAPTIONS if name in record), None))
     for member in members:
-        yield member, None if label is None else recorded(str(label)), origin(record)
+        yield member, None if label is None else recorded(str(label)), origin(record), caption
 
 
 def _record(suffix: str, data: bytes) -> dict[str, Any]:
-    """What `.cls` or `.json` says of the pictures of its key."""
+    """What `.cls`, `.txt` or `.json` says of the pictures of its key."""
     text = data.decode("utf-8", "replace").strip()
-    if suffix == "cls":
-        return {"label": text} if text else {}
+    if suffix != "json":
+        return {{"cls": "label", "txt": "caption"}[suffix]: text} if text else {}
     try:
         values = read_json(text)
     except ValueError:
@@ -186,7 +194,8 @@ def from_parquet(
     one.
 
     `files` are by their relative names; each is a portion. Names of classes come from the file's own metadata, else
-    they are the numbers or words themselves. Names of files or folders say the split, as for tars. `origins` are of
+    they are the numbers or words themselves. A column `caption` or `text` has captions, one or a list of them. Names of
+    files or folders say the split, as for tars. `origins` are of
     whole files; columns such as `licence` and `author` say them of each picture.
 
     Where texts are wanted, or any medium and there are no images, `column` has a text in each row, here and in the
@@ -200,6 +209,7 @@ def from_parquet(
         label = next((word for word in _LABELS if word in schema.names), None)
         if image is None:
             raise DataError(f"{paths[0]} has no column of images; its columns are {', '.join(schema.names)}.")
+        told = next((word for word in _CAPTIONS if word in schema.names), None)
         names = _class_names(schema, label) if label else ()
         words: set[str] = set(names)
         if label and not names:
@@ -216,18 +226,21 @@ def from_parquet(
         with pq.ParquetFile(files[file_name]) as file:
             row = 0
             named = [name for name in ORIGINS if name in file.schema_arrow.names]
-            for batch in file.iter_batches(64, columns=[image, *([label] if label else []), *named]):
+            columns = [image, *(name for name in (label, told) if name), *named]
+            for batch in file.iter_batches(64, columns=columns):
                 for record in batch.to_pylist():
                     picture = record[image]
                     own = origin(record)
                     data = picture.get("bytes") if isinstance(picture, dict) else picture
                     text, side = _word(record[label], names) if label else None, split_of.get(file_name)
                     known, read = own if any(own) else common, partial(_given, data)
-                    yield Entry(f"{file_name}/{row:07d}", read, label=text, split=side, origin=known)
+                    caption = joined_captions(record[told]) if told else ""
+                    yield Entry(f"{file_name}/{row:07d}", read, label=text, split=side, origin=known, caption=caption)
                     row += 1
 
     portions: list[Portion] = [partial(portion, file_name) for file_name in files]
-    return Source(name, lambda size: portions, Layout(classes if len(classes) > 1 else ()), bool(split_of))
+    layout = Layout(classes if len(classes) > 1 else (), captioned=bool(told))
+    return Source(name, lambda size: portions, layout, bool(split_of))
 
 
 def _holds_images(field: pa.Field) -> bool:
@@ -381,11 +394,13 @@ def from_store(path: Path) -> Source:
         some = rows[start:stop].tolist()
         for row, (name, own) in zip(some, origins[some], strict=True):
             label = store.spec.classes[store.labels[row]] if store.labelled else None
-            side = words[int(store.splits[row])]
-            yield Entry(name or f"row-{row}", partial(_row, store, row), label=label, split=side, origin=own)
+            side, caption = words[int(store.splits[row])], "\n".join(store.captions_of(row))
+            read = partial(_row, store, row)
+            yield Entry(name or f"row-{row}", read, label=label, split=side, origin=own, caption=caption)
 
     given = bool(len(store.train) and len(store.heldout))
-    return Source(path.resolve().name, in_portions(len(rows), between), Layout(store.spec.classes), given)
+    layout = Layout(store.spec.classes, captioned=store.spec.captions is not None)
+    return Source(path.resolve().name, in_portions(len(rows), between), layout, given)
 
 
 def _row(store: Store, row: int) -> Pixels:

@@ -16,12 +16,12 @@ from ganforge.base.files import suffix_of
 from ganforge.base.images import Pixels
 from ganforge.media import text, video, voxels, waves
 from ganforge.sources.formats import refusal
-from ganforge.sources.layout import TABLES, Layout
+from ganforge.sources.layout import CAPTIONS, TABLES, Layout
 from ganforge.store import provenance
 from ganforge.store.provenance import NOWHERE, Origin
 
 MAX_FILE_BYTES = 256 << 20
-SIDE_FILES = {"dropped.csv", "skipped.csv", "history.jsonl", "README.md", *provenance.TABLES, *TABLES}
+SIDE_FILES = {"dropped.csv", "skipped.csv", "history.jsonl", "README.md", *provenance.TABLES, *TABLES, CAPTIONS}
 Table = tuple[str, bytes]
 """The name and the bytes of a CSV of labels."""
 
@@ -60,6 +60,8 @@ class Entry:
     """Of a clip whose frames are files of their own: what reads each of them, in order. `read` then raises Skip."""
     partner: Entry | str = ""
     """Of a pair: the picture that is wanted where this one is given, or why there is none."""
+    caption: str = ""
+    """What is said of the picture, a line each."""
 
 
 def clip_refusal(name: str) -> str:

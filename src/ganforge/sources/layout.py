@@ -37,6 +37,10 @@ class Layout:
     labels: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     """Name -> what must stay together when the set is split."""
+    captions: Mapping[str, str] = field(default_factory=dict)
+    """Name -> its captions, a line each; of files that have names."""
+    captioned: bool = False
+    """Whether the pictures have captions."""
     notes: tuple[str, ...] = ()
     """Sentences that the user should read."""
 
@@ -258,7 +262,7 @@ def _table(name: str, data: bytes) -> list[dict[str, Any]]:
     try:
         return read_csv(data)
     except (ValueError, csv.Error) as error:
-        raise DataError(f"{name} cannot be read as a CSV of labels: {error}.") from error
+        raise DataError(f"{name} cannot be read as a CSV: {error}.") from error
 
 
 def _rows(rows: Iterable[Mapping[str, Any]], column: str) -> list[Row]:
@@ -269,6 +273,81 @@ def _rows(rows: Iterable[Mapping[str, Any]], column: str) -> list[Row]:
     return [
         (str(row[column]).removeprefix("./"), word(row, "label"), word(row, "group")) for row in rows if row.get(column)
     ]
+
+
+# ------------------------------------------------------------------------------------------------------------- captions
+
+CAPTIONS = "captions.csv"
+_CAPTION_COLUMNS = {CAPTIONS: ("file", ("caption", "text")), "metadata.csv": ("file_name", ("text", "caption")),
+                    "metadata.jsonl": ("file_name", ("text", "caption"))}  # fmt: skip
+
+
+def with_captions(
+    layout: Layout, names: Sequence[str], source: str, tables: Mapping[str, Callable[[], bytes]],
+    beside: Mapping[str, Callable[[], bytes]],
+) -> Layout:  # fmt: skip
+    """The layout of pictures with these names, with their captions: from `tables` in the set (captions.csv with the
+    columns file and caption, or metadata of Hugging Face with a column text), several rows of a picture being several
+    captions; else from `beside`, picture -> what reads the text file of the same name. None where more than one in
+    twenty pictures has none, which a note says. DataError where a table cannot be read."""
+    texts: dict[str, list[str]] = {}
+    meant = finder(names)
+    where, lost = "", list[str]()
+    for table, read in tables.items():
+        folder, _, kind = table.rpartition("/")
+        if kind not in _CAPTION_COLUMNS:
+            continue
+        file, columns = _CAPTION_COLUMNS[kind]
+        for row in _captioned_rows(f"{table} in {source}", kind, read()):
+            text = next((str(row[name]) for name in columns if row.get(name) is not None), None)
+            if text is None or not row.get(file):
+                continue
+            where, fitting = kind, meant(f"{folder}/{row[file]}".lstrip("/"))
+            if len(fitting) == 1:
+                texts.setdefault(fitting[0], []).append(text)
+            else:
+                lost.append(str(row[file]))
+    if not where:
+        where = "text files beside the pictures"
+        for name, read in beside.items():
+            texts[name] = read().decode("utf-8-sig", "replace").splitlines()
+    captions = {name: joined for name, lines in texts.items() if (joined := _joined(lines))}
+    if not captions:
+        return layout
+    count = f"{len(captions):,} of {len(names):,} pictures"
+    notes = [f"{len(lost):,} rows in {where} name no picture, or several: {some(lost)}"] if lost else []
+    without = [name for name in names if name not in captions]
+    if len(without) * ASTRAY > len(names):
+        note = f"no captions, since only {count} have one ({where}); without one is {some(without)}"
+        return replace(layout, notes=(*layout.notes, note, *notes))
+    notes.append(f"captions of {count}, from {where}")
+    return replace(layout, captions=captions, captioned=True, notes=(*layout.notes, *notes))
+
+
+def joined_captions(value: Any) -> str:
+    """The captions that a cell or a member of a container holds, a text or a list of texts, as lines."""
+    lines = value.splitlines() if isinstance(value, str) else value if isinstance(value, list) else ()
+    return _joined(line for line in lines if isinstance(line, str))
+
+
+def _joined(lines: Iterable[str]) -> str:
+    """Those lines that have letters, each once, as lines: the captions of one picture."""
+    kept = [" ".join(recorded(line).split()) for line in lines if any(map(str.isalpha, line))]
+    return "\n".join(dict.fromkeys(kept))
+
+
+def _captioned_rows(name: str, kind: str, data: bytes) -> Iterable[Mapping[str, Any]]:
+    if not kind.endswith(".jsonl"):
+        rows = _table(name, data)
+        if kind == CAPTIONS and not (rows and rows[0].keys() >= {"file", "caption"}):
+            columns = ", ".join(map(str, rows[0])) if rows else "none"
+            raise DataError(f"{name} needs the columns file and caption; it has {columns}.")
+        return rows
+    try:
+        rows = [read_json(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+    except ValueError as error:
+        raise DataError(f"{name} cannot be read: {error}.") from error
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def some(names: Sequence[str]) -> str:

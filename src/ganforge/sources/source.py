@@ -32,11 +32,13 @@ from ganforge.sources.entry import (
     read_file,
 )
 from ganforge.sources.formats import has_picture_suffix
-from ganforge.sources.layout import TABLES, Layout, arranged, natural
+from ganforge.sources.layout import CAPTIONS, TABLES, Layout, arranged, natural, with_captions
 from ganforge.store import provenance
 from ganforge.store.provenance import NOWHERE
 
 MAX_ZIP_ENTRIES = 2_000_000
+MAX_TEXT_BYTES = 1 << 16
+"""Of a text file beside a picture."""
 MAX_ZIP_RATIO = 200
 PACKED = {
     b"\x1f\x8b": "gzip",
@@ -188,7 +190,7 @@ def of_files(
     files, there = [], {*names}
     for name in names:
         base = name.rsplit("/", 1)[-1]
-        if base in TABLES or base in provenance.TABLES:
+        if base in TABLES or base in provenance.TABLES or base == CAPTIONS:
             tables[name] = partial(_table, path, read, name)
         if base not in SIDE_FILES and not (name.endswith(marks.SUFFIX) and name.removesuffix(marks.SUFFIX) in there):
             files.append(name)
@@ -201,6 +203,11 @@ def of_files(
         files = sorted([name for name in files if name not in frames] + list(clips))
     known = [name for name in files if _is_of(name, medium)]
     layout = arranged(sorted([*known, *clips]), str(path), tables, labels)
+    if medium == "picture":
+        beside = _texts_beside(files, read)
+        layout = with_captions(layout, known, str(path), tables, {name: text for name, (_, text) in beside.items()})
+        texts = {text for text, _ in beside.values()}
+        files = [name for name in files if name not in texts] if texts else files
     origins = provenance.origins(tables)
 
     def between(start: int, stop: int) -> Iterator[Entry]:
@@ -214,9 +221,24 @@ def of_files(
                 path=path_of(name) if path_of and not frames else None,
                 origin=origins.get(frames[0] if frames else name, NOWHERE),
                 frames=tuple(partial(read, frame) for frame in frames),
+                caption=layout.captions.get(name, ""),
             )
 
     return Source(own_name, in_portions(len(files), between), layout, layout.split_at is not None, medium)
+
+
+def _texts_beside(names: Sequence[str], read: Callable[[str], bytes]) -> dict[str, tuple[str, Callable[[], bytes]]]:
+    """Picture -> the text file of the same name, and what reads it; of one that cannot be read nothing."""
+
+    def text(name: str) -> bytes:
+        try:
+            return read(name)[:MAX_TEXT_BYTES]
+        except Skip:
+            return b""
+
+    there = {name for name in names if name.lower().endswith(".txt")}
+    beside = ((name, f"{name.rpartition('.')[0]}.txt") for name in names if there and has_picture_suffix(name))
+    return {name: (beside, partial(text, beside)) for name, beside in beside if beside in there}
 
 
 def _medium(path: Path, names: Sequence[str], medium: str | None) -> str:

@@ -5,6 +5,8 @@
     labels.npy          (N,) int64; -1 everywhere for an unlabelled set
     splits.npy          (N,) uint8: 0 train, 1 held out, 2 set aside
     folds.npy           (N,) int8, only with --folds
+    captions.npy        (N, K, L) uint16, only where pictures have captions: K of each, of L words at most, whose
+                        numbers `media.captions.Captions` explains; zeros where there are fewer
     meta.parquet        a row a picture, the dropped ones with their reason
 
 A folder without its manifest is unfinished and is not read. `history.jsonl` beside them says how it came to be.
@@ -83,6 +85,9 @@ class Store:
             self.labels: npt.NDArray[np.int64] = self._small("labels.npy")
             self.splits: npt.NDArray[np.uint8] = self._small("splits.npy")
             self.folds: npt.NDArray[np.int8] | None = self._small("folds.npy") if "folds.npy" in self.files else None
+            self.captions: npt.NDArray[np.uint16] | None = self._small("captions.npy") if self.spec.captions else None
+            if self.captions is not None and (len(self.captions) != len(self.labels) or self.captions.ndim != 3):
+                raise ValueError("its files differ in length")
             if not self.starts[-1] == len(self.labels) == len(self.splits) == self.manifest["rows"]:
                 raise ValueError("its files differ in length")
             if (
@@ -221,6 +226,12 @@ class Store:
     def labelled(self) -> bool:
         """Whether every picture has a class."""
         return bool(self.spec.classes)
+
+    def captions_of(self, row: int) -> list[str]:
+        """The captions of a picture, in the words that are known; none where pictures have none."""
+        if self.captions is None or self.spec.captions is None:
+            return []
+        return [text for numbers in self.captions[row] if (text := self.spec.captions.text(numbers))]
 
     def _shard(self, number: int) -> npt.NDArray[np.uint8]:
         name = self.shards[number]

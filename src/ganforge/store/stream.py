@@ -160,7 +160,16 @@ class Stream:
         if self.changes:
             images = augment.apply(images, self.changes, self.seed, positions, self.store.spec)
         labels = torch.from_numpy(self.store.labels[rows]).to(self.device) if self.store.labelled else None
-        return Batch(images, labels, int(positions[0]))
+        return Batch(images, labels, int(positions[0]), captions=self._captions(positions, rows))
+
+    def _captions(self, positions: Indices, rows: Indices) -> Tensor | None:
+        """(N, L) int64: one of the captions of each of these pictures, another one when it is shown again."""
+        if self.store.captions is None:
+            return None
+        captions = self.store.captions[rows]
+        several = np.maximum((captions != 0).any(2).sum(1), 1)
+        chosen = (uniform(self.seed, "caption", positions) * several).astype(np.int64)
+        return torch.from_numpy(captions[np.arange(len(rows)), chosen].astype(np.int64)).to(self.device)
 
 
 def _by_class(store: Store, balance: float) -> list[tuple[Indices, int]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganforge.nn.schedules import Cosine
-from ganforge.sampling import drawn, points, render
+from ganforge.sampling import like_store, points, render
 from ganforge.store.store import Store
 from ganforge.system import System
 
@@ -44,8 +43,8 @@ def keep(half_life: float, batch: int) -> float:
 @torch.no_grad()
 def renew_statistics(system: System, store: Store) -> None:
     """Set the means and variances of batch normalisation, in every layer that generating runs through, to those of
-    samples, 1,024 small ones or 128 large ones, with classes as frequent as in the store. The system is left in
-    evaluation mode.
+    samples, 1,024 small ones or 128 large ones, with classes as frequent as in the store, or its captions. The system
+    is left in evaluation mode.
 
     The average of the statistics over training is not that of the averaged weights (Izmailov et al. 2018, "Averaging
     Weights Leads to Wider Optima and Better Generalization", section 3.2; the standing statistics of Brock et al. 2019,
@@ -61,8 +60,7 @@ def renew_statistics(system: System, store: Store) -> None:
     count = max(LEAST, min(MOST, NUMBERS // system.spec.pixels))
     for start in range(0, count // BATCH * BATCH, BATCH):
         seeds = range(start, start + BATCH)
-        labels = drawn(seeds, np.bincount(store.labels[store.train])) if system.classes else None
-        render(system, points(system, seeds, labels))
+        render(system, points(system, seeds, **like_store(system, store, seeds)))
     for layer, (momentum, buffers) in zip(layers, before, strict=True):
         layer.momentum = momentum
         used = bool(layer.num_batches_tracked)

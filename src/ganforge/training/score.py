@@ -21,7 +21,7 @@ from ganforge.media.spec import to_uint8
 from ganforge.media.text import Text
 from ganforge.metrics import frechet, neighbours
 from ganforge.metrics.fidelity import psnr
-from ganforge.sampling import drawn, pictures
+from ganforge.sampling import like_store, pictures
 from ganforge.store.store import Store
 from ganforge.system import System
 from ganforge.training.sheet import EXAMPLES, SEEDS, Sheet
@@ -143,8 +143,7 @@ class Scorer:
         """Portions of what is scored."""
         if system.generates:
             seeds = range(FIRST_SEED, FIRST_SEED + SAMPLES)
-            labels = drawn(seeds, np.bincount(self.store.labels[self.store.train])) if system.classes else None
-            yield from pictures(system, seeds, labels)
+            yield from pictures(system, seeds, **like_store(system, self.store, seeds))
             return
         for portion, made in self._restored(system, SAMPLES):
             yield portion.whole(made)

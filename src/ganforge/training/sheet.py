@@ -29,8 +29,8 @@ class Sheet:
 
 
 def draw(system: System, store: Store) -> Sheet:
-    """64 samples, or eight of each of the first 16 classes in a row; of a system that does not generate, examples of
-    the same pictures, held-out ones where there are enough."""
+    """64 samples, or eight of each of the first 16 classes, or of 8 captions, in a row; of a system that does not
+    generate, examples of the same pictures, held-out ones where there are enough."""
     if not system.generates:
         store = store.of_classes(system.learned)
         rows = store.heldout if len(store.heldout) >= EXAMPLES else store.train
@@ -39,8 +39,13 @@ def draw(system: System, store: Store) -> Sheet:
         return Sheet(store.spec.sheet(shown, 4 * len(shown) // len(originals)), shown)
     classes = list(range(min(system.classes, CLASSES)))
     seeds, labels = crossed(SEEDS[:8], classes) if classes else (SEEDS, None)
-    shown = np.concatenate(list(pictures(system, seeds, labels)))
-    sheet = store.spec.sheet(shown, 8 if classes else None)
-    if classes:
-        sheet = name_rows(sheet, store.spec.classes[: len(classes)])
+    names, captions = list(store.spec.classes[: len(classes)]), None
+    if system.captioned and store.spec.captions:
+        names = list(store.spec.captions.examples[:8])
+        captions = np.stack([store.spec.captions.row(text) for text in names]).astype(np.int64).repeat(8, 0)
+        seeds = list(SEEDS[:8]) * len(names)
+    shown = np.concatenate(list(pictures(system, seeds, labels, captions=captions)))
+    sheet = store.spec.sheet(shown, 8 if names else None)
+    if names:
+        sheet = name_rows(sheet, names)
     return Sheet(sheet, shown, labels, {"seeds": list(seeds)} | marked(store.spec, labels))

@@ -17,12 +17,9 @@ import numpy as np
 from ganforge.base.errors import DataError
 from ganforge.base.files import file_sha256
 from ganforge.base.images import write_image
-from ganforge.media import shapes
 from ganforge.web import spoken_digits
 
 _TIMEOUT = 30
-SHAPES = 500
-"""Shapes of each kind."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,12 @@ SETS = {
         author="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998",
     ),
     "shapes": PublicSet(
-        title=f"{len(shapes.KINDS) * SHAPES:,} made solids of 32x32x32 voxels, {len(shapes.KINDS)} kinds: no network",
+        title="4,000 made solids of 32x32x32 voxels, 8 kinds: no network",
+        licence="CC0-1.0",
+        author="ganforge",
+    ),
+    "captioned-shapes": PublicSet(
+        title="10,000 made pictures of one or two shapes, 64x64 RGB, each with a sentence: no network",
         licence="CC0-1.0",
         author="ganforge",
     ),
@@ -142,13 +144,13 @@ def fetch(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
     """Put the originals of a set into the folder `out`, each checked against its published MD5; `source` is a folder
     that has them already. Returns their rows for `provenance.csv`. Raises DataError, and OSError where `out` cannot be
     written."""
-    makers = {"digits": _digits, "shapes": _shapes}
     if name == "spoken-digits":
         return _spoken_digits(out, source)
-    return makers[name](out) if name in makers else _files(name, out, source)
+    return _digits(out) if name == "digits" else _files(name, out, source)
 
 
-def _row(name: str, *, file: str, address: str, sha256: str, label: str = "") -> dict[str, str]:
+def row(name: str, *, file: str, address: str, sha256: str, label: str = "") -> dict[str, str]:
+    """A row of `provenance.csv` of a file of the set `name`, retrieved now."""
     return {
         "file": file,
         "source": name,
@@ -171,7 +173,7 @@ def _digits(out: Path) -> list[dict[str, str]]:
         path.parent.mkdir(exist_ok=True)
         write_image(path, np.round(image * (255 / 16)).astype(np.uint8)[..., None])
         rows.append(
-            _row(
+            row(
                 "digits",
                 file=path.relative_to(out).as_posix(),
                 address="scikit-learn, load_digits",
@@ -179,18 +181,6 @@ def _digits(out: Path) -> list[dict[str, str]]:
                 label=str(label),
             )
         )
-    return rows
-
-
-def _shapes(out: Path) -> list[dict[str, str]]:
-    rows = []
-    for kind in shapes.KINDS:
-        (out / kind).mkdir()
-        for number in range(SHAPES):
-            path = out / kind / f"{number:04d}.npy"
-            np.save(path, shapes.shape(kind, number), allow_pickle=False)
-            file, made = path.relative_to(out).as_posix(), f"ganforge.media.shapes, {kind} {number}"
-            rows.append(_row("shapes", file=file, address=made, sha256=file_sha256(path), label=kind))
     return rows
 
 
@@ -202,7 +192,7 @@ def _spoken_digits(out: Path, source: Path | None) -> list[dict[str, str]]:
     given = source or out / archive.name
     address = _download(name, archive, SETS[name].mirrors, given) if source is None else given.resolve().as_uri()
     rows = [
-        _row(name, file=file, address=f"{address}#{Path(file).name}", sha256=sha256, label=label)
+        row(name, file=file, address=f"{address}#{Path(file).name}", sha256=sha256, label=label)
         for file, label, sha256 in spoken_digits.unpack(given, out)
     ]
     if source is None:
@@ -218,7 +208,7 @@ def _files(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
             shutil.copyfile(source, out / files[0].name)
             _check(out / files[0].name, files[0], str(source))
             own = {"file": files[0].name, "address": source.resolve().as_uri()}
-            return [_row(name, **own, sha256=file_sha256(out / files[0].name))]
+            return [row(name, **own, sha256=file_sha256(out / files[0].name))]
         if not source.is_dir():
             raise DataError(
                 f"{source} is not a folder. --from takes the folder that holds the original files of {name}."
@@ -237,7 +227,7 @@ def _files(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
             raise DataError(f"{source} has no {file.name}. It needs: {', '.join(f.name for f in public_set.files)}.")
         _check(target, file, address)
         paths = _unpack(target, public_set.members) if target.name.endswith(".tar.gz") else [target]
-        rows += [_row(name, file=path.name, address=address, sha256=file_sha256(path)) for path in paths]
+        rows += [row(name, file=path.name, address=address, sha256=file_sha256(path)) for path in paths]
     return rows
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ganforge.base.files import file_sha256
 from ganforge.base.images import Pixels
 from ganforge.base.seeds import key
 
+COUNT = 500
+"""Shapes of each kind in the set."""
 FINER = 2
 """Points a side of a voxel by which the share inside is counted."""
 ROOM = 0.94
@@ -23,6 +27,20 @@ Where = npt.NDArray[np.bool_]
 Draw = Callable[[float, float], float]
 Made = tuple[Callable[[Grid, Grid, Grid], Where], tuple[float, float, float]]
 """Which points are inside, by their x, y and z, and half the sides of the box around them."""
+
+
+def make(out: Path) -> list[dict[str, str]]:
+    """Write the set into the folder `out`: KIND/NUMBER.npy. Returns `file`, `address`, `sha256` and `label` of each.
+    OSError where `out` cannot be written."""
+    rows = []
+    for kind in KINDS:
+        (out / kind).mkdir()
+        for number in range(COUNT):
+            path = out / kind / f"{number:04d}.npy"
+            np.save(path, shape(kind, number), allow_pickle=False)
+            file, address = path.relative_to(out).as_posix(), f"ganforge.collecting.shapes, {kind} {number}"
+            rows.append({"file": file, "address": address, "sha256": file_sha256(path), "label": kind})
+    return rows
 
 
 def shape(kind: str, number: int, side: int = 32) -> Pixels:

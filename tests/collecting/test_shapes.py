@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from ganforge.media import shapes
+from ganforge.collecting import shapes
 
 
 @pytest.mark.parametrize("kind", shapes.KINDS)
