@@ -34,6 +34,9 @@ from ganforge.nn.layers import spectral
 from ganforge.system import Adam, Batch, Phase, System, later_phases
 
 TAPS = 5  # characters that a convolution of the critic sees
+STEEPEST = 1.0
+"""Norm at most of the gradient, by a made character, of the scores of its passage. A critic that is sure of itself
+would else drown what the teacher says, and the generator forgets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,8 @@ class TextGAN(System):
                 if not c.adversary or batch.seen < c.alone:
                     return report
                 made, scored = self.made(z, hot, 0, hot.shape[1])
-                report["score"] = mean((made * self.critic(shifted(made))).sum(2), made.argmax(2))
+                held = clipped(made, c.adversary * STEEPEST / made.argmax(2).count_nonzero())
+                report["score"] = mean((held * self.critic(shifted(held))).sum(2), made.argmax(2))
                 batch.shared |= {"made": made.detach(), "scored": scored}
                 report["loss"] = report["loss"] - c.adversary * report["score"]
                 return report
@@ -239,6 +243,14 @@ def shifted(hot: Tensor) -> Tensor:
     """(N, T, K) -> what is before each character, the last one left out: nothing, then the first to the last but
     one."""
     return F.pad(hot, (0, 0, 1, 0))[:, :-1]
+
+
+def clipped(values: Tensor, norm: Tensor) -> Tensor:
+    """(N, T, K) -> the same; the gradient of each of the (N, T) vectors is no longer than `norm`, a scalar."""
+    held = values.clone()
+    if held.requires_grad:
+        held.register_hook(lambda gradient: gradient * (norm / gradient.norm(dim=2, keepdim=True)).clamp(max=1.0))
+    return held
 
 
 def inside(numbers: Tensor) -> Tensor:

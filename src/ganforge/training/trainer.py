@@ -82,8 +82,6 @@ class Trainer:
             self.restore()
         self.exhausted = self._exhausted()
 
-    # the loop
-
     def train(self) -> None:
         """Train until the end, with samples and a checkpoint at every report."""
         if self._done():
@@ -93,6 +91,7 @@ class Trainer:
             log.info(self._disk())
         self._tell_phases(self.settings.images or math.inf)
         rows = stats.Log(self.run.path, self.progress.seen)
+        self.pace: tuple[tuple[int, float], ...] = ((self.progress.seen, self.progress.seconds),)
         trackers = Trackers(self.run.path, self.settings.track, self.sections, self.progress.seen)
         with _interruptible() as interrupted, _bar(self) as bar, Busy() as busy, trackers:
             reported, mark = self.progress.seen, time.perf_counter()
@@ -225,13 +224,14 @@ class Trainer:
         return p.lr_scale + (1 - p.lr_scale) * share
 
     def _settle_length(self) -> None:
-        """With a length in minutes: when only the cooldown is left, fix the length in images, so that the rest is a
-        function of the images alone."""
-        s = self.settings
-        if s.images or self.progress.seconds < 60 * s.minutes * (1 - s.cooldown):
+        """With a length in minutes: when only the cooldown is left, fix the length in images, by the speed since the
+        last report but one, so that the rest is a function of the images alone."""
+        s, p = self.settings, self.progress
+        if s.images or p.seconds < 60 * s.minutes * (1 - s.cooldown):
             return
-        steps = math.ceil(self.progress.seen / s.batch / (1 - s.cooldown))  # `plan` requires a cooldown below 1
-        self.settings = replace(s, images=steps * s.batch)
+        speed = (p.seen - self.pace[0][0]) / max(p.seconds - self.pace[0][1], 1e-9)
+        left = max(0.0, 60 * s.minutes - p.seconds) * speed
+        self.settings = replace(s, images=math.ceil((p.seen + left) / s.batch) * s.batch)
         self.sections["train"] = asdict(self.settings)
         self.run.begin(self.sections)
 
@@ -408,6 +408,7 @@ class Trainer:
         row: dict[str, Any] = {"seen": p.seen, "seconds": round(p.seconds, 3), "images_per_second": round(speed, 1)}
         row |= {"skipped": p.skipped, "rollbacks": p.rollbacks, "others": round(others, 3)}
         row |= {name: round(value, 6) for name, value in (self.means.result() | fitted).items()}
+        self.pace = (*self.pace[-1:], (p.seen, p.seconds))
         sheet = draw(self.average, self.store)
         row |= self._scores(sheet, time.perf_counter() - started)
         rows.write(row)
@@ -424,8 +425,7 @@ class Trainer:
         text += f"  left out {p.skipped:,}" if p.skipped else ""
         text += f"  (other programs took {others:.0%} of the processors)" if others > OTHERS else ""
         log.info(f"{self.fraction():4.0%}  {p.seen:>10,} images  {speed:>7,.0f}/s  {text}")
-        reason = collapse.alarm(stats.read(self.run.path))
-        if reason:
+        if reason := collapse.alarm(stats.read(self.run.path)):
             self._back_from_collapse(reason)
         return bool(reason)
 
