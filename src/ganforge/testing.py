@@ -19,14 +19,17 @@ from ganforge.media.spec import Spec, to_float
 from ganforge.media.text import Text
 from ganforge.preparing.parts import Meta, Sides, join, new_part
 from ganforge.runs import RunFolder
-from ganforge.sampling import sample, write
+from ganforge.sampling import points, sample, write
 from ganforge.store.store import Store
-from ganforge.system import System
+from ganforge.system import StyleSystem, System
 from ganforge.training.train import Trainer, plan, train
 
 
-def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0) -> Store:
-    """A store of `count` rows of coarse noise whose brightness depends on the class, every fifth one held out."""
+def make_store(
+    path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: int = 1, folds: int = 0, captioned: bool = False
+) -> Store:
+    """A store of `count` rows of coarse noise whose brightness depends on the class, every fifth one held out; where it
+    is `captioned`, every second one is darkened and its caption says so."""
     rng = np.random.default_rng(seed)
     pictures, metas = [], []
     for n in range(count):
@@ -36,9 +39,12 @@ def make_store(path: Path, spec: Spec, count: int = 96, seed: int = 0, shards: i
         picture = coarse[rows][:, columns].clip(0, 255).astype(np.uint8)
         if isinstance(spec.medium, Text):
             picture = 1 + picture % (len(spec.medium.alphabet) - 1)
+        if captioned and n % 2:
+            picture //= 4
         pictures.append(picture)
         file = f"{n}.png" + "#0" * isinstance(spec.medium, Clip)  # clips have the number of their first frame
         metas.append(Meta(file, spec.classes[label] if spec.classes else None, "train" if n % 5 else "heldout"))
+        metas[-1].caption = f"some {'dark' if n % 2 else 'bright'} noise" if captioned else None
     return store_of(path, spec, np.stack(pictures), metas, shards, folds)
 
 
@@ -47,7 +53,7 @@ def store_of(path: Path, spec: Spec, pictures: Pixels, metas: Sequence[Meta], sh
     work = path.with_name(f".{path.name}.parts")
     parts = [work / f"{n}" for n in range(shards)]
     for part, numbers in zip(parts, np.array_split(np.arange(len(pictures)), shards), strict=True):
-        with new_part(part, spec) as writer:
+        with new_part(part, spec, any(meta.caption for meta in metas)) as writer:
             for n in numbers:
                 meta = metas[n]
                 meta.height, meta.width = spec.height, spec.width
@@ -67,7 +73,7 @@ def check_system(name: str, spec: Spec, folder: Path, model: dict[str, Any] | No
     to one that is not. A seed gives the same sample in any batch, and the same file of its medium. Buffers are changed
     in place. Restored pictures have the channels, size and range that the system says; a system that does not generate
     has examples."""
-    store = make_store(folder / "store", spec)
+    store = make_store(folder / "store", spec, captioned=models.load(name).system.captioned)
     batch, size = 16, "small" if any(models.load(name).presets.values()) else None
     loop = {"images": steps * batch, "batch": batch, "precision": "fp32", "cooldown": 0.0}
     overrides = {"model": model or {}, "train": loop}
@@ -137,8 +143,19 @@ def _check_samples(run: RunFolder, system: System) -> None:
     assert pictures.dtype == np.uint8
     assert np.array_equal(pictures[[7, 2]], sample(run, [7, 2])), "a seed's picture depends on the others of the batch"
     assert np.array_equal(pictures[4:5], sample(run, [4])), "a seed's picture depends on the batch size"
-    images = system.generate(system.latents(range(9)), torch.zeros(9, dtype=torch.int64)).flatten(1)
+    conditions = points(system, [0] * 9, [0] * 9 if system.classes else None)
+    given = {name: conditions[name] for name in ("labels", "captions") if name in conditions}
+    if isinstance(system, StyleSystem) and system.classes:
+        given["labels"] = torch.zeros(9, dtype=torch.int64)
+    images = system.generate(system.latents(range(9)), **given).flatten(1)
     assert len(images.unique(dim=0)) == 9, "different seeds give the same picture"
+    if system.captioned and spec.captions:
+        first, second = spec.captions.examples[:2]
+        told = sample(run, [4, 7], text=[first, second])
+        assert np.array_equal(told[2:3], sample(run, [4], text=second)), (
+            "a seed's picture of a caption depends on the others of the batch"
+        )
+        assert not np.array_equal(told[0], told[2]), "different captions give the same picture"
     if system.classes:
         by_class = sample(run, [4, 4, 7], labels=[1, 0, 1])
         assert np.array_equal(by_class[:1], sample(run, [4], labels=1)), (
