@@ -204,8 +204,8 @@ class TextGAN(System):
             noise = -torch.empty_like(logits[:, -1]).exponential_().log()
             soft = F.softmax((logits[:, -1] + noise) * self.config.sharpness, 1)
             hard = F.one_hot(soft.argmax(1), self.characters).to(soft.dtype)
-            before = (hard + soft - soft.detach())[:, None]
-            chosen.append(before)
+            chosen.append((hard + soft - soft.detach())[:, None])
+            before = hard[:, None]  # without a gradient: over many steps it grows without bounds
         made = torch.cat([*chosen, hot[:, start + length :]], 1)
         scored = torch.zeros(hot.shape[1], device=hot.device)
         scored[start : start + length] = 1
