@@ -61,8 +61,8 @@ TRAIN: dict[str, Any] = {"batch": 64}
 
 
 class Reader(nn.Module):
-    """The numbers of the words (N, L) int64, 0 after the end -> the state of a recurrent layer after the last word,
-    (N, U) in [-1, 1]."""
+    """The numbers of the words (N, L) int64, 0 after the end -> the state of a recurrent layer after the last word, and
+    the mean of those after each word, which early words reach, too: (N, 2 U) in [-1, 1]."""
 
     def __init__(self, config: Config, words: int) -> None:
         super().__init__()
@@ -71,18 +71,19 @@ class Reader(nn.Module):
 
     def forward(self, captions: Tensor) -> Tensor:
         states, _ = self.gru(self.words(captions))
-        last = ((captions != 0).sum(1) - 1).clamp(min=0)
-        state: Tensor = states[torch.arange(len(captions), device=captions.device), last]
-        return state
+        within = (captions != 0)[..., None].to(states.dtype)
+        count = within.sum(1).clamp(min=1)
+        last = states.gather(1, (count.long() - 1)[..., None].expand(-1, -1, states.shape[2]))[:, 0]
+        return torch.cat([last, (states * within).sum(1) / count], 1)
 
 
 class Modulated(nn.Module):
-    """Batch normalisation of (N, C, H, W), then a gain and an offset that a code (N, U) says."""
+    """Batch normalisation of (N, C, H, W), then a gain and an offset that a code (N, D) says."""
 
-    def __init__(self, channels: int, units: int) -> None:
+    def __init__(self, channels: int, size: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
-        self.gain, self.offset = nn.Linear(units, channels), nn.Linear(units, channels)
+        self.gain, self.offset = nn.Linear(size, channels), nn.Linear(size, channels)
         for layer in (self.gain, self.offset):
             nn.init.normal_(layer.weight, 0, 0.1)
             nn.init.zeros_(layer.bias)
@@ -103,8 +104,8 @@ class Generator(nn.Module):
         height, width, doublings = base_grid(spec)
         widths = channels(config.width, config.widest, max(doublings - 1, 0))[::-1]
         self.grid = (height, width, widths[0])
-        self.dense = nn.Linear(config.latent + config.units, height * width * widths[0], bias=False)
-        self.norms = nn.ModuleList(Modulated(w, config.units) for w in widths)
+        self.dense = nn.Linear(config.latent + 2 * config.units, height * width * widths[0], bias=False)
+        self.norms = nn.ModuleList(Modulated(w, 2 * config.units) for w in widths)
         self.ups = nn.ModuleList(Up(a, b, bias=False) for a, b in pairwise(widths))
         self.last = Up(widths[-1], spec.channels) if doublings else nn.Conv2d(widths[-1], spec.channels, 3, 1, 1)
         for layer in (self.dense, *self.ups, self.last):
@@ -134,7 +135,7 @@ class Discriminator(nn.Module):
             height, width, before, after = -(-height // 2), -(-width // 2), after, min(2 * after, widest)
         self.layers = nn.Sequential(*layers)
         self.score = nn.Linear(before * height * width, 1)
-        self.projection = nn.Linear(config.units, before * height * width)
+        self.projection = nn.Linear(2 * config.units, before * height * width)
         for layer in (*self.layers, self.score, self.projection):
             if not isinstance(layer, nn.ReLU):
                 nn.init.normal_(layer.weight, 0, 0.02)  # type: ignore[arg-type]
@@ -146,7 +147,7 @@ class Discriminator(nn.Module):
         return features
 
     def scores(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Features (N, D) of pictures and what was read (N, U) -> scores (N,) float32."""
+        """Features (N, D) of pictures and what was read (N, 2 U) -> scores (N,) float32."""
         score: Tensor = self.score(features)[:, 0] + (self.projection(codes) * features).sum(1)
         return score.float()
 
@@ -198,15 +199,16 @@ class Caption(System):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """One-stage training: one pass for both networks. The generated images have the captions of the real ones; each
-        real one is judged beside the next one's caption, too."""
+        real one is judged beside the next one's caption, too, where that is another one."""
         assert batch.captions is not None
         fakes = self.generator(self.noise(batch), batch.captions)
         images = self.augment(torch.cat([batch.images.to(fakes.dtype), fakes]))
         features, codes = self.discriminator.features(images), self.discriminator.reader(batch.captions)
         real, fake = self.discriminator.scores(features, codes.repeat(2, 1)).chunk(2)
         wrong = self.discriminator.scores(features[: len(codes)], codes.roll(1, 0))
+        others = (batch.captions != batch.captions.roll(1, 0)).any(1).float()
         values = losses.one_stage_hinge(real, fake, fakes) | self.augment.update(real, batch)
-        values["loss"] = values["loss"] + self.config.wrong * F.relu(1 + wrong).mean()
+        values["loss"] = values["loss"] + self.config.wrong * (others * F.relu(1 + wrong)).mean()
         return values | {"wrong": wrong.mean()}
 
     def generate(self, latents: Tensor, labels: Tensor | None = None, captions: Tensor | None = None) -> Tensor:

@@ -299,12 +299,12 @@ def with_captions(
             continue
         file, columns = _CAPTION_COLUMNS[kind]
         for row in _captioned_rows(f"{table} in {source}", kind, read()):
-            text = next((str(row[name]) for name in columns if row.get(name) is not None), None)
+            text = next((row[name] for name in columns if row.get(name) is not None), None)
             if text is None or not row.get(file):
                 continue
             where, fitting = kind, meant(f"{folder}/{row[file]}".lstrip("/"))
             if len(fitting) == 1:
-                texts.setdefault(fitting[0], []).append(text)
+                texts.setdefault(fitting[0], []).extend(joined_captions(text).splitlines())
             else:
                 lost.append(str(row[file]))
     if not where:

@@ -1,8 +1,8 @@
 """A store exported to the formats of other tools: WebDataset tars, Parquet files and image folders of Hugging Face;
 pictures are PNG in all of them.
 
-With each picture go its label, the name of its original file, its source, licence and author, as in `meta.parquet`.
-Each export has a data set card and the history of its pictures. sources/ reads all of that back."""
+With each picture go its label and captions, the name of its original file, its source, licence and author, as in
+`meta.parquet`. Each export has a data set card and the history of its pictures. sources/ reads all of that back."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class _Picture:
     """Of its first name, as it may stand in a path on every system."""
     facts: dict[str, str]
     """What is known of FIELDS."""
+    captions: list[str]
 
 
 def write(store: Store, out: Path, kind: str) -> int:
@@ -88,6 +89,7 @@ def _pictures(store: Store, origins: Origins, rows: npt.NDArray[np.int64]) -> It
                 row, file.getvalue(), store.spec.classes[store.labels[row]] if store.labelled else None,
                 safe_label(PurePosixPath(first).stem) or f"{row:09d}",
                 {field: value for field, value in zip(FIELDS, values, strict=True) if value},
+                store.captions_of(row),
             )  # fmt: skip
 
 
@@ -98,6 +100,8 @@ def _write_tar(store: Store, pictures: Iterator[_Picture], out: Path, side: str,
             members = [("png", picture.png), ("json", json.dumps(label | picture.facts).encode())]
             if picture.label is not None:
                 members.insert(1, ("cls", picture.label.encode()))
+            if picture.captions:
+                members.append(("txt", "\n".join(picture.captions).encode()))
             for suffix, data in members:
                 info = tarfile.TarInfo(f"{picture.row:09d}.{suffix}")
                 info.size = len(data)
@@ -110,6 +114,9 @@ def _write_parquet(store: Store, pictures: Iterator[_Picture], out: Path, side: 
     if store.labelled:
         features["label"] = {"names": list(store.spec.classes), "_type": "ClassLabel"}
         fields += [("label", pa.int64())]
+    if store.captions is not None:
+        features["caption"] = [{"dtype": "string", "_type": "Value"}]
+        fields += [("caption", pa.list_(pa.string()))]
     features |= {field: {"dtype": "string", "_type": "Value"} for field in FIELDS}
     fields += [(field, pa.string()) for field in FIELDS]
     schema = pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
@@ -118,7 +125,8 @@ def _write_parquet(store: Store, pictures: Iterator[_Picture], out: Path, side: 
         for picture in pictures:
             number = {} if picture.label is None else {"label": store.spec.classes.index(picture.label)}
             image = {"bytes": picture.png, "path": f"{picture.stem}.png"}
-            batch.append({"image": image, **number, **picture.facts})
+            words = {"caption": picture.captions} if picture.captions else {}
+            batch.append({"image": image, **number, **words, **picture.facts})
             if len(batch) == 1000:
                 file.write_table(pa.Table.from_pylist(batch, schema))
                 batch = []
@@ -140,7 +148,8 @@ def _write_folder(store: Store, pictures: Iterator[_Picture], out: Path, side: s
             with (out / side / file).open("xb") as new:
                 new.write(picture.png)
             label = {} if picture.label is None else {"label": picture.label}
-            table.write(json.dumps({"file_name": str(file), **label, **picture.facts}) + "\n")
+            words = {"text": picture.captions} if picture.captions else {}
+            table.write(json.dumps({"file_name": str(file), **label, **words, **picture.facts}) + "\n")
 
 
 def _class_folders(classes: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,134 @@
+"""caption: it draws what a sentence says, by a recurrent reader in each network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ganforge.base.images import write_image
+from ganforge.base.marks import read as read_mark
+from ganforge.cli import main
+from ganforge.media.captions import of_texts
+from ganforge.media.spec import Spec
+from ganforge.models import caption
+from ganforge.preparing.parts import Meta
+from ganforge.sampling import sample
+from ganforge.system import Batch
+from ganforge.testing import check_system, make_store, store_of
+from ganforge.training.train import train
+
+TINY = {"width": 8, "latent": 8, "embedding": 8, "units": 16}
+WORDS = of_texts([["a red dot on the left"], ["a blue dot"], ["on the right"]])[0]
+SPEC = Spec(16, 16, 3, captions=WORDS)
+
+
+def new(**settings):
+    torch.manual_seed(0)
+    return caption.Caption(caption.Config(**{**TINY, **settings}), SPEC)
+
+
+@pytest.mark.parametrize("spec", [Spec(16, 16, 1), Spec(17, 13, 4), Spec(24, 32, 3, ("a", "b"))])
+def test_caption_keeps_the_contract(spec, tmp_path):
+    check_system("caption", spec, tmp_path, TINY)
+
+
+def test_what_stands_behind_the_end_of_a_caption_changes_nothing():
+    system = new().eval()
+    short = torch.from_numpy(WORDS.rows(["a red dot"], "RUN"))
+    longer = torch.nn.functional.pad(short, (0, 9))
+    latents = system.latents([1])
+    assert torch.equal(system.generate(latents, captions=short), system.generate(latents, captions=longer))
+    other = torch.from_numpy(WORDS.rows(["dot red a"], "RUN"))
+    assert not torch.equal(system.generate(latents, captions=short), system.generate(latents, captions=other))
+
+
+def test_the_discriminator_sees_each_picture_beside_anothers_caption():
+    system = new(wrong=0.5)
+    captions = torch.from_numpy(WORDS.rows(["a red dot", "a blue dot", "on the right"], "RUN"))
+    batch = Batch(torch.rand(3, 3, 16, 16) * 2 - 1, None, 0, captions=captions)
+    torch.manual_seed(1)
+    values = system.loss(batch)
+    scores = system.discriminator(batch.images, captions.roll(1, 0))
+    assert values["wrong"].item() == pytest.approx(scores.mean().item(), abs=1e-3)
+    torch.manual_seed(1)
+    without = new(wrong=0.0).loss(batch)
+    hinge = torch.relu(1 + scores).mean().item()
+    assert values["loss"].item() - without["loss"].item() == pytest.approx(0.5 * hinge, rel=0.1)
+
+
+def two_colours(folder, count=160):
+    """A red or a blue square at the left or at the right; its caption says so."""
+    pictures, metas = np.full((count, 16, 16, 3), 255, np.uint8), []
+    rng = np.random.default_rng(0)
+    for n in range(count):
+        red, left = n % 2, n // 2 % 2
+        top, start = rng.integers(2, 8), 1 if left else 9
+        pictures[n, top : top + 6, start : start + 6] = (220, 30, 30) if red else (30, 30, 220)
+        text = f"a {'red' if red else 'blue'} square at the {'left' if left else 'right'}"
+        metas.append(Meta(f"{n}.png", split="train" if n % 5 else "heldout", caption=text))
+    return store_of(folder, Spec(16, 16, 3), pictures, metas)
+
+
+def test_it_learns_to_draw_what_is_said(tmp_path):
+    store = two_colours(tmp_path / "store")
+    loop = {"images": 16 * 300, "batch": 16, "precision": "fp32"}
+    run = train("caption", store, tmp_path / "run", device_name="cpu", overrides={"model": TINY, "train": loop})
+    texts = [f"a {colour} square at the {side}" for colour in ("red", "blue") for side in ("left", "right")]
+    made = sample(run, range(8), text=texts).reshape(2, 2, 8, 16, 16, 3).astype(float)
+    red, blue = made[0].mean((0, 1, 2, 3)), made[1].mean((0, 1, 2, 3))
+    assert red[0] - red[2] > 8 and blue[2] - blue[0] > 8, "the colour that was said"
+    dark = 255 - made.min(-1)  # squares are dark in one channel at least
+    left, right = dark[..., :8].mean((-1, -2)), dark[..., 8:].mean((-1, -2))
+    share = np.concatenate([(left > right)[:, 0].ravel(), (right > left)[:, 1].ravel()]).mean()
+    assert share > 0.85, "on the side that was said"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("caption")
+    store = two_colours(folder / "store")
+    loop = {"images": 64, "batch": 16, "precision": "fp32"}
+    return train("caption", store, folder / "run", device_name="cpu", overrides={"model": TINY, "train": loop})
+
+
+def test_sentences_on_the_command_line(run, tmp_path, capsys, fails):
+    out = tmp_path / "sheet.png"
+    words = ["--text", "a red square", "--text", "a blue square at the left", "--seeds", "0-2"]
+    assert main(["sample", str(run.path), *words, "-o", str(out)]) == 0
+    mark = read_mark(out)
+    assert mark["texts"] == ["a red square", "a blue square at the left"] and mark["seeds"] == [0, 1, 2] * 2
+    assert main(["sample", str(run.path), *words, "--each", "-o", str(tmp_path / "each")]) == 0
+    files = sorted(path.name for path in (tmp_path / "each").glob("*.png"))
+    assert files[:2] == ["seed-000000-text-0.png", "seed-000000-text-1.png"] and len(files) == 6
+    assert read_mark(tmp_path / "each" / files[1])["text"] == "a blue square at the left"
+    walk = ["sample", run.path, "--walk", "--frames", "2", "--seeds", "0-1"]
+    assert main([str(word) for word in (*walk, "--text", "a red square", "-o", tmp_path / "w.webp")]) == 0
+    capsys.readouterr()
+    assert "(did you mean 'square'?). It knows 8: a," in fails("sample", run.path, "--text", "a red sqare")
+    assert "Say --text once" in fails(*walk, "--text", "a red square", "--text", "a blue square")
+    assert "no words" in fails("sample", run.path, "--text", "")
+
+
+def test_without_a_sentence_seeds_draw_examples(run):
+    rows = sample(run, range(4))
+    assert np.array_equal(rows[2:3], sample(run, [2])) and len(np.unique(rows, axis=0)) == 4
+
+
+def test_a_projected_picture_keeps_its_sentence(run, tmp_path, capsys):
+    write_image(tmp_path / "one.png", sample(run, [3])[0])
+    out = tmp_path / "projected.png"
+    assert main(["project", str(run.path), str(tmp_path / "one.png"), "-o", str(out), "--steps", "2"]) == 0
+    point = next(tmp_path.rglob("*-point.safetensors"))
+    assert main(["sample", str(run.path), "--points", str(point), "-o", str(tmp_path / "again.png")]) == 0
+
+
+def test_where_there_are_no_captions(run, tmp_path, fails):
+    store = make_store(tmp_path / "store", Spec(16, 16, 3))
+    assert "these pictures have none" in fails("train", "caption", store.path, "--out", tmp_path / "r")
+    dcgan = train("dcgan", store, tmp_path / "d", device_name="cpu", overrides={"train": {"images": 16, "batch": 8}})
+    assert "reads no text" in fails("sample", dcgan.path, "--text", "a red square")
+    loop = {"train": {"images": 80, "batch": 16}, "model": TINY}
+    with pytest.raises(Exception, match="weights"):
+        train("caption", make_store(tmp_path / "c", Spec(16, 16, 3), captioned=True), tmp_path / "e",
+              device_name="cpu", overrides=loop, source=run)  # fmt: skip
