@@ -1,6 +1,6 @@
 """Beyond still pictures: for each medium a system, its rivals, and its judge, which is first shown what it must fail.
 
-    python benchmarks/media.py --task solid|sound|video|text [--scale 1] [--work FOLDER]
+    python benchmarks/media.py --task solid|sound|video|text|caption [--scale 1] [--work FOLDER]
 
 `--scale` multiplies the minutes. Stores, runs and sheets stay in the folder `work`; what is there is taken as it is.
 Results are kept in `results/TASK.json`."""
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.svm import SVC
-from torch.nn.functional import adaptive_avg_pool2d
+from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
 import common
-from ganforge.base.images import write_image
+from ganforge.base.images import name_rows, write_image
 from ganforge.base.logs import printed
+from ganforge.collecting import captioned_shapes
 from ganforge.collecting.collect import collect
 from ganforge.measuring.measure import FIRST_SEED, measure_system
 from ganforge.measuring.passages import PASSAGES, TextReference
@@ -30,12 +32,14 @@ from ganforge.metrics import frechet, kernel, label_accuracy, motion, neighbours
 from ganforge.metrics.metric import Metric, Samples
 from ganforge.preparing.prepare import prepare
 from ganforge.runs import RunFolder
-from ganforge.sampling import sample, write
+from ganforge.sampling import pictures, sample, write
 from ganforge.store.store import Store
 from ganforge.training.train import train
+from ganforge.transforms.resize import resized
 
 SAMPLES = 2_000
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def timed(settings: Mapping[str, Any], minutes: float) -> dict[str, dict[str, Any]]:
@@ -288,11 +292,140 @@ def text_run(run: RunFolder, store: Store) -> dict[str, Any]:
     }
 
 
+# ------------------------------------------------------------------------------------------------------------- captions
+
+CAPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "caption": {"augment": "translation"},
+    "without wrong sentences": {"augment": "translation", "wrong": 0.0},
+}
+"""By name: settings of `caption`."""
+SCENES, EPOCHS, NOISE = 16_000, 12, 0.1
+"""Scenes that the judge learns from, how often it sees each, and the deviation of noise on its pixels at most."""
+NOTHING = -1  # in the place of an attribute that a scene does not have
+COLOURS, SIZES = tuple(captioned_shapes.COLOURS), tuple(captioned_shapes.RADII)
+ANSWERS = (2, 2, *2 * (len(COLOURS), len(captioned_shapes.KINDS), len(SIZES)))
+"""How many answers each question has: one shape or two, beside or above each other, then colour, kind and size of the
+first shape, counted from above or from the left, and of the second."""
+
+
+def caption(work: Path, scale: float) -> dict[str, Any]:
+    """Made pictures of shapes with sentences, 32 px, fifteen minutes."""
+    store = work / "store-captions"
+    if not store.exists():
+        prepare(collect("captioned-shapes", work / "captioned"), store, resolution=32)
+    pictures = Store(store)
+    judge = SceneJudge(pictures.spec.height)
+    seen, unseen = pictures.train[:SAMPLES], pictures.heldout[:SAMPLES]
+    others = np.roll(unseen, 1)
+    results: dict[str, Any] = {
+        "judge": {
+            "training pictures": judge.hits(pictures.read(seen), told(pictures, seen)),
+            "held out": judge.hits(pictures.read(unseen), told(pictures, unseen)),
+            "sentences of others": judge.hits(pictures.read(unseen), told(pictures, others)),
+            "colours exchanged": judge.hits(pictures.read(unseen)[..., ::-1], told(pictures, unseen)),
+        },
+        "runs": {},
+    }
+    for name, settings in CAPTIONS.items():
+        out = work / f"caption {name}".replace(" ", "-")
+        run = train("caption", pictures, out, size="small", overrides=timed(settings, 15 * scale))
+        results["runs"][name] = caption_run(run, pictures, judge, {"seen": seen, "unseen": unseen})
+    return results
+
+
+def told(store: Store, rows: Rows) -> list[str]:
+    """The first caption of each picture."""
+    return [store.captions_of(int(row))[0] for row in rows]
+
+
+def caption_run(run: RunFolder, store: Store, judge: SceneJudge, sides: Mapping[str, Rows]) -> dict[str, Any]:
+    """Measure a run on the sentences of training and of held-out pictures, and draw both."""
+    system, state = run.build(), run.load()[1]
+    assert store.captions is not None
+    numbers: dict[str, Any] = {
+        "images": state["seen"],
+        "seconds of training": round(state["seconds"]),
+        "parameters": sum(p.numel() for p in system.parameters()),
+    }
+    for side, rows in sides.items():
+        words = store.captions[rows, 0].astype(np.int64)
+        made = np.concatenate(list(pictures(system, range(FIRST_SEED, FIRST_SEED + len(rows)), captions=words)))
+        numbers[side] = judge.hits(made, told(store, rows))
+        shown = np.concatenate(list(pictures(system, [*range(8)] * 12, captions=words[:12].repeat(8, 0))))
+        write_image(run.path / f"{side}.png", name_rows(store.spec.sheet(shown, 8), told(store, rows[:12])))
+    return {**numbers, **measure_system(system, store, SAMPLES, run.path).as_dict()}
+
+
+class SceneJudge:
+    """A convolutional network that names the attributes of a scene. It learned from drawn scenes of all combinations,
+    those that no training picture shows, too."""
+
+    def __init__(self, side: int) -> None:
+        torch.manual_seed(0)
+        layers: list[nn.Module] = []
+        for before, after, stride in ((3, 32, 1), (32, 64, 2), (64, 96, 2), (96, 128, 2)):
+            layers += [nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after), nn.ReLU()]
+        last = nn.Linear(128 * (side // 8) ** 2, sum(ANSWERS))
+        self.network = nn.Sequential(*layers, nn.Flatten(), last)
+        pictures, answers = [], []
+        for number in range(SCENES):
+            random = np.random.default_rng([1, number])
+            scene = captioned_shapes.scene(random)
+            pictures.append(captioned_shapes.draw(scene, random))
+            answers.append(attributes(scene))
+        large = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
+        self._learn(resized(large, side, side).round().clamp(0, 255) / 127.5 - 1, torch.tensor(answers))
+
+    def _learn(self, images: torch.Tensor, answers: torch.Tensor) -> None:
+        steps = EPOCHS * (len(images) // 64)
+        adam = torch.optim.Adam(self.network.parameters(), 2e-3)
+        schedule = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.05, steps)
+        for _ in range(steps):
+            some = torch.randint(len(images), (64,))
+            noisy = images[some] + NOISE * torch.rand(()) * torch.randn_like(images[some])
+            parts = self.network(noisy).split(ANSWERS, 1)
+            asked = zip(parts, answers[some].unbind(1), strict=True)
+            loss = torch.stack([cross_entropy(part, answer, ignore_index=NOTHING) for part, answer in asked]).sum()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            schedule.step()
+        self.network.eval()
+
+    @torch.no_grad()
+    def hits(self, rows: Pixels, texts: Sequence[str]) -> dict[str, float]:
+        """Of pictures (N, H, W, 3) and their sentences: the share of the attributes that the sentences name which the
+        pictures show, and the share of pictures that show all of them."""
+        images = torch.from_numpy(np.ascontiguousarray(rows)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        parts = [self.network(some).split(ANSWERS, 1) for some in images.split(256)]
+        shown = torch.cat([torch.stack([part.argmax(1) for part in some], 1) for some in parts]).numpy()
+        wanted = np.array([attributes(captioned_shapes.read(text), named=True) for text in texts])
+        asked, right = wanted != NOTHING, wanted == shown
+        return {
+            "attributes": float(right[asked].mean()),
+            "all of a picture": float((right | ~asked).all(1).mean()),
+            "colours": float(right[:, [2, 5]][asked[:, [2, 5]]].mean()),
+            "kinds": float(right[:, [3, 6]][asked[:, [3, 6]]].mean()),
+        }
+
+
+def attributes(scene: captioned_shapes.Scene, named: bool = False) -> list[int]:
+    """The answers to the questions of ANSWERS; NOTHING for what a scene does not have or, with `named`, for sizes that
+    its sentence does not say."""
+    shapes = scene.shapes if scene.relation in ("", "above", "left of") else scene.shapes[::-1]
+    answers = [len(shapes) - 1, int(scene.relation in ("left of", "right of")) if scene.relation else NOTHING]
+    for shape in shapes:
+        size = SIZES.index(shape.size) if shape.named_size or not named else NOTHING
+        answers += [COLOURS.index(shape.colour), captioned_shapes.KINDS.index(shape.kind), size]
+    return answers + [NOTHING] * (len(ANSWERS) - len(answers))
+
+
 TASKS: Mapping[str, Callable[[Path, float], dict[str, Any]]] = {
     "solid": solid,
     "sound": sound,
     "video": video,
     "text": text,
+    "caption": caption,
 }
 
 

@@ -54,6 +54,9 @@ def test_scenes_are_of_all_kinds_and_articles_are_right():
     assert {shape.kind for one in scenes for shape in one.shapes} == set(KINDS)
     texts = list(map(str, scenes))
     assert any(text.startswith("an orange") for text in texts) and not any("a orange" in text for text in texts)
+    assert all(str(captioned_shapes.read(text)) == text for text in texts)
+    with pytest.raises(ValueError, match="no sentence"):
+        captioned_shapes.read("a red zebra")
     assert 0.12 < np.mean([len(one.shapes) == 1 for one in scenes]) < 0.25
 
 

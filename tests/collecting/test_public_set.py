@@ -40,9 +40,8 @@ def test_shapes_need_no_network_and_are_labelled_by_folder(tmp_path, monkeypatch
 
     import numpy as np
 
-    from ganforge.collecting.collect import collect
     from ganforge.collecting import shapes
-    from ganforge.web import public
+    from ganforge.collecting.collect import collect
 
     monkeypatch.setattr(shapes, "COUNT", 2)
     out = collect("shapes", tmp_path / "shapes")

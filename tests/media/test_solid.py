@@ -14,8 +14,8 @@ from PIL import Image
 from ganforge.base import marks
 from ganforge.base.errors import DataError, InputError
 from ganforge.cli import main
-from ganforge.measuring.measure import measure, measure_folder
 from ganforge.collecting import shapes
+from ganforge.measuring.measure import measure, measure_folder
 from ganforge.media import surface
 from ganforge.media.solid import Solid
 from ganforge.media.spec import Spec

@@ -90,6 +90,20 @@ def scene(random: np.random.Generator) -> Scene:
     return Scene(shapes, list(RELATIONS)[random.integers(len(RELATIONS))] if count == 2 else "")
 
 
+def read(text: str) -> Scene:
+    """The scene that a sentence of this set describes, without a size where it names none: `str` of it is the sentence.
+    ValueError where it is no such sentence."""
+    relation = next((words for words in RELATIONS if f" {words} " in text), "")
+    shapes = []
+    for part in text.split(f" {relation} ") if relation else [text]:
+        _, *size, colour, kind = part.split()
+        named = size[0] if size else ""
+        if colour not in COLOURS or kind not in KINDS or named not in ("", *RADII):
+            raise ValueError(f"{text!r} is no sentence of this set")
+        shapes.append(Shape(colour, kind, named, bool(size)))
+    return Scene(tuple(shapes), relation)
+
+
 def draw(scene: Scene, random: np.random.Generator) -> Pixels:
     """A picture of a scene, (SIDE, SIDE, 3) uint8: exact sizes, positions and the grey behind are drawn from `random`;
     shapes do not overlap."""
