@@ -418,6 +418,6 @@ def write(
         label = None if numbers is None else numbers[n : n + 1]
         ending = f"-class-{label[0]}" if label else f"-text-{n // once}" if len(texts) > 1 else ""
         written.append(out / f"seed-{seeds[n]:06d}{ending}{medium.suffix}")
-        own = {"text": texts[n // once]} if texts else {}
-        medium.write(written[-1], picture[None], {**mark, "seeds": [seeds[n]], **marked(system.spec, label), **own})
+        of_this = {"seeds": [seeds[n]], **marked(system.spec, label)} | ({"text": texts[n // once]} if texts else {})
+        medium.write(written[-1], picture[None], {**mark, **of_this})
     return written

@@ -1,20 +1,21 @@
-"""The tables among a set's files that say labels, groups and origins, carried to a folder that is made of its
-pictures."""
+"""The tables among a set's files that say labels, groups, captions and origins, and texts beside its pictures, carried
+to a folder that is made of them."""
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from ganforge.base.errors import DataError
 from ganforge.base.tables import read_csv, read_json, write_rows
-from ganforge.sources.layout import finder
+from ganforge.sources.layout import CAPTIONS, finder
 
-_COLUMNS = {"provenance.csv": "file", "labels.csv": "file", "metadata.csv": "file_name", "metadata.jsonl": "file_name",
-            "dataset.json": "file"}  # fmt: skip
+_COLUMNS = {"provenance.csv": "file", "labels.csv": "file", CAPTIONS: "file", "metadata.csv": "file_name",
+            "metadata.jsonl": "file_name", "dataset.json": "file"}  # fmt: skip
 
 
 def carry(source: Path, to: Path, names: Sequence[str], kept: Mapping[str, Sequence[str]]) -> None:
@@ -41,6 +42,10 @@ def carry(source: Path, to: Path, names: Sequence[str], kept: Mapping[str, Seque
                 (to / folder).mkdir(parents=True, exist_ok=True)
                 with (to / folder / kind).open("w", encoding="utf-8", newline="") as file:
                     _write(file, kind, rows)
+    for name, made in kept.items():
+        text = (source / name).with_suffix(".txt")
+        for one in made if text.is_file() else ():
+            shutil.copyfile(text, (to / one).with_suffix(".txt"))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
