@@ -221,7 +221,7 @@ def prepare(args: argparse.Namespace) -> int:
         f"{store.path}: {len(store):,} {store.spec.medium.plural} of {store.spec}; {len(store.train):,} for training, "
         f"{len(store.heldout):,} held out, {prepared.skipped_count:,} left out"
     )
-    print(f"Next: ganforge train {models.FIRST[store.spec.medium.kind]} {store.path}")
+    print(f"Next: ganforge train {models.first(store.spec)} {store.path}")
     return 2 if prepared.unusable else 0
 
 

@@ -13,6 +13,7 @@ from ganforge.base.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from ganforge.media.medium import Medium
+    from ganforge.media.spec import Spec
     from ganforge.system import System
 
 _HERE = Path(__file__).parent
@@ -24,7 +25,12 @@ FIRST = {
     "solid": "solid",
     "text": "textgan",
 }
-"""The system to begin with, by the kind of medium."""
+"""The system to begin with, by the kind of medium; for pictures with captions see `first`."""
+
+
+def first(spec: Spec) -> str:
+    """The system to begin with on rows of `spec`."""
+    return "caption" if spec.captions else FIRST[spec.medium.kind]
 
 
 def names() -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from ganforge.base.errors import DataError
 from ganforge.base.files import file_sha256
 from ganforge.base.images import write_image
-from ganforge.web import spoken_digits
+from ganforge.web import emoji, spoken_digits
 
 _TIMEOUT = 30
 
@@ -137,15 +137,25 @@ SETS = {
         mirrors=("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/",),
         files=(PublishedFile(spoken_digits.ARCHIVE, "", spoken_digits.MOST_BYTES),),
     ),
+    "emoji": PublicSet(
+        title="more than 1,600 emoji, 128x128 RGBA, each with its name in Unicode as caption",
+        licence="Apache-2.0",
+        author="Google, Noto Emoji",
+        mirrors=("https://github.com/googlefonts/noto-emoji/archive/",),
+        files=(PublishedFile(emoji.ARCHIVE, "", emoji.MOST_ARCHIVE_BYTES),),
+    ),
 }
+_PACKED = {"spoken-digits": spoken_digits.unpack, "emoji": emoji.unpack}
+"""Sets that come in an archive of a repository, and what unpacks it; such archives are packed anew from time to time,
+so their bytes prove nothing."""
 
 
 def fetch(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
     """Put the originals of a set into the folder `out`, each checked against its published MD5; `source` is a folder
     that has them already. Returns their rows for `provenance.csv`. Raises DataError, and OSError where `out` cannot be
     written."""
-    if name == "spoken-digits":
-        return _spoken_digits(out, source)
+    if name in _PACKED:
+        return _packed(name, out, source)
     return _digits(out) if name == "digits" else _files(name, out, source)
 
 
@@ -184,16 +194,15 @@ def _digits(out: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _spoken_digits(out: Path, source: Path | None) -> list[dict[str, str]]:
-    name = "spoken-digits"
+def _packed(name: str, out: Path, source: Path | None) -> list[dict[str, str]]:
     (archive,) = SETS[name].files
     if source is not None and not source.exists():
-        raise DataError(f"{source} does not exist. --from takes the folder that holds the recordings of {name}.")
+        raise DataError(f"{source} does not exist. --from takes the folder that holds the files of {name}.")
     given = source or out / archive.name
     address = _download(name, archive, SETS[name].mirrors, given) if source is None else given.resolve().as_uri()
     rows = [
         row(name, file=file, address=f"{address}#{Path(file).name}", sha256=sha256, label=label)
-        for file, label, sha256 in spoken_digits.unpack(given, out)
+        for file, label, sha256 in _PACKED[name](given, out)
     ]
     if source is None:
         given.unlink()
