@@ -295,8 +295,8 @@ def text_run(run: RunFolder, store: Store) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- captions
 
 CAPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "caption": {"augment": "translation"},
-    "without wrong sentences": {"augment": "translation", "wrong": 0.0},
+    "caption": {},
+    "without wrong sentences": {"wrong": 0.0},
 }
 """By name: settings of `caption`."""
 SCENES, EPOCHS, NOISE = 16_000, 12, 0.1

@@ -44,7 +44,7 @@ def test_what_stands_behind_the_end_of_a_caption_changes_nothing():
 
 
 def test_the_discriminator_sees_each_picture_beside_anothers_caption():
-    system = new(wrong=0.5)
+    system = new(wrong=0.5, augment="")
     captions = torch.from_numpy(WORDS.rows(["a red dot", "a blue dot", "on the right"], "RUN"))
     batch = Batch(torch.rand(3, 3, 16, 16) * 2 - 1, None, 0, captions=captions)
     torch.manual_seed(1)
@@ -52,7 +52,7 @@ def test_the_discriminator_sees_each_picture_beside_anothers_caption():
     scores = system.discriminator(batch.images, captions.roll(1, 0))
     assert values["wrong"].item() == pytest.approx(scores.mean().item(), abs=1e-3)
     torch.manual_seed(1)
-    without = new(wrong=0.0).loss(batch)
+    without = new(wrong=0.0, augment="").loss(batch)
     hinge = torch.relu(1 + scores).mean().item()
     assert values["loss"].item() - without["loss"].item() == pytest.approx(0.5 * hinge, rel=0.1)
 
@@ -73,7 +73,7 @@ def two_colours(folder, count=160):
 def test_it_learns_to_draw_what_is_said(tmp_path):
     store = two_colours(tmp_path / "store")
     loop = {"images": 32 * 300, "batch": 32, "precision": "fp32"}
-    model = {**TINY, "width": 16, "units": 32}
+    model = {**TINY, "width": 16, "units": 32, "augment": ""}
     run = train("caption", store, tmp_path / "run", device_name="cpu", overrides={"model": model, "train": loop})
     texts = [f"a {colour} square at the {side}" for colour in ("red", "blue") for side in ("left", "right")]
     made = sample(run, range(8), text=texts).reshape(2, 2, 8, 16, 16, 3).astype(float)

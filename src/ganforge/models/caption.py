@@ -46,7 +46,7 @@ class Config:
     hold: int = setting(
         0, "images after which the learning rates fall in inverse proportion to the images shown; 0: never", low=0
     )
-    augment: str = setting("", augment.HELP)
+    augment: str = setting("translation", augment.HELP)
 
     def __post_init__(self) -> None:
         augment.parse(self.augment)
