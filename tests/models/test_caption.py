@@ -44,7 +44,7 @@ def test_what_stands_behind_the_end_of_a_caption_changes_nothing():
 
 
 def test_the_discriminator_sees_each_picture_beside_anothers_caption():
-    system = new(wrong=0.5, augment="")
+    system = new(wrong=0.5, augment="", diverse=0.0)
     captions = torch.from_numpy(WORDS.rows(["a red dot", "a blue dot", "on the right"], "RUN"))
     batch = Batch(torch.rand(3, 3, 16, 16) * 2 - 1, None, 0, captions=captions)
     torch.manual_seed(1)
@@ -52,9 +52,27 @@ def test_the_discriminator_sees_each_picture_beside_anothers_caption():
     scores = system.discriminator(batch.images, captions.roll(1, 0))
     assert values["wrong"].item() == pytest.approx(scores.mean().item(), abs=1e-3)
     torch.manual_seed(1)
-    without = new(wrong=0.0, augment="").loss(batch)
+    without = new(wrong=0.0, augment="", diverse=0.0).loss(batch)
     hinge = torch.relu(1 + scores).mean().item()
     assert values["loss"].item() - without["loss"].item() == pytest.approx(0.5 * hinge, rel=0.1)
+
+
+def test_pictures_of_one_sentence_are_kept_apart():
+    system = new(diverse=0.1)
+    captions = torch.from_numpy(WORDS.rows(["a red dot"] * 8, "RUN"))
+    noise = torch.randn(8, 8)
+
+    def apart():
+        torch.manual_seed(3)
+        return system._apart(system.generator(noise, captions), noise, captions)
+
+    before = apart()
+    (gradient,) = torch.autograd.grad(0.1 / (before + 1e-3), system.generator.dense.weight)
+    with torch.no_grad():
+        system.generator.dense.weight -= 1e-2 * gradient / gradient.norm()
+        assert apart() > before
+    batch = Batch(torch.rand(8, 3, 16, 16) * 2 - 1, None, 0, captions=captions)
+    assert "apart" in system.loss(batch) and "apart" not in new(diverse=0.0).loss(batch)
 
 
 def two_colours(folder, count=160):

@@ -5,7 +5,9 @@ learns that a real picture beside the sentence of another one is wrong (GAN-CLS,
 gated recurrent unit of their own (Cho et al. 2014) that is trained with them. The generator's code scales and shifts
 every normalised grid (Dumoulin et al. 2017, "A Learned Representation For Artistic Style"; the code in the place of a
 class), the discriminator's is projected onto the picture's features (Miyato and Koyama 2018, "cGANs with Projection
-Discriminator", eq. 3). Hinge loss, one pass for both networks, as in `cgan`."""
+Discriminator", eq. 3). Hinge loss, one pass for both networks, as in `cgan`. A sentence has one real picture or few, so
+that latents would soon mean nothing: the generator is asked to make other pictures of other latents (Mao et al. 2019,
+"Mode Seeking Generative Adversarial Networks for Diverse Image Synthesis", eq. 3)."""
 
 from __future__ import annotations
 
@@ -41,6 +43,9 @@ class Config:
     )
     widest: int = setting(0, "most channels of a grid; 0: 8 x width", low=0, high=4096)
     wrong: float = setting(0.5, "weight of real pictures beside the sentences of others", low=0.0, high=100.0)
+    diverse: float = setting(
+        0.02, "weight of what keeps pictures of one sentence apart, as their latents are", low=0.0, high=100.0
+    )
     bound: float = setting(1.0, "largest singular value of each of the discriminator's weights", low=0.1, high=100.0)
     lr: float = setting(2e-3, "learning rate of both networks", low=0.0, high=1.0)
     hold: int = setting(
@@ -201,7 +206,9 @@ class Caption(System):
         """One-stage training: one pass for both networks. The generated images have the captions of the real ones; each
         real one is judged beside the next one's caption, too, where that is another one."""
         assert batch.captions is not None
-        fakes = self.generator(self.noise(batch), batch.captions)
+        noise = self.noise(batch)
+        made = self.generator(noise, batch.captions)
+        fakes = made.clone()  # whose gradient, and not that of `made`, is that of the discriminator's loss turned round
         images = self.augment(torch.cat([batch.images.to(fakes.dtype), fakes]))
         features, codes = self.discriminator.features(images), self.discriminator.reader(batch.captions)
         real, fake = self.discriminator.scores(features, codes.repeat(2, 1)).chunk(2)
@@ -209,7 +216,20 @@ class Caption(System):
         others = (batch.captions != batch.captions.roll(1, 0)).any(1).float()
         values = losses.one_stage_hinge(real, fake, fakes) | self.augment.update(real, batch)
         values["loss"] = values["loss"] + self.config.wrong * (others * F.relu(1 + wrong)).mean()
-        return values | {"wrong": wrong.mean()}
+        values["wrong"] = wrong.mean()
+        if self.config.diverse:
+            values["apart"] = self._apart(made, noise, batch.captions)
+            values["loss"] = values["loss"] + self.config.diverse / (values["apart"] + 1e-3)
+        return values
+
+    def _apart(self, made: Tensor, noise: Tensor, captions: Tensor) -> Tensor:
+        """How far pictures of the same captions are apart, in the mean over their numbers, by how far their latents
+        are: of the first quarter of those that were made, and of others beside them."""
+        few = max(1, len(made) // 4)
+        again = torch.randn_like(noise[:few])
+        others = self.generator(again, captions[:few])
+        apart: Tensor = (made[:few].float() - others.float()).abs().mean() / (noise[:few] - again).abs().mean()
+        return apart
 
     def generate(self, latents: Tensor, labels: Tensor | None = None, captions: Tensor | None = None) -> Tensor:
         images: Tensor = self.generator(latents, captions)
