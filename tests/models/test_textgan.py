@@ -56,6 +56,17 @@ def test_the_critic_sees_no_character_that_it_scores():
     assert (scores[:, 8:] != other[:, 8:]).any(2).all(), "and all that comes after it does"
 
 
+def test_no_gradient_goes_back_through_made_characters():
+    """Over many steps it would grow without bounds; each choice still has its own."""
+    one, seen = system(), []
+    one.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    hot = F.one_hot(torch.randint(1, len(ALPHABET), (2, 12)), len(ALPHABET)).float()
+    made, _ = one.made(torch.randn(2, 4), hot, 0, 12)
+    assert made.requires_grad and len(seen) == 12 and not any(before.requires_grad for before in seen)
+    (gradient,) = torch.autograd.grad(made[:, 7].square().sum(), one.generator.logits.weight)
+    assert gradient.any()
+
+
 def test_made_passages_are_characters_and_begin_as_the_real_ones_do():
     one = system()
     real = torch.randint(1, len(ALPHABET), (5, 12))

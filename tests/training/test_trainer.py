@@ -160,6 +160,20 @@ def test_no_report_stands_just_before_the_last_one(store, tmp_path):
     assert [row["seen"] for row in rows(train("gan", store, tmp_path / "s", overrides=settings(10)))] == [64, 128, 160]
 
 
+def test_the_rest_of_a_length_in_minutes_is_by_the_speed_of_late(store, tmp_path):
+    """A later phase may be far slower: the mean speed of the whole run says nothing of the cooldown."""
+    run = RunFolder(tmp_path / "r")
+    run.begin(plan("gan", store, run.path, overrides={"train": {"minutes": 1.0, "cooldown": 0.5, "batch": 8}}))
+    loop = Trainer(run, Store(store), "cpu")
+    loop.progress.seen, loop.progress.seconds, loop.pace = 8_000, 29.0, ((7_900, 19.0), (7_960, 25.0))
+    loop._settle_length()
+    assert not loop.settings.images, "the cooldown has not begun"
+    loop.progress.seen, loop.progress.seconds = 8_010, 30.0
+    loop._settle_length()
+    assert loop.settings.images == 8_312, "ten a second for the 30 seconds that are left, in whole batches"
+    assert run.section("train")["images"] == 8_312
+
+
 def test_a_run_goes_on_past_unreadable_lines(store, tmp_path):
     run = train("gan", store, tmp_path / "r", overrides=settings(20))
     file = run.path / "stats.jsonl"
