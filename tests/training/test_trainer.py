@@ -162,9 +162,9 @@ def test_no_report_stands_just_before_the_last_one(store, tmp_path):
 
 def test_the_rest_of_a_length_in_minutes_is_by_the_speed_of_late(store, tmp_path):
     """A later phase may be far slower: the mean speed of the whole run says nothing of the cooldown."""
-    run = RunFolder(tmp_path / "r")
+    run, store = RunFolder(tmp_path / "r"), Store(store)
     run.begin(plan("gan", store, run.path, overrides={"train": {"minutes": 1.0, "cooldown": 0.5, "batch": 8}}))
-    loop = Trainer(run, Store(store), "cpu")
+    loop = Trainer(run, store, "cpu")
     loop.progress.seen, loop.progress.seconds, loop.pace = 8_000, 29.0, ((7_900, 19.0), (7_960, 25.0))
     loop._settle_length()
     assert not loop.settings.images, "the cooldown has not begun"
