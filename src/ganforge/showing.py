@@ -118,6 +118,8 @@ def _store(store: Store) -> list[str]:
         f"  licences   {card.licences(meta.counts(store))}",
         f"  root hash  {store.root}, every file checked",
     ]
+    if store.spec.captions:
+        lines += [f"  caption    {text}" for text in store.spec.captions.examples[:5]]
     if store.spec.classes:
         counts = np.bincount(store.labels, minlength=len(store.spec.classes))
         widest = max(map(len, store.spec.classes))

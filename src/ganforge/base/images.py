@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,19 @@ def grid(pixels: Pixels, columns: int | None = None, gap: int = 2) -> Pixels:
 
 
 def name_rows(sheet: Pixels, names: Sequence[str], gap: int = 2) -> Pixels:
-    """A sheet (H, W, C) of as many rows as names, from `grid`, with each row's name at its left: (H, W', C), black on
-    white."""
+    """A sheet (H, W, C) of as many rows as names, from `grid`, with each row's name at its left, in as many lines as
+    there is room for: (H, W', C), black on white."""
     step = (len(sheet) + gap) / len(names)
-    font = ImageFont.load_default(min(14, max(8, step - gap - 2)))
-    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
-    margin = Image.new("L", (math.ceil(max(map(font.getlength, short))) + 8, len(sheet)), "white")
-    for n, name in enumerate(short):
-        ImageDraw.Draw(margin).text((4, n * step + (step - gap) / 2), name, fill="black", font=font, anchor="lm")
+    lines = 1 if max(map(len, names)) <= 24 else 3
+    size = min(14, max(8, (step - gap - 2) / (1.3 * lines - 0.3)))
+    font, most = ImageFont.load_default(size), max(1, int((step - gap) / (1.3 * size)))
+    short = [textwrap.wrap(name, 24, max_lines=most, placeholder="…") or [""] for name in names]
+    margin = Image.new("L", (math.ceil(max(font.getlength(line) for own in short for line in own)) + 8, len(sheet)))
+    margin.paste(255, (0, 0, *margin.size))
+    for n, own in enumerate(short):
+        middle = n * step + (step - gap) / 2
+        text = "\n".join(own)
+        ImageDraw.Draw(margin).multiline_text((4, middle), text, fill="black", font=font, anchor="lm", spacing=2)
     grey = np.asarray(margin)[..., None]
     alpha = np.full_like(grey, 255)
     beside = [grey] if sheet.shape[-1] == 1 else [grey] * 3 + [alpha] * (sheet.shape[-1] - 3)
