@@ -51,7 +51,7 @@ def main() -> None:
     differences: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         for label, spec in SPECS.items():
-            store = make_store(Path(name) / label, spec, 2000)
+            store = make_store(Path(name) / label, spec, 2000, captioned=True)
             for system in asked.systems:
                 for precision in ("fp32", "bf16"):
                     run = RunFolder(Path(name) / f"{system}-{label}-{precision}")

@@ -88,7 +88,8 @@ def parser() -> argparse.ArgumentParser:
     )
     collect.add_argument(
         "sources", nargs="+", metavar="SOURCE",
-        help="a public set: digits, shapes, moving-digits, mnist, fashion-mnist, cifar10, shakespeare, spoken-digits; "
+        help="a public set: digits, shapes, moving-digits, mnist, fashion-mnist, cifar10, captioned-shapes, emoji, "
+        "shakespeare, spoken-digits; "
         "or a folder, zip, list (CSV, TXT, Parquet) or recipe (TOML)",
     )  # fmt: skip
     collect.add_argument("-o", "--out", type=Path, help="folder for the originals (data/NAME)")

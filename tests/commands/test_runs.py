@@ -110,6 +110,8 @@ def test_help_and_dry_run_say_what_each_setting_means(name, made, tmp_path, caps
     if name not in models.of_medium(Picture):
         spec = next(spec for spec in OTHERS if name in models.of_medium(type(spec.medium)))
         store = make_store(tmp_path / "store", spec).path
+    if models.load(name).system.captioned:
+        store = make_store(tmp_path / "store", Spec(16, 16, 1), captioned=True).path
     model = {"degradation": "edges 0.1"} if name == "pix2pix" else {}
     values = plan(name, ganforge.Store(store), Path("r"), overrides={"model": model}, usual=usual_size("auto"))
     words = [word for setting, value in model.items() for word in (f"--model.{setting}", value)]

@@ -206,7 +206,7 @@ def of_files(
     if medium == "picture":
         beside = _texts_beside(files, read)
         layout = with_captions(layout, known, str(path), tables, {name: text for name, (_, text) in beside.items()})
-        texts = {text for text, _ in beside.values()}
+        texts = {text for text, _ in beside.values()} if layout.captioned else ()
         files = [name for name in files if name not in texts] if texts else files
     origins = provenance.origins(tables)
 
